@@ -229,7 +229,8 @@ class UnsafeObjectError(SondeError):
         size_bytes: int | None = None,
         digest: str | None = None,
     ) -> None:
-        super().__init__(f"load {path}", why=why, hint=hint)
+        # A file name may hold anything, and a message is printed on terminals.
+        super().__init__(f"load {path if path.isprintable() else repr(path)}", why=why, hint=hint)
         self.path = path
         self.cause = cause
         self.owner = owner
