@@ -1,0 +1,1 @@
+"""How sonde is built: libbpf from its source, BPF C into objects, their digests, and the extension."""

@@ -1,0 +1,81 @@
+"""Fetch packages of any Debian release, without touching the machine's own apt.
+
+apt runs with a list of sources, a state and a cache of its own, as any user.  The mirror is the one that the
+machine already uses, and apt checks the archive's signature, so no host and no key is named here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from sonde_build.compilers import BuildError, run
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class Apt:
+    """apt for one release of Debian; what it downloads lies in the folder."""
+
+    def __init__(self, folder: Path, *, release: str) -> None:
+        self.folder = folder
+        self.release = release
+
+    def source(self, package: str) -> None:
+        """Download a source package into the folder, unpacked by nobody."""
+        self._download("source", "--download-only", package)
+
+    def binary(self, package: str) -> None:
+        """Download a binary package for this machine's architecture into the folder."""
+        self._download("download", package)
+
+    def _download(self, *arguments: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        failures = []
+        for mirror in _mirrors():
+            state = self._state(mirror)
+            try:
+                run(["apt-get", *state, "update", "--error-on=any"])
+                run(["apt-get", *state, *arguments], cwd=self.folder)
+            except BuildError as error:
+                failures.append(str(error))
+                continue
+            return
+        raise BuildError("\n".join(["no mirror of Debian gave " + " ".join(arguments), *failures]))
+
+    def _state(self, mirror: str) -> list[str]:
+        """The options that keep this apt apart."""
+        folder = (self.folder / "apt" / self.release).absolute()
+        for name in ("lists/partial", "archives/partial"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        signed = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
+        sources = folder / "sources.list"
+        sources.write_text("".join(f"{kind}{signed} {mirror} {self.release} main\n" for kind in ("deb", "deb-src")))
+        (folder / "status").touch()
+        options = {
+            "Dir::Etc::SourceList": sources,
+            "Dir::Etc::SourceParts": "-",
+            "Dir::Etc::Preferences": "-",
+            "Dir::Etc::PreferencesParts": "-",
+            "Dir::State": folder,
+            "Dir::State::Status": folder / "status",
+            "Dir::Cache": folder,
+            # The folder may lie in a home that the user _apt cannot enter.
+            "APT::Sandbox::User": "root",
+            "Acquire::Languages": "none",
+        }
+        return [text for name, value in options.items() for text in ("-o", f"{name}={value}")]
+
+
+def _mirrors() -> list[str]:
+    """The archives that this machine's apt reads, those that look like a whole Debian first."""
+    if shutil.which("apt-get") is None:
+        return []
+    listed = run(["apt-get", "update", "--print-uris"])
+    releases: dict[str, set[str]] = {}
+    for mirror, release in re.findall(r"^'([^']+)/dists/([^/']+)/InRelease'", listed, re.MULTILINE):
+        releases.setdefault(mirror, set()).add(release)
+    # Only the distribution's main archive has both bookworm and bookworm-updates.
+    whole = [mirror for mirror, names in releases.items() if any(f"{name}-updates" in names for name in names)]
+    return whole + [mirror for mirror in releases if mirror not in whole]

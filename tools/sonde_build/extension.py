@@ -1,0 +1,75 @@
+"""Everything that setup.py needs done before setuptools compiles the extension."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sonde_build import digests, libbpf
+from sonde_build.compilers import Compiler, host_compiler, portable_compiler
+from sonde_build.objects import ObjectBuilder, build_beside
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "sonde"
+BINDING = PACKAGE / "_libbpf"
+BUILD = ROOT / "build"
+
+COMPILE = ["-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-DNDEBUG"]
+# libbpf's own functions stay inside: another libbpf in the process must not mix with this one.
+LINK = ["-shared", "-s", "-Wl,--exclude-libs,ALL"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the extension is compiled with and from."""
+
+    compiler: Compiler
+    libbpf: libbpf.Libbpf
+    sources: list[Path]
+
+
+def c_compiler() -> Compiler:
+    """The machine's, or, where `make wheel` has set $SONDE_SYSROOT, one for the glibc that it names."""
+    sysroot = os.environ.get("SONDE_SYSROOT")
+    if sysroot:
+        return portable_compiler(glibc=os.environ["SONDE_GLIBC"], sysroot=Path(sysroot))
+    return host_compiler()
+
+
+def object_builder() -> ObjectBuilder:
+    """Compiles BPF C; its linking program always runs here, so it is built with the machine's compiler."""
+    host = c_compiler()
+    return ObjectBuilder(
+        root=ROOT,
+        include=PACKAGE / "probes" / "_include",
+        libbpf=libbpf.provide(host),
+        host=host,
+        stamps=BUILD / "stamps",
+    )
+
+
+def build_objects() -> list[Path]:
+    """Every probe's objects, beside their sources; objects whose source is gone are removed."""
+    probes = PACKAGE / "probes"
+    for stale in probes.rglob("*.bpf.o"):
+        if not stale.with_suffix(".c").exists():
+            stale.unlink()
+    return build_beside(object_builder(), probes.glob("*/*.bpf.c"))
+
+
+@cache
+def prepare() -> Prepared:
+    """Build libbpf, the objects, and the C files that are written by the build."""
+    objects = build_objects()
+    compiler = c_compiler()
+    digests.write(BINDING / "digests.c", package=PACKAGE, objects=objects)
+    generated = BUILD / "native" / "_native.c"
+    generated.parent.mkdir(parents=True, exist_ok=True)
+    declare = runpy.run_path(str(BINDING / "build.py"))["declare"]
+    # cffi leaves the file alone when its text has not changed.
+    declare().emit_c_code(str(generated))
+    sources = [generated, BINDING / "native.c", BINDING / "digests.c"]
+    return Prepared(compiler, libbpf.provide(compiler), sources)
