@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What sonde needs in C beside libbpf: loops over records that must not run Python, and system calls that
+ * neither libbpf nor the standard library wraps.  Every function returns 0 (or a count) or a negative errno;
+ * cffi releases the GIL around each call.
+ */
+#ifndef SONDE_NATIVE_H
+#define SONDE_NATIVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* libbpf's messages: start forwarding those up to level_max (libbpf_print_level) to sonde_on_log. */
+void sonde_log_start(int level_max);
+
+/* The consumer of a BPF ring buffer: mapped once, drained in batches. */
+struct sonde_ring;
+int sonde_ring_open(int map_fd, uint32_t size_bytes, struct sonde_ring **ring);
+void sonde_ring_close(struct sonde_ring *ring);
+uint64_t sonde_ring_pending(const struct sonde_ring *ring);
+int64_t sonde_ring_drain_fixed(struct sonde_ring *ring, void *out, uint32_t record_bytes, uint64_t records_max);
+int64_t sonde_ring_drain_variable(struct sonde_ring *ring, void *out, uint64_t out_bytes,
+				  uint64_t *offsets, uint32_t *lengths, uint64_t records_max);
+
+/* The consumer of a perf event array, for kernels and programs without ring buffers. */
+struct sonde_perf_ring;
+int sonde_perf_ring_open(int map_fd, uint32_t pages_per_cpu, struct sonde_perf_ring **ring);
+void sonde_perf_ring_close(struct sonde_perf_ring *ring);
+int sonde_perf_ring_fd(const struct sonde_perf_ring *ring);
+int sonde_perf_ring_consume(struct sonde_perf_ring *ring);
+void sonde_perf_ring_reset(struct sonde_perf_ring *ring);
+const uint8_t *sonde_perf_ring_data(const struct sonde_perf_ring *ring, uint64_t *data_bytes);
+const uint64_t *sonde_perf_ring_offsets(const struct sonde_perf_ring *ring, uint64_t *records);
+const uint32_t *sonde_perf_ring_lengths(const struct sonde_perf_ring *ring);
+uint64_t sonde_perf_ring_lost(const struct sonde_perf_ring *ring);
+
+/*
+ * Where a batched read of a map has come to.  The kernel's token is four bytes for hashes and a key for all
+ * others; by_key is set once the kernel has answered that this map has no batch operations.
+ */
+struct sonde_cursor {
+	bool started;
+	bool done;
+	bool by_key;
+	uint8_t token[512];
+};
+
+int sonde_map_read(int map_fd, struct sonde_cursor *cursor, uint32_t key_bytes, uint32_t value_bytes,
+		   void *keys, void *values, uint32_t capacity, uint32_t *count);
+int sonde_map_update(int map_fd, uint32_t key_bytes, uint32_t value_bytes, const void *keys,
+		     const void *values, uint32_t count, uint64_t flags, uint32_t *done);
+int sonde_map_delete(int map_fd, uint32_t key_bytes, const void *keys, uint32_t count, uint32_t *done);
+
+struct sonde_perf_event {
+	uint32_t type;
+	uint64_t config;
+	uint64_t config1;
+	uint64_t config2;
+	uint64_t period;   /* or the frequency in Hz */
+	bool is_frequency;
+	int pid;
+	int cpu;
+};
+int sonde_perf_event_open(const struct sonde_perf_event *event);
+
+/* A file system mounted nowhere: the descriptor of its root.  fsopen(2), fsmount(2); Linux 5.2. */
+int sonde_mount_detached(const char *filesystem);
+
+/* Wait until every CPU has passed a quiescent state: no program that began before is still running. */
+int sonde_membarrier_global(void);
+
+/*
+ * Start path stopped before its execve: the child stops itself with SIGSTOP and the next system call that it
+ * makes is execve.  Returns the child's pid; the caller waits, sends SIGCONT, and reaps.
+ */
+int sonde_spawn_stopped(const char *path, char **argv, char **envp);
+
+/* The SHA-256 of an object in this package, as it was built; NULL where there is none (digests.c). */
+const uint8_t *sonde_packaged_digest(const char *path);
+
+#endif

@@ -1,0 +1,80 @@
+"""The owner of a libbpf object: what every program and map of it must outlive."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sonde._libbpf import ffi, lib
+from sonde.errors import SondeError
+
+if TYPE_CHECKING:
+    from sonde.bpf.btf import Btf
+
+
+class ObjectHandle:
+    """A ``struct bpf_object *`` that is closed once, by ``close`` or by garbage collection.
+
+    Programs, maps and links keep a reference to it, and ask it for leave before they touch the kernel: after
+    ``close`` they raise SondeError, where libbpf would read freed memory.
+    """
+
+    __slots__ = ("_btf", "_children", "_lock", "_pointer", "name")
+
+    def __init__(self, pointer: Any, name: str) -> None:
+        self._pointer = ffi.gc(pointer, lib.bpf_object__close)
+        self._children: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._btf: Btf | None = None
+        self.name = name
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether the object was closed."""
+        return self._pointer is None
+
+    @property
+    def pointer(self) -> Any:
+        """Give the ``struct bpf_object *``; raises SondeError when it is closed."""
+        pointer = self._pointer
+        if pointer is None:
+            raise SondeError(f"use object {self.name}", why="it is closed")
+        return pointer
+
+    @property
+    def btf(self) -> Btf | None:
+        """Types of the object, read once; None where it was compiled without."""
+        if self._btf is None:
+            from sonde.bpf.btf import Btf
+
+            self._btf = Btf.of_object(self)
+        return self._btf
+
+    def adopt(self, child: Any) -> None:
+        """Close ``child`` (a link, a ring buffer) before the object, unless it is closed by itself."""
+        with self._lock:
+            if self._pointer is not None:
+                self._children[id(child)] = child
+                return
+        child.close()
+        raise SondeError(f"use object {self.name}", why="it was closed meanwhile")
+
+    def release(self, child: Any) -> None:
+        """Forget a child that has closed itself."""
+        with self._lock:
+            self._children.pop(id(child), None)
+
+    def children(self) -> list[Any]:
+        """List what is open, oldest first."""
+        with self._lock:
+            return list(self._children.values())
+
+    def close(self) -> None:
+        """Close the children, newest first, then the object; again and from several threads is fine."""
+        with self._lock:
+            pointer, self._pointer = self._pointer, None
+        if pointer is None:
+            return
+        for child in reversed(self.children()):
+            child.close()
+        ffi.release(pointer)

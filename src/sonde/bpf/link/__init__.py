@@ -1,0 +1,11 @@
+"""Hooks, one file each: the values that say where a program attaches, and the links that they give."""
+
+from __future__ import annotations
+
+from sonde.bpf.link.link import Hook, Link
+from sonde.bpf.link.raw_tracepoint import RawTracepoint
+from sonde.bpf.link.section import Section
+from sonde.bpf.link.tp_btf import TpBtf
+from sonde.bpf.link.tracepoint import Tracepoint
+
+__all__ = ["Hook", "Link", "RawTracepoint", "Section", "TpBtf", "Tracepoint"]

@@ -1,0 +1,257 @@
+"""BPF objects: opened and editable (ObjectSpec), loaded into the kernel (Object)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from sonde._libbpf import ffi, lib, log
+from sonde._libbpf.check import check_pointer, error_for
+from sonde.bpf import safe
+from sonde.bpf.handle import ObjectHandle
+from sonde.bpf.map.spec import MapSpec
+from sonde.bpf.program import Program, ProgramSpec
+from sonde.errors import KernelError, SondeError
+
+if TYPE_CHECKING:
+    from sonde.bpf.btf import Btf
+    from sonde.bpf.knob import Global
+    from sonde.bpf.link import Link
+    from sonde.bpf.map import Map, MapShape
+
+INSTRUCTIONS_MAX = 1_000_000  # the verifier's own bound, and the document's (§1.4.3)
+
+
+class ObjectSpec:
+    """A BPF object that was read and not yet loaded; nothing of it is in the kernel.
+
+    A context manager; ``load`` consumes it. Edit it through ``programs``, ``maps`` and ``knobs``.
+    """
+
+    def __init__(self, handle: ObjectHandle) -> None:
+        """Take over an opened object; use ``open``."""
+        self._handle = handle
+        self.programs: Mapping[str, ProgramSpec] = MappingProxyType(
+            {spec.name: spec for spec in map(lambda p: ProgramSpec(handle, p), _programs(handle))}
+        )
+        self.maps: Mapping[str, MapSpec] = MappingProxyType(
+            {spec.name: spec for spec in (MapSpec(handle, pointer) for pointer in _maps(handle))}
+        )
+
+    @classmethod
+    def open(
+        cls,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        strict: bool = False,
+        sha256: str | None = None,
+    ) -> Self:
+        """Read an object from a file, safely (see ``sonde.bpf.safe``), or from bytes.
+
+        ``strict`` refuses any permission for group and others; ``sha256`` pins the content, in the place of
+        the owner check. Raises UnsafeObjectError, or KernelError where libbpf cannot make sense of it.
+        """
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            content = safe.check_bytes(bytes(source), sha256=sha256)
+            name = name or "object"
+        else:
+            content = safe.read_object(source, strict=strict, sha256=sha256)
+            name = name or Path(source).name.split(".")[0]
+        return cls(_open(content, name))
+
+    @property
+    def name(self) -> str:
+        """Name of the object: of its file, unless another was given."""
+        return self._handle.name
+
+    @property
+    def btf(self) -> Btf | None:
+        """Types of the object; None where it was compiled without."""
+        return self._handle.btf
+
+    @property
+    def knobs(self) -> Mapping[str, Global]:
+        """The ``const volatile`` globals by name; setting ``value`` changes them until load."""
+        from sonde.bpf.globals import knobs_of
+
+        return knobs_of(self._handle)
+
+    def load(self) -> Object:
+        """Load what is to be loaded into the kernel; the spec is spent, whatever comes of it.
+
+        Raises VerifierError, PermissionDeniedError, NotSupportedError or KernelError.
+        """
+        from sonde.bpf.map import inner_shape_of
+
+        handle = self._handle
+        inner = {name: inner_shape_of(handle, spec) for name, spec in self.maps.items()}
+        with log.capture() as messages:
+            result = lib.bpf_object__load(handle.pointer)
+        if result < 0:
+            handle.close()
+            raise load_error(result, handle.name, messages)
+        # The spec must not close what is now the Object's.
+        self._handle = _Spent(handle.name)
+        return Object(handle, inner)
+
+    def close(self) -> None:
+        """Free the object, unless it was loaded."""
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<ObjectSpec {self.name}: {len(self.programs)} programs, {len(self.maps)} maps>"
+
+
+class Object:
+    """A BPF object in the kernel: programs, maps and live globals; a context manager.
+
+    ``close`` detaches its links and frees everything; so does garbage collection.
+    """
+
+    def __init__(self, handle: ObjectHandle, inner: Mapping[str, MapShape | None]) -> None:
+        """Take over a loaded object; use ``ObjectSpec.load``."""
+        from sonde.bpf.globals import variables_of
+        from sonde.bpf.map import map_of
+
+        self._handle = handle
+        self.programs: Mapping[str, Program] = MappingProxyType(
+            {
+                program.name: program
+                for program in (Program(handle, pointer) for pointer in _programs(handle))
+                if lib.bpf_program__fd(program.pointer) >= 0
+            }
+        )
+        self.maps: Mapping[str, Map] = MappingProxyType(
+            {
+                map_spec.name: map_of(handle, map_spec, inner.get(map_spec.name))
+                for map_spec in (MapSpec(handle, pointer) for pointer in _maps(handle))
+                if map_spec.autocreate
+            }
+        )
+        self.variables: Mapping[str, Global] = variables_of(handle)
+
+    @property
+    def name(self) -> str:
+        """Name of the object."""
+        return self._handle.name
+
+    @property
+    def btf(self) -> Btf | None:
+        """Types of the object; None where it was compiled without."""
+        return self._handle.btf
+
+    @property
+    def links(self) -> list[Link]:
+        """What is attached, oldest first."""
+        from sonde.bpf.link import Link
+
+        return [child for child in self._handle.children() if isinstance(child, Link)]
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether the object was closed."""
+        return self._handle.closed
+
+    def attach_all(self) -> list[Link]:
+        """Attach every loaded program as its section says; on an error none stays attached."""
+        links: list[Link] = []
+        try:
+            for program in self.programs.values():
+                links.append(program.attach())
+        except BaseException:
+            for link in reversed(links):
+                link.close()
+            raise
+        return links
+
+    def close(self) -> None:
+        """Detach and free everything; again is fine."""
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self.programs)} programs, {len(self.maps)} maps"
+        return f"<Object {self.name}: {state}>"
+
+
+class _Spent(ObjectHandle):
+    """What a spec holds after its load."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(ffi.NULL, name)
+
+    @property
+    def pointer(self) -> Any:
+        raise SondeError(f"use the spec of object {self.name}", why="it was loaded", hint="use the Object")
+
+    def close(self) -> None:
+        return
+
+
+def _programs(handle: ObjectHandle) -> Iterator[Any]:
+    pointer = lib.bpf_object__next_program(handle.pointer, ffi.NULL)
+    while pointer:
+        yield pointer
+        pointer = lib.bpf_object__next_program(handle.pointer, pointer)
+
+
+def _maps(handle: ObjectHandle) -> Iterator[Any]:
+    pointer = lib.bpf_object__next_map(handle.pointer, ffi.NULL)
+    while pointer:
+        yield pointer
+        pointer = lib.bpf_object__next_map(handle.pointer, pointer)
+
+
+def _open(content: bytes, name: str) -> ObjectHandle:
+    options = ffi.new("struct bpf_object_open_opts *")
+    options.sz = ffi.sizeof("struct bpf_object_open_opts")
+    c_name = ffi.new("char[]", name.encode())
+    options.object_name = c_name
+    with log.capture() as messages:
+        pointer = lib.bpf_object__open_mem(content, len(content), options)
+    why = messages[-1].removeprefix("libbpf: ") if messages else ""
+    handle = ObjectHandle(check_pointer(pointer, "open object", name, why=why), name)
+    for program in _programs(handle):
+        spec = ProgramSpec(handle, program)
+        if spec.instruction_count > INSTRUCTIONS_MAX:
+            count = spec.instruction_count
+            handle.close()
+            raise safe.too_long(name, spec.name, count, INSTRUCTIONS_MAX)
+    return handle
+
+
+def load_error(result: int, name: str, messages: list[str]) -> KernelError:
+    """Say why libbpf could not load an object, from the errno and its messages."""
+    from sonde.bpf import verifier
+
+    rejection = verifier.error_from(result, messages)
+    if rejection is not None:
+        return rejection
+    why = messages[0].removeprefix("libbpf: ") if messages else ""
+    hint = ""
+    if -result in (errno.EPERM, errno.ENOMEM):
+        limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        if limit != resource.RLIM_INFINITY:
+            hint = f"before Linux 5.11 maps count against RLIMIT_MEMLOCK ({limit} bytes): ulimit -l unlimited"
+    if -result == errno.EPERM:
+        return error_for(result, "load object", name, why=why, hint=hint, capability="CAP_BPF CAP_PERFMON")
+    return error_for(result, "load object", name, why=why, hint=hint)
