@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+KERNELS ?= 5.10 6.1 6.12 7
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build examples demo test test-vm lint bench wheel clean
@@ -12,5 +13,34 @@ help:  ## this list
 setup:  ## all that development needs, in .venv (PYTHON=python3.12 for another Python)
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" tools/setup
 
-build:  ## libbpf, the BPF objects and the extension, where their sources have changed
+build:  ## the BPF objects and the extension again, where their sources have changed
 	@$(BIN)/python setup.py -q build_ext --inplace
+
+examples: setup  ## compile examples/ into build/examples
+	@PYTHONPATH=tools $(BIN)/python -m sonde_build --into build/examples $(wildcard examples/*.bpf.c)
+
+demo: setup  ## what every process asks of the kernel, for five seconds (needs root)
+	@$(BIN)/sonde top syscalls --for 5s
+
+test: examples  ## the whole suite (as root: the kernel tests too)
+	@$(BIN)/python -m pytest
+
+test-vm: wheel  ## the kernel suite on other kernels, under QEMU (KERNELS="5.10 6.1")
+	@tools/vm/run $(KERNELS)
+
+lint: setup  ## ruff, mypy, import-linter and the house style
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/tidy.py
+
+bench: setup  ## what sonde costs, beside other tools
+	@$(BIN)/python -m benchmarks
+
+wheel: setup  ## dist/sonde-…-cp311-abi3-manylinux….whl
+	@PYTHONPATH=tools $(BIN)/python -m sonde_build.portable
+
+clean:  ## what the build made; .venv and ~/.cache/sonde stay
+	@rm -rf build dist src/sonde.egg-info src/sonde/_libbpf/digests.c src/sonde/_libbpf/_native*.so
+	@find src -name '*.bpf.o' -delete

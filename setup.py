@@ -46,16 +46,17 @@ class BuildExtension(build_ext):
         output = Path(self.get_ext_fullpath(ext.name))
         ready = extension.prepare()
         flags = [*ready.compiler.flags, *extension.COMPILE, *extension.LINK]
-        inputs = digest_of(
-            ready.libbpf.identity, ready.compiler.identity, *flags, *ready.sources, extension.BINDING / "native.h"
-        )
+        files = [*ready.sources, extension.BINDING / "native.h", extension.EXPORTS]
+        inputs = digest_of(ready.libbpf.identity, ready.compiler.identity, *flags, *files)
         stamp = Stamp(extension.BUILD / "stamps" / f"{output.name}.stamp", inputs=inputs, outputs=[output])
-        if stamp.is_current():
+        # A wheel's extension is made in a fresh folder, each time.
+        if self.inplace and stamp.is_current():
             return
         print("compiling the extension", flush=True)
         self.force = True
         super().build_extension(ext)
-        stamp.write()
+        if self.inplace:
+            stamp.write()
 
 
 setup(

@@ -26,9 +26,9 @@ class Apt:
         """Download a source package into the folder, unpacked by nobody."""
         self._download("source", "--download-only", package)
 
-    def binary(self, package: str) -> None:
-        """Download a binary package for this machine's architecture into the folder."""
-        self._download("download", package)
+    def binary(self, *packages: str) -> None:
+        """Download binary packages for this machine's architecture into the folder."""
+        self._download("download", *packages)
 
     def _download(self, *arguments: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import runpy
 from dataclasses import dataclass
@@ -10,7 +12,8 @@ from pathlib import Path
 
 from sonde_build import digests, libbpf
 from sonde_build.compilers import Compiler, host_compiler, portable_compiler
-from sonde_build.objects import ObjectBuilder, build_beside
+from sonde_build.objects import ObjectBuilder, build_all
+from sonde_build.stamps import write_if_changed
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "sonde"
@@ -18,8 +21,8 @@ BINDING = PACKAGE / "_libbpf"
 BUILD = ROOT / "build"
 
 COMPILE = ["-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-DNDEBUG"]
-# libbpf's own functions stay inside: another libbpf in the process must not mix with this one.
-LINK = ["-shared", "-s", "-Wl,--exclude-libs,ALL"]
+EXPORTS = Path(__file__).with_name("exports.map")
+LINK = ["-shared", "-s", f"-Wl,--version-script={EXPORTS}"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ def c_compiler() -> Compiler:
 
 
 def object_builder() -> ObjectBuilder:
-    """Compiles BPF C; its linking program always runs here, so it is built with the machine's compiler."""
-    host = c_compiler()
+    """Compiles BPF C; its linking program runs here, so it is built with the machine's own compiler."""
+    host = host_compiler()
     return ObjectBuilder(
         root=ROOT,
         include=PACKAGE / "probes" / "_include",
@@ -57,7 +60,7 @@ def build_objects() -> list[Path]:
     for stale in probes.rglob("*.bpf.o"):
         if not stale.with_suffix(".c").exists():
             stale.unlink()
-    return build_beside(object_builder(), probes.glob("*/*.bpf.c"))
+    return build_all(object_builder(), probes.glob("*/*.bpf.c"))
 
 
 @cache
@@ -66,10 +69,17 @@ def prepare() -> Prepared:
     objects = build_objects()
     compiler = c_compiler()
     digests.write(BINDING / "digests.c", package=PACKAGE, objects=objects)
-    generated = BUILD / "native" / "_native.c"
-    generated.parent.mkdir(parents=True, exist_ok=True)
-    declare = runpy.run_path(str(BINDING / "build.py"))["declare"]
-    # cffi leaves the file alone when its text has not changed.
-    declare().emit_c_code(str(generated))
-    sources = [generated, BINDING / "native.c", BINDING / "digests.c"]
+    sources = [_binding(), BINDING / "native.c", BINDING / "digests.c"]
     return Prepared(compiler, libbpf.provide(compiler), sources)
+
+
+def _binding() -> Path:
+    """cffi's C file, from the declarations."""
+    declare = runpy.run_path(str(BINDING / "build.py"))["declare"]
+    text = io.StringIO()
+    # cffi says on stdout that it generates.
+    with contextlib.redirect_stdout(io.StringIO()):
+        declare().emit_c_code(text)
+    generated = BUILD / "native" / "_native.c"
+    write_if_changed(generated, text.getvalue())
+    return generated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,28 +27,32 @@ class ObjectBuilder:
 
     def build(self, source: Path, output: Path) -> bool:
         """Make output from source unless it is current; True when it had to be made."""
+        source, output = source.resolve(), output.resolve()
         compiler = bpf_compiler()
         headers = sorted({*self.include.rglob("*.h"), *source.parent.glob("*.h")})
         inputs = digest_of(*compiler.flags, compiler.identity, self.libbpf.identity, Path(__file__), source, *headers)
-        name = str(output.relative_to(self.root)).replace("/", "_")
-        stamp = Stamp(self.stamps / f"{name}.stamp", inputs=inputs, outputs=[output])
+        stamp = Stamp(self._stamp_path(output), inputs=inputs, outputs=[output])
         if stamp.is_current():
             return False
-        print(f"compiling {source.relative_to(self.root)}", flush=True)
+        print(f"compiling {os.path.relpath(source, self.root)}", flush=True)
         self._compile(compiler, source, output)
         stamp.write()
         return True
 
+    def _stamp_path(self, output: Path) -> Path:
+        return self.stamps / (os.path.relpath(output, self.root).replace("/", "_") + ".stamp")
+
     def _compile(self, compiler: Compiler, source: Path, output: Path) -> None:
+        linker = self._linker()
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.stamps) as name:
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".compiling-") as name:
             raw, linked = Path(name) / "raw.o", Path(name) / "linked.o"
             includes = [f"-I{source.parent}", f"-I{self.include}", f"-I{self.libbpf.include}"]
             # BTF's line information names the source file: by its path in the project, not on this machine.
-            relative = [f"-ffile-prefix-map={self.root}/=", f"-fdebug-compilation-dir=."]
+            relative = [f"-ffile-prefix-map={self.root}/=", "-fdebug-compilation-dir=."]
             command = [*compiler.command, *compiler.flags, *includes, *relative]
             run([*command, "-c", str(source), "-o", str(raw)], cwd=self.root)
-            run([str(self._linker()), str(linked), str(raw)])
+            run([str(linker), str(linked), str(raw)])
             linked.chmod(0o644)
             linked.replace(output)
 
@@ -57,18 +62,18 @@ class ObjectBuilder:
         inputs = digest_of(self.libbpf.identity, self.host.identity, *self.host.flags, source)
         stamp = Stamp(self.stamps / "link_object.stamp", inputs=inputs, outputs=[program])
         if not stamp.is_current():
+            self.stamps.mkdir(parents=True, exist_ok=True)
             command = [*self.host.command, *self.host.flags, "-O2", f"-I{self.libbpf.include}", str(source)]
             run([*command, str(self.libbpf.archive), "-lelf", "-lz", "-o", str(program)])
             stamp.write()
         return program
 
 
-def build_beside(builder: ObjectBuilder, sources: Iterable[Path]) -> list[Path]:
-    """Each NAME.bpf.c to NAME.bpf.o in the same folder; the objects."""
-    builder.stamps.mkdir(parents=True, exist_ok=True)
+def build_all(builder: ObjectBuilder, sources: Iterable[Path], *, into: Path | None = None) -> list[Path]:
+    """Each NAME.bpf.c to NAME.bpf.o, in the same folder or another; the objects."""
     objects = []
     for source in sorted(sources):
-        output = source.with_suffix(".o")
+        output = (into or source.parent) / source.with_suffix(".o").name
         builder.build(source, output)
         objects.append(output)
     return objects
