@@ -9,8 +9,8 @@ from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 
-from sonde_build import extension  # noqa: E402  (the path is set above)
-from sonde_build.stamps import Stamp, digest_of  # noqa: E402
+from sonde_build import extension
+from sonde_build.stamps import Stamp, digest_of
 
 
 class BuildPython(build_py):

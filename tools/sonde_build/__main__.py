@@ -1,4 +1,7 @@
-"""Compile BPF C from the command line, with the flags of the build: python -m sonde_build --into DIR FILE.bpf.c …"""
+"""Compile BPF C from the command line, with the flags of the build.
+
+PYTHONPATH=tools python -m sonde_build --into DIR FILE.bpf.c …
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from sonde_build.objects import build_all
 
 def main() -> int:
     """Compile what is named; 1 with the compiler's words where one fails."""
-    parser = argparse.ArgumentParser(prog="sonde_build", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="sonde_build", description="Compile BPF C, with the flags of the build."
+    )
     parser.add_argument("--into", type=Path, help="folder for the objects; without it, beside each source")
     parser.add_argument("sources", type=Path, nargs="*")
     arguments = parser.parse_args()

@@ -30,12 +30,12 @@ Settings = dict[str, str | list[str] | None] | None
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     """What pip installs for the time of the build: ziglang (411 MB) only where clang is missing."""
-    return build_meta.get_requires_for_build_wheel(config_settings) + _compiler()
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *_compiler()]
 
 
 def get_requires_for_build_editable(config_settings: Settings = None) -> list[str]:
     """As for a wheel."""
-    return build_meta.get_requires_for_build_editable(config_settings) + _compiler()
+    return [*build_meta.get_requires_for_build_editable(config_settings), *_compiler()]
 
 
 def _compiler() -> list[str]:

@@ -49,7 +49,13 @@ class Compiler:
 def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a command and give its output; BuildError carries what it said when it fails."""
     done = subprocess.run(
-        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode != 0:
         raise BuildError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout.strip()}")
@@ -84,21 +90,27 @@ def bpf_compiler() -> Compiler:
         system = ["-idirafter", f"/usr/include/{multiarch}"]
         return Compiler([clang], ["-target", "bpfel", *flags, *system], run([clang, "--version"]))
     zig = zig_command()
-    spec = importlib.util.find_spec("ziglang")
-    assert spec is not None and spec.origin is not None
-    headers = Path(spec.origin).parent / "lib" / "libc" / "include"
+    headers = _zig_folder() / "lib" / "libc" / "include"
     system = ["-isystem", f"{headers}/any-linux-any", "-isystem", f"{headers}/{zig_name}-linux-any"]
-    return Compiler([*zig, "cc"], ["-target", "bpfel-freestanding", *flags, *system], "zig " + run([*zig, "version"]))
+    return Compiler(
+        [*zig, "cc"], ["-target", "bpfel-freestanding", *flags, *system], "zig " + run([*zig, "version"])
+    )
 
 
 def zig_command() -> list[str]:
     """The command that starts PyPI's zig; BuildError where it is not installed."""
-    if importlib.util.find_spec("ziglang") is None:
+    _zig_folder()
+    return [sys.executable, "-m", "ziglang"]
+
+
+def _zig_folder() -> Path:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
         raise BuildError(
-            "no compiler for BPF C: there is neither clang ≥ 15 nor ziglang: "
+            f"no compiler for BPF C: there is neither clang ≥ {CLANG_MIN} nor ziglang: "
             "apt-get install clang-19, or pip install ziglang"
         )
-    return [sys.executable, "-m", "ziglang"]
+    return Path(spec.origin).parent
 
 
 @cache

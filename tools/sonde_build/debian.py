@@ -51,7 +51,9 @@ class Apt:
             (folder / name).mkdir(parents=True, exist_ok=True)
         signed = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
         sources = folder / "sources.list"
-        sources.write_text("".join(f"{kind}{signed} {mirror} {self.release} main\n" for kind in ("deb", "deb-src")))
+        sources.write_text(
+            "".join(f"{kind}{signed} {mirror} {self.release} main\n" for kind in ("deb", "deb-src"))
+        )
         (folder / "status").touch()
         options = {
             "Dir::Etc::SourceList": sources,
@@ -77,5 +79,7 @@ def _mirrors() -> list[str]:
     for mirror, release in re.findall(r"^'([^']+)/dists/([^/']+)/InRelease'", listed, re.MULTILINE):
         releases.setdefault(mirror, set()).add(release)
     # Only the distribution's main archive has both bookworm and bookworm-updates.
-    whole = [mirror for mirror, names in releases.items() if any(f"{name}-updates" in names for name in names)]
+    whole = [
+        mirror for mirror, names in releases.items() if any(f"{name}-updates" in names for name in names)
+    ]
     return whole + [mirror for mirror in releases if mirror not in whole]

@@ -105,7 +105,11 @@ def _build(original: Path, patches: Path, compiler: Compiler, home: Path) -> Non
         for line in (work / "debian/patches/series").read_text().split():
             run(["patch", "-p1", "-s", "-i", str(work / "debian/patches" / line)], cwd=source)
         make = ["make", "-s", "-C", str(source / "src"), "BUILD_STATIC_ONLY=1", "NO_PKG_CONFIG=1"]
-        make += [f"CC={' '.join([*compiler.command, *compiler.flags])}", f"CFLAGS={CFLAGS}", f"OBJDIR={work / 'obj'}"]
+        make += [
+            f"CC={' '.join([*compiler.command, *compiler.flags])}",
+            f"CFLAGS={CFLAGS}",
+            f"OBJDIR={work / 'obj'}",
+        ]
         make += [f"DESTDIR={work / 'out'}", "PREFIX=", "LIBDIR=/lib", "install", "install_uapi_headers"]
         run(make)
         try:

@@ -30,7 +30,9 @@ class ObjectBuilder:
         source, output = source.resolve(), output.resolve()
         compiler = bpf_compiler()
         headers = sorted({*self.include.rglob("*.h"), *source.parent.glob("*.h")})
-        inputs = digest_of(*compiler.flags, compiler.identity, self.libbpf.identity, Path(__file__), source, *headers)
+        inputs = digest_of(
+            *compiler.flags, compiler.identity, self.libbpf.identity, Path(__file__), source, *headers
+        )
         stamp = Stamp(self._stamp_path(output), inputs=inputs, outputs=[output])
         if stamp.is_current():
             return False

