@@ -16,15 +16,13 @@ from sonde.bpf import safe
 from sonde.bpf.handle import ObjectHandle
 from sonde.bpf.map.spec import MapSpec
 from sonde.bpf.program import Program, ProgramSpec
-from sonde.errors import KernelError, SondeError
+from sonde.errors import KernelError, SondeError, VerifierError
 
 if TYPE_CHECKING:
     from sonde.bpf.btf import Btf
-    from sonde.bpf.knob import Global
+    from sonde.bpf.knob import Globals
     from sonde.bpf.link import Link
     from sonde.bpf.map import Map, MapShape
-
-INSTRUCTIONS_MAX = 1_000_000  # the verifier's own bound, and the document's (§1.4.3)
 
 
 class ObjectSpec:
@@ -42,6 +40,7 @@ class ObjectSpec:
         self.maps: Mapping[str, MapSpec] = MappingProxyType(
             {spec.name: spec for spec in (MapSpec(handle, pointer) for pointer in _maps(handle))}
         )
+        self._knobs: Globals | None = None
 
     @classmethod
     def open(
@@ -58,8 +57,10 @@ class ObjectSpec:
         the owner check. Raises UnsafeObjectError, or KernelError where libbpf cannot make sense of it.
         """
         if isinstance(source, (bytes, bytearray, memoryview)):
-            content = safe.check_bytes(bytes(source), sha256=sha256)
             name = name or "object"
+            content = bytes(source)
+            if sha256 is not None:
+                safe.check_digest(content, sha256, path=name)
         else:
             content = safe.read_object(source, strict=strict, sha256=sha256)
             name = name or Path(source).name.split(".")[0]
@@ -76,11 +77,13 @@ class ObjectSpec:
         return self._handle.btf
 
     @property
-    def knobs(self) -> Mapping[str, Global]:
+    def knobs(self) -> Globals:
         """The ``const volatile`` globals by name; setting ``value`` changes them until load."""
-        from sonde.bpf.globals import knobs_of
+        if self._knobs is None:
+            from sonde.bpf.globals import knobs_of
 
-        return knobs_of(self._handle)
+            self._knobs = knobs_of(self._handle)
+        return self._knobs
 
     def load(self) -> Object:
         """Load what is to be loaded into the kernel; the spec is spent, whatever comes of it.
@@ -90,6 +93,10 @@ class ObjectSpec:
         from sonde.bpf.map import inner_shape_of
 
         handle = self._handle
+        if self._knobs is not None:
+            # The kernel freezes them: a write from here on would be a segmentation fault.
+            self._knobs.close()
+            handle.release(self._knobs)
         inner = {name: inner_shape_of(handle, spec) for name, spec in self.maps.items()}
         with log.capture() as messages:
             result = lib.bpf_object__load(handle.pointer)
@@ -140,7 +147,7 @@ class Object:
                 if map_spec.autocreate
             }
         )
-        self.variables: Mapping[str, Global] = variables_of(handle)
+        self.variables: Globals = variables_of(handle)
 
     @property
     def name(self) -> str:
@@ -230,12 +237,12 @@ def _open(content: bytes, name: str) -> ObjectHandle:
         pointer = lib.bpf_object__open_mem(content, len(content), options)
     why = messages[-1].removeprefix("libbpf: ") if messages else ""
     handle = ObjectHandle(check_pointer(pointer, "open object", name, why=why), name)
-    for program in _programs(handle):
-        spec = ProgramSpec(handle, program)
-        if spec.instruction_count > INSTRUCTIONS_MAX:
-            count = spec.instruction_count
-            handle.close()
-            raise safe.too_long(name, spec.name, count, INSTRUCTIONS_MAX)
+    counts = {spec.name: spec.instruction_count for spec in (ProgramSpec(handle, p) for p in _programs(handle))}
+    try:
+        safe.check_instruction_counts(counts, path=name)
+    except BaseException:
+        handle.close()
+        raise
     return handle
 
 
@@ -243,9 +250,19 @@ def load_error(result: int, name: str, messages: list[str]) -> KernelError:
     """Say why libbpf could not load an object, from the errno and its messages."""
     from sonde.bpf import verifier
 
-    rejection = verifier.error_from(result, messages)
-    if rejection is not None:
-        return rejection
+    text = verifier.extract(messages)
+    if text is not None and -result not in (errno.EPERM, errno.ENOMEM):
+        told = verifier.explain(text)
+        program = verifier.failed_program(messages) or name
+        return VerifierError(
+            -result,
+            subject=program,
+            log=text,
+            reason=told.reason,
+            source_line=told.source_line,
+            instruction=told.instruction,
+            hint=told.hint,
+        )
     why = messages[0].removeprefix("libbpf: ") if messages else ""
     hint = ""
     if -result in (errno.EPERM, errno.ENOMEM):

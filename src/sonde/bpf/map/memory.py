@@ -1,0 +1,41 @@
+"""How much kernel memory a map takes, as the kernel's own allocation rules say."""
+
+from __future__ import annotations
+
+from sonde.bpf.map.map import MapShape
+
+BPF_F_NO_PREALLOC = 1
+HASH_ELEMENT_BYTES = 48  # struct htab_elem without its key, 64-bit (kernel/bpf/hashtab.c)
+HASH_BUCKET_BYTES = 16  # struct bucket without lock debugging
+LRU_NODE_BYTES = 32
+PAGE_BYTES = 4096
+
+
+def _rounded(size: int, unit: int = 8) -> int:
+    return (size + unit - 1) // unit * unit
+
+
+def memory_bytes(shape: MapShape, cpus: int) -> int:
+    """Compute what a map takes on a machine with ``cpus`` possible CPUs, when it is full.
+
+    Follows the kernel's map_mem_usage (Linux 6.4, commit 90a5527d7686); allocator overhead is not in it.
+    """
+    entries, key, value = shape.max_entries, _rounded(shape.key_size), _rounded(shape.value_size)
+    if shape.type in ("hash", "lru_hash"):
+        return _buckets(entries) + entries * (HASH_ELEMENT_BYTES + key + value)
+    if shape.type in ("percpu_hash", "lru_percpu_hash"):
+        return _buckets(entries) + entries * (HASH_ELEMENT_BYTES + key + 8 + value * cpus)
+    if shape.type == "percpu_array":
+        return entries * (8 + value * cpus)
+    if shape.type == "ringbuf":
+        return _rounded(entries, PAGE_BYTES) + 3 * PAGE_BYTES
+    if shape.type in ("task_storage", "sk_storage", "inode_storage", "cgrp_storage"):
+        return 0  # it grows and shrinks with what it belongs to; so much each, beside a header of 64 bytes
+    return entries * (value if "array" in shape.type else key + value)
+
+
+def _buckets(entries: int) -> int:
+    buckets = 1
+    while buckets < entries:
+        buckets *= 2
+    return buckets * HASH_BUCKET_BYTES

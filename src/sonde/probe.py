@@ -1,0 +1,122 @@
+"""What a probe's folder declares: its outputs, its knobs, and the few functions that BTF cannot replace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sonde.bpf import ObjectSpec
+    from sonde.records.model import Enricher
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """A setting of a probe: a command-line flag, a configuration key, a keyword in Python.
+
+    It sets the ``const volatile`` global of the same name, unless the probe's ``configure`` takes it. ``type`` reads
+    the text of a flag; a ``bool`` makes a flag without a value. ``outputs`` are those it goes with (all if empty).
+    """
+
+    name: str
+    help: str
+    type: Callable[[str], Any] = int
+    default: Any = None
+    metavar: str = ""
+    outputs: tuple[str, ...] = ()
+    is_global: bool = True
+
+    @property
+    def flag(self) -> str:
+        """Give the command line's spelling."""
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An aggregated map: a row per key, summed in the kernel.
+
+    ``programs`` are those that fill it. What found the map full is in the one entry of ``other``. ``counted`` are the
+    members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
+    unless a typedef says that they are something else. ``sort`` is the column that a person wants first.
+    """
+
+    name: str
+    map: str
+    programs: tuple[str, ...]
+    summary: str
+    other: str = ""
+    counted: tuple[str, ...] = ("count",)
+    sort: str = "count"
+    columns: tuple[str, ...] = ()
+    enrich: Callable[[], tuple[Enricher, ...]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A ring buffer of records; ``record`` is the C struct's name."""
+
+    name: str
+    map: str
+    record: str
+    programs: tuple[str, ...]
+    summary: str
+    columns: tuple[str, ...] = ()
+    enrich: Callable[[], tuple[Enricher, ...]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to load a probe; variants are tried in order until the kernel takes one.
+
+    ``types`` gives programs another type (tp_btf programs as raw tracepoints, say), ``globals`` sets knobs,
+    ``without`` names maps and programs that are left out.
+    """
+
+    name: str
+    types: Mapping[str, str] = field(default_factory=dict)
+    globals: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One observable domain: what a folder below ``sonde.probes`` declares as ``PROBE``.
+
+    ``configure`` gets the spec, the chosen output's name and the knobs' values, before load. The first table
+    and the first stream are what views show by default.
+    """
+
+    name: str
+    summary: str
+    tables: tuple[Table, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    knobs: tuple[Knob, ...] = ()
+    variants: tuple[Variant, ...] = (Variant("default"),)
+    configure: Callable[[ObjectSpec, str, Mapping[str, Any]], None] | None = None
+
+    @property
+    def outputs(self) -> tuple[Table | Stream, ...]:
+        """Give the tables, then the streams."""
+        return (*self.tables, *self.streams)
+
+    def output(self, name: str) -> Table | Stream:
+        """Find an output; raises KeyError."""
+        return {output.name: output for output in self.outputs}[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Whose events count: what every probe can filter by, in the kernel.
+
+    ``pid`` is a thread group as this process's pid namespace sees it, with ``children`` all that it starts, too;
+    ``cgroup`` a directory of the cgroup v2 file system, with all below it; ``comm`` the process's name. What
+    sonde itself does is filtered unless ``own`` is set.
+    """
+
+    pid: int | None = None
+    children: bool = False
+    cgroup: str | None = None
+    comm: str | None = None
+    own: bool = False

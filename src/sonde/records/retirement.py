@@ -1,0 +1,105 @@
+"""Rows of ended processes leave the kernel's map, so that a table is bounded by what lives."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from sonde.records.fold import fold
+from sonde.records.layout import columns_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sonde.bpf.map import Map
+
+    Array = npt.NDArray[Any]
+
+FILL_SHARE = 0.5
+"""Above this share of max_entries, rows of ended processes are moved out of the map."""
+
+CLOCK_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def start_ticks(pid: int) -> int | None:
+    """Give a process's start in clock ticks since boot, as /proc/PID/stat has it; None when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(text.rpartition(b")")[2].split()[19])
+
+
+def lives(pid: int, start_ns: int) -> bool:
+    """Tell whether the process that had this pid and began at this time (boot clock) is still there."""
+    ticks = start_ticks(pid)
+    # A number was taken anew if the start differs; one tick is allowed for the rounding of either side.
+    return ticks is not None and abs(ticks - start_ns // CLOCK_TICK_NS) <= 1
+
+
+class Retirement:
+    """Reads a table whose keys name a process, and keeps the rows of those that have ended.
+
+    A process that is gone makes no events any more, so its rows cannot be live: they are read once more after its
+    end was seen, kept here, and deleted from the map. (Rows of the living are never deleted: that loses counts.)
+    Beyond ``rows_max`` the oldest kept rows are added up into one, ``folded`` (of length 0 or 1).
+    """
+
+    def __init__(self, table: Map, *, pid: str, start_ns: str, rows_max: int) -> None:
+        import numpy as np
+
+        assert table.shape.value_type is not None, "packaged objects have BTF"
+        self._table = table
+        self._columns = columns_of(table.shape.value_type)
+        self._pid, self._start_ns = pid, start_ns
+        self._rows_max = rows_max
+        self._keys: list[Array] = []
+        self._values: list[Array] = []
+        self.folded: Array = np.empty(0, table.value_dtype)
+
+    def read(self) -> tuple[Array, Array]:
+        """Read all rows, those of the ended among them."""
+        import numpy as np
+
+        ended = self._ended()
+        keys, values = self._table.to_numpy()
+        if len(ended):
+            names = keys[[self._pid, self._start_ns]]
+            gone = np.isin(_as_bytes(names), ended)
+            self._keep(keys[gone], values[gone])
+            self._table.delete_many(keys[gone])
+            keys, values = keys[~gone], values[~gone]
+        return np.concatenate([*self._keys, keys]), np.concatenate([*self._values, values])
+
+    def _ended(self) -> Any:
+        import numpy as np
+
+        keys, _, count = self._table.read_bytes()
+        if count < self._table.max_entries * FILL_SHARE:
+            return np.empty(0, np.void)
+        rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[[self._pid, self._start_ns]]
+        processes = np.unique(_as_bytes(rows), return_index=True)
+        gone = [
+            not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in processes[1].tolist()
+        ]
+        return processes[0][gone]
+
+    def _keep(self, keys: Array, values: Array) -> None:
+        import numpy as np
+
+        self._keys.append(keys)
+        self._values.append(values)
+        while len(self._keys) > 1 and sum(map(len, self._keys)) > self._rows_max:
+            self._keys.pop(0)
+            oldest = self._values.pop(0)
+            self.folded = fold(np.concatenate([self.folded, oldest]), self._columns)
+
+
+def _as_bytes(rows: Array) -> npt.NDArray[np.void]:
+    import numpy as np
+    from numpy.lib.recfunctions import repack_fields
+
+    packed = np.ascontiguousarray(repack_fields(rows))
+    return packed.view(np.dtype((np.void, packed.dtype.itemsize)))

@@ -1,0 +1,134 @@
+"""Sources: tables and streams of a loaded probe, one call per batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sonde.bpf.btf import BtfType
+from sonde.bpf.ringbuf import RingBuffer
+from sonde.records.accounting import Accounting
+from sonde.records.fold import fold
+from sonde.records.layout import columns_of, split
+from sonde.records.model import Column, RecordBatch, Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sonde.bpf.map import Map
+    from sonde.records.retirement import Retirement
+
+    Array = npt.NDArray[Any]
+
+Counters = Callable[[], Mapping[str, int]]
+"""Reads the counters of an output, which the kernel keeps: ``seen``, ``filtered``, ``lost_…``."""
+
+
+def accounting_from(
+    counters: Mapping[str, int], *, delivered: int = 0, aggregated: int = 0, final: bool = False
+) -> Accounting:
+    """Sort the kernel's counters into the equation, by name; what has no place in it is a note."""
+    rest = dict(counters)
+    begun, ended = rest.pop("begun", 0), rest.pop("ended", 0)
+    lost = {name.removeprefix("lost_"): rest.pop(name) for name in counters if name.startswith("lost_")}
+    return Accounting(
+        seen=rest.pop("seen", 0),
+        filtered=rest.pop("filtered", 0),
+        sampled_out=rest.pop("sampled_out", 0),
+        delivered=delivered,
+        aggregated=aggregated,
+        lost=lost,
+        in_flight=max(0, begun - ended),
+        notes=rest,
+        final=final,
+    )
+
+
+class TableSource:
+    """Reads a table: all rows, cumulative, with those of ended processes and of ``other`` among them.
+
+    ``count`` gives, for the columns of a batch, what each row counts: their sum is ``aggregated``.
+    """
+
+    def __init__(
+        self,
+        table: Map,
+        *,
+        name: str,
+        counters: Counters,
+        count: Callable[[Mapping[str, Array]], Array],
+        other: Map | None = None,
+        retirement: Retirement | None = None,
+    ) -> None:
+        key, value = table.shape.key_type, table.shape.value_type
+        assert key is not None, "packaged objects have BTF"
+        assert value is not None, "packaged objects have BTF"
+        self._table, self._other = table, other
+        self._key_columns = columns_of(key, is_key=True)
+        self._value_columns = columns_of(value)
+        self._counters, self._count = counters, count
+        self._retirement = retirement
+        folded = (Column("is_other", "sonde_other_t"),)
+        self.schema = Schema(name, self._key_columns + self._value_columns + folded)
+        self.is_final = False
+
+    def fileno(self) -> int | None:
+        """A table has nothing to wait for."""
+        return None
+
+    def read(self) -> RecordBatch:
+        """Read all rows; the accounting beside them is final once the programs are detached."""
+        import numpy as np
+
+        # The counters are read after the rows while events go on, so "so far" never claims what is not there yet.
+        if self._retirement is None:
+            keys, values = self._table.to_numpy()
+        else:
+            keys, values = self._retirement.read()
+        other = self._folded(values.dtype)
+        folded = np.arange(len(keys) + len(other)) >= len(keys)
+        keys = np.concatenate([keys, np.zeros(len(other), keys.dtype)])
+        values = np.concatenate([values, other])
+        columns = split(keys, self._key_columns) | split(values, self._value_columns)
+        aggregated = int(self._count(columns).sum()) if len(keys) else 0
+        accounting = accounting_from(self._counters(), aggregated=aggregated, final=self.is_final)
+        return RecordBatch(self.schema, {**columns, "is_other": folded}, accounting, time.time_ns())
+
+    def _folded(self, dtype: np.dtype[Any]) -> Array:
+        """Give the row of what found the map full or was folded here: an array of length 0 or 1."""
+        import numpy as np
+
+        rows = [np.empty(0, dtype)]
+        if self._other is not None:
+            _, values = self._other.to_numpy()
+            flat = np.ascontiguousarray(values.reshape(-1))
+            rows.append(flat[flat.view(np.uint8).reshape(len(flat), -1).any(axis=1)])
+        if self._retirement is not None:
+            rows.append(self._retirement.folded)
+        together = np.concatenate(rows)
+        return fold(together, self._value_columns) if len(together) else together
+
+
+class StreamSource:
+    """Drains a stream: the records since the last read."""
+
+    def __init__(self, ring: RingBuffer, record: BtfType, *, name: str, counters: Counters) -> None:
+        self._ring, self._counters = ring, counters
+        self._columns = columns_of(record)
+        self.schema = Schema(name, self._columns)
+        self.delivered = 0
+        self.is_final = False
+
+    def fileno(self) -> int | None:
+        """Readable when there are records."""
+        return self._ring.fileno()
+
+    def read(self) -> RecordBatch:
+        """Drain the ring once; call again while batches come full."""
+        records = self._ring.drain()
+        assert not hasattr(records, "offsets"), "the ring was opened with its record's type"
+        self.delivered += len(records)
+        accounting = accounting_from(self._counters(), delivered=self.delivered, final=self.is_final)
+        return RecordBatch(self.schema, split(records, self._columns), accounting, time.time_ns())
