@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -63,7 +61,7 @@ class ObjectSpec:
                 safe.check_digest(content, sha256, path=name)
         else:
             content = safe.read_object(source, strict=strict, sha256=sha256)
-            name = name or Path(source).name.split(".")[0]
+            name = name or os.path.basename(os.fspath(source)).split(".")[0]
         return cls(_open(content, name))
 
     @property
@@ -266,6 +264,8 @@ def load_error(result: int, name: str, messages: list[str]) -> KernelError:
     why = messages[0].removeprefix("libbpf: ") if messages else ""
     hint = ""
     if -result in (errno.EPERM, errno.ENOMEM):
+        import resource
+
         limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
         if limit != resource.RLIM_INFINITY:
             hint = f"before Linux 5.11 maps count against RLIMIT_MEMLOCK ({limit} bytes): ulimit -l unlimited"

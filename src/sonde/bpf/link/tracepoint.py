@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -51,6 +50,8 @@ class Tracepoint:
                     return int(file.read())
             except (FileNotFoundError, NotADirectoryError):
                 continue
+        import difflib
+
         near = difflib.get_close_matches(self.name, self._known(group), 3)
         raise AttachError(
             f"attach to tracepoint {self.name}",

@@ -1,0 +1,1 @@
+"""Enrichers: columns that follow from the meaning of others, one file per meaning."""

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Types that say what a field means. Python reads the typedef's name from BTF: it names the column's meaning, and
+ * enrichment follows from it (sonde_errno_t 2 becomes ENOENT). Records are flat, widest field first, no hidden padding;
+ * a member whose name begins with "padding" fills a hole and is no column.
+ */
+#ifndef SONDE_TYPES_BPF_H
+#define SONDE_TYPES_BPF_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
+
+enum { COMM_LENGTH = 16 };
+
+/* Nanoseconds of CLOCK_MONOTONIC (bpf_ktime_get_ns) and of CLOCK_BOOTTIME (what the kernel notes at fork). */
+typedef u64 sonde_time_ns_t;
+typedef u64 sonde_boottime_ns_t;
+typedef u64 sonde_duration_ns_t;
+/* The earliest of many, and the largest: added up over rows they stay what they are. */
+typedef u64 sonde_first_ns_t;
+typedef u64 sonde_max_ns_t;
+/* A count per bucket of a base-2 exponential histogram; histogram.bpf.h has the scale. */
+typedef u64 sonde_bucket_t;
+
+/* Process and thread as sonde's own pid namespace numbers them; the name is the process's, not the thread's. */
+typedef u32 sonde_pid_t;
+typedef u32 sonde_tid_t;
+typedef char sonde_comm_t;
+
+/* A system call's number as the kernel got it; what it means depends on the ABI and the machine. */
+typedef u32 sonde_syscall_t;
+typedef u8 sonde_abi_t;
+typedef u64 sonde_argument_t;
+typedef s64 sonde_result_t;
+/* 0 is no error; 512 and above are the kernel's internal results (ERESTARTSYS, …). */
+typedef u16 sonde_errno_t;
+
+#define DURATION_UNKNOWN (~0ULL)
+
+#endif

@@ -1,0 +1,1 @@
+"""Probe ``syscalls``: what every process asks of the kernel."""
