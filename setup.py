@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 
 from sonde_build import extension
-from sonde_build.stamps import Stamp, digest_of
+from sonde_build.compilers import BuildError
 
 
 class BuildPython(build_py):
@@ -30,7 +30,15 @@ class BuildExtension(build_ext):
         native.sources = [str(path.relative_to(extension.ROOT)) for path in ready.sources]
         native.include_dirs = [str(extension.BINDING.relative_to(extension.ROOT)), str(ready.libbpf.include)]
         native.extra_objects = [str(ready.libbpf.archive)]
+        stamp = extension.binding_stamp(ready)
+        # A wheel's extension is made in a folder of its own, each time.
+        if self.inplace and stamp.is_current():
+            return
+        print("compiling the extension", flush=True)
+        self.force = True
         super().run()
+        if self.inplace:
+            stamp.write()
 
     def build_extensions(self) -> None:
         ready = extension.prepare()
@@ -42,25 +50,14 @@ class BuildExtension(build_ext):
         self.compiler.library_dirs = []
         super().build_extensions()
 
-    def build_extension(self, ext: Extension) -> None:
-        output = Path(self.get_ext_fullpath(ext.name))
-        ready = extension.prepare()
-        flags = [*ready.compiler.flags, *extension.COMPILE, *extension.LINK]
-        files = [*ready.sources, extension.BINDING / "native.h", extension.EXPORTS]
-        inputs = digest_of(ready.libbpf.identity, ready.compiler.identity, *flags, *files)
-        stamp = Stamp(extension.BUILD / "stamps" / f"{output.name}.stamp", inputs=inputs, outputs=[output])
-        # A wheel's extension is made in a fresh folder, each time.
-        if self.inplace and stamp.is_current():
-            return
-        print("compiling the extension", flush=True)
-        self.force = True
-        super().build_extension(ext)
-        if self.inplace:
-            stamp.write()
 
-
-setup(
-    ext_modules=[Extension("sonde._libbpf._native", sources=[], libraries=["elf", "z"], py_limited_api=True)],
-    cmdclass={"build_py": BuildPython, "build_ext": BuildExtension},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
-)
+try:
+    setup(
+        ext_modules=[
+            Extension("sonde._libbpf._native", sources=[], libraries=["elf", "z"], py_limited_api=True)
+        ],
+        cmdclass={"build_py": BuildPython, "build_ext": BuildExtension},
+        options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    )
+except BuildError as error:
+    sys.exit(f"sonde: {error}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from sonde_build import digests, libbpf
 from sonde_build.compilers import Compiler, host_compiler, portable_compiler
 from sonde_build.objects import ObjectBuilder, build_all
-from sonde_build.stamps import write_if_changed
+from sonde_build.stamps import Stamp, digest_of, write_if_changed
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "sonde"
@@ -69,8 +69,19 @@ def prepare() -> Prepared:
     objects = build_objects()
     compiler = c_compiler()
     digests.write(BINDING / "digests.c", package=PACKAGE, objects=objects)
-    sources = [_binding(), BINDING / "native.c", BINDING / "digests.c"]
+    sources = [_binding(), *sorted(BINDING.glob("*.c"))]
     return Prepared(compiler, libbpf.provide(compiler), sources)
+
+
+def binding_stamp(ready: Prepared) -> Stamp:
+    """From what the extension in the source tree was made, Python's own headers apart: the stable ABI covers those."""
+    flags = [*ready.compiler.flags, *COMPILE, *LINK]
+    files = [*ready.sources, *sorted(BINDING.glob("*.h")), EXPORTS]
+    return Stamp(
+        BUILD / "stamps" / "_native.stamp",
+        inputs=digest_of(ready.libbpf.identity, ready.compiler.identity, *flags, *files),
+        outputs=[BINDING / "_native.abi3.so"],
+    )
 
 
 def _binding() -> Path:

@@ -100,7 +100,9 @@ def _build(original: Path, patches: Path, compiler: Compiler, home: Path) -> Non
         work = Path(name)
         for archive in (original, patches):
             with tarfile.open(archive) as tar:
-                tar.extractall(work, filter="data")
+                # Python before 3.11.4 has no filters; both archives are verified anyway.
+                tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                tar.extractall(work)
         source = work / f"libbpf-{VERSION}"
         for line in (work / "debian/patches/series").read_text().split():
             run(["patch", "-p1", "-s", "-i", str(work / "debian/patches" / line)], cwd=source)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonde_build.compilers import Compiler, bpf_compiler, run
+from sonde_build.compilers import BuildError, Compiler, bpf_compiler, run
 from sonde_build.libbpf import Libbpf
 from sonde_build.stamps import Stamp, digest_of
 
@@ -72,10 +72,15 @@ class ObjectBuilder:
 
 
 def build_all(builder: ObjectBuilder, sources: Iterable[Path], *, into: Path | None = None) -> list[Path]:
-    """Each NAME.bpf.c to NAME.bpf.o, in the same folder or another; the objects."""
-    objects = []
+    """Each NAME.bpf.c to NAME.bpf.o, in the same folder or another; the objects.  BuildError has all that failed."""
+    objects, failures = [], []
     for source in sorted(sources):
         output = (into or source.parent) / source.with_suffix(".o").name
-        builder.build(source, output)
+        try:
+            builder.build(source, output)
+        except BuildError as error:
+            failures.append(str(error))
         objects.append(output)
+    if failures:
+        raise BuildError("\n\n".join(failures))
     return objects
