@@ -95,7 +95,7 @@ class SondeError(Exception):
 
 def _restore(cls: type[SondeError], args: tuple[Any, ...], state: dict[str, Any]) -> SondeError:
     error = cls.__new__(cls)
-    super(SondeError, error).__init__(*args)  # type: ignore[misc]  # OSError's: it sets errno
+    super(SondeError, error).__init__(*args)  # OSError's: it sets errno
     error.__dict__.update(state)
     return error
 
@@ -185,7 +185,11 @@ class VerifierError(KernelError):
         instruction: str = "",
         hint: str = "",
     ) -> None:
-        why = f"the verifier rejected it: {reason}" if reason else f"the verifier rejected it: {errno_text(errno)}"
+        why = (
+            f"the verifier rejected it: {reason}"
+            if reason
+            else f"the verifier rejected it: {errno_text(errno)}"
+        )
         super().__init__(errno, operation=operation, subject=subject, why=why, hint=hint)
         self.log = log
         self.reason = reason
@@ -200,11 +204,14 @@ class VerifierError(KernelError):
             lines.append(f"  instruction: {self.instruction}")
         if self.hint:
             lines.append(f"  what to do: {self.hint}")
-        log = self.log.rstrip().splitlines()
-        if log:
-            omitted = len(log) - self.LINES_SHOWN
-            lines.append(f"  verifier log ({omitted} lines omitted):" if omitted > 0 else "  verifier log:")
-            lines += [f"    {line}" for line in log[-self.LINES_SHOWN :]]
+        if log := self.log.rstrip():
+            # The report that Linux 7.3 adds is in reason, source line and hint already: show what led to it.
+            end = log.find("\n\nVerification failed: ")
+            # From the end: a log can have a million lines.
+            shown = log[: end if end >= 0 else None].rsplit("\n", self.LINES_SHOWN)[-self.LINES_SHOWN :]
+            omitted = log.count("\n") + 1 - len(shown)
+            lines.append(f"  verifier log ({omitted} lines omitted):" if omitted else "  verifier log:")
+            lines += [f"    {line}" for line in shown]
         return "\n".join(lines)
 
 
@@ -250,7 +257,9 @@ class ProbeError(SondeError):
 class AttachError(ProbeError):
     """A program could not be attached to any of the hooks it may live on."""
 
-    def __init__(self, what: str, *, why: str = "", hint: str = "", program: str = "", hook: str = "") -> None:
+    def __init__(
+        self, what: str, *, why: str = "", hint: str = "", program: str = "", hook: str = ""
+    ) -> None:
         super().__init__(what, why=why, hint=hint)
         self.program = program
         self.hook = hook

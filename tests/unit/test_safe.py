@@ -8,7 +8,6 @@ import shlex
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,11 @@ CONTENT = b"\x7fELF" + bytes(range(256)) * 40
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "an object.bpf.o"
     path.write_bytes(CONTENT)
     path.chmod(0o644)
-    yield path
+    return path
 
 
 def refusal(path: Path | str, **options: object) -> UnsafeObjectError:
@@ -194,7 +193,9 @@ def test_notices_a_change_while_it_reads(file: Path, monkeypatch: pytest.MonkeyP
     assert refusal(file).cause == "changed"
 
 
-def test_replacing_the_path_after_opening_changes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replacing_the_path_after_opening_changes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Check and read use one descriptor: a file renamed over the path in between is never looked at."""
     real_fstat = os.fstat
     other = file.with_name("other")
@@ -224,7 +225,9 @@ def test_leaves_no_descriptor_open(file: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-@pytest.mark.parametrize("name", ["-rf.o", "a'b.o", "$(id).o", "new\nline.o", "\x1b[31mred.o", "é.o", os.fsdecode(b"\xff.o")])
+@pytest.mark.parametrize(
+    "name", ["-rf.o", "a'b.o", "$(id).o", "new\nline.o", "\x1b[31mred.o", "é.o", os.fsdecode(b"\xff.o")]
+)
 def test_hint_survives_any_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The command holds any name so that it can be printed on a terminal and pasted into a shell."""
     monkeypatch.chdir(tmp_path)

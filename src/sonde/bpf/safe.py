@@ -137,7 +137,9 @@ def _open(path: str, *, follow: bool) -> int:
             errno.EACCES: "run it as a user who may read the file, or with sudo",
             errno.ENXIO: "name a regular file",
         }.get(error.errno or 0, "")
-        raise KernelError(error.errno or errno.EIO, operation="open", subject=_quote(path), hint=hint) from error
+        raise KernelError(
+            error.errno or errno.EIO, operation="open", subject=_quote(path), hint=hint
+        ) from error
 
 
 def _refuse_link(path: str) -> UnsafeObjectError:
@@ -147,7 +149,10 @@ def _refuse_link(path: str) -> UnsafeObjectError:
     else:
         hint = "name a regular file, or pass the object's bytes"
     return UnsafeObjectError(
-        path, cause="link", why="it is a symbolic link, which can be turned to another file at any time", hint=hint
+        path,
+        cause="link",
+        why="it is a symbolic link, which can be turned to another file at any time",
+        hint=hint,
     )
 
 
@@ -182,7 +187,9 @@ def _check_access(path: str, found: os.stat_result, *, strict: bool, pinned: boo
         return
     reasons, commands = [], []
     if owner_wrong:
-        reasons.append(f"it is owned by {_user_name(found.st_uid)}, not by {' or '.join(_trusted_names(user))}")
+        reasons.append(
+            f"it is owned by {_user_name(found.st_uid)}, not by {' or '.join(_trusted_names(user))}"
+        )
         commands.append(f"chown {_user_name(user)} -- {_quote(_absolute(path))}")
     if mode_wrong:
         what = "open to group or others" if strict else "writable by group or others"
@@ -281,6 +288,7 @@ def _quote(path: str) -> str:
     if path.isprintable():
         return shlex.quote(path)
     escaped = "".join(
-        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(path)
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(path)
     )
     return f"$'{escaped}'"
