@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from sonde_build.compilers import BuildError, run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SIGNED = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
 
 
 class Apt:
@@ -24,39 +26,38 @@ class Apt:
 
     def source(self, package: str) -> None:
         """Download a source package into the folder, unpacked by nobody."""
-        self._download("source", "--download-only", package)
+        self._download("deb-src", "source", "--download-only", package)
 
     def binary(self, *packages: str) -> None:
         """Download binary packages for this machine's architecture into the folder."""
-        self._download("download", *packages)
+        self._download("deb", "download", *packages)
 
-    def _download(self, *arguments: str) -> None:
+    def _download(self, kind: str, *arguments: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         failures = []
         for mirror in _mirrors():
-            state = self._state(mirror)
-            try:
-                run(["apt-get", *state, "update", "--error-on=any"])
-                run(["apt-get", *state, *arguments], cwd=self.folder)
-            except BuildError as error:
-                failures.append(str(error))
-                continue
+            # The lists are large and of no use afterwards.
+            with tempfile.TemporaryDirectory(dir=self.folder) as state:
+                apt = ["apt-get", *self._state(Path(state), f"{kind}{SIGNED} {mirror} {self.release} main\n")]
+                try:
+                    run([*apt, "update", "--error-on=any"])
+                    run([*apt, *arguments], cwd=self.folder)
+                except BuildError as error:
+                    failures.append(str(error))
+                    continue
             return
-        raise BuildError("\n".join(["no mirror of Debian gave " + " ".join(arguments), *failures]))
-
-    def _state(self, mirror: str) -> list[str]:
-        """The options that keep this apt apart."""
-        folder = (self.folder / "apt" / self.release).absolute()
-        for name in ("lists/partial", "archives/partial"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        signed = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
-        sources = folder / "sources.list"
-        sources.write_text(
-            "".join(f"{kind}{signed} {mirror} {self.release} main\n" for kind in ("deb", "deb-src"))
+        raise BuildError(
+            "\n".join([f"no mirror of Debian gave {' '.join(arguments)} of {self.release}", *failures])
         )
+
+    def _state(self, folder: Path, source: str) -> list[str]:
+        """The options that keep this apt apart."""
+        for name in ("lists/partial", "archives/partial"):
+            (folder / name).mkdir(parents=True)
+        (folder / "sources.list").write_text(source)
         (folder / "status").touch()
         options = {
-            "Dir::Etc::SourceList": sources,
+            "Dir::Etc::SourceList": folder / "sources.list",
             "Dir::Etc::SourceParts": "-",
             "Dir::Etc::Preferences": "-",
             "Dir::Etc::PreferencesParts": "-",
