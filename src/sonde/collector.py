@@ -46,7 +46,7 @@ class Collector:
         return loaded
 
     @property
-    def object(self) -> Object:
+    def loaded(self) -> Object:
         """The loaded object; raises SondeError when there is none."""
         if self._object is None:
             raise SondeError("use the collector's object", why="none is loaded", hint="call load(path)")
@@ -61,14 +61,18 @@ class Collector:
         return self._tracepoint_program(name, program).attach(Tracepoint(name))
 
     def _tracepoint_program(self, name: str, program: str | None) -> Program:
-        programs = self.object.programs
+        programs = self.loaded.programs
         if program is not None:
             if program in programs:
                 return programs[program]
             why, valid = f"the object has no program {program}", programs
         else:
             fit = {key: each for key, each in programs.items() if each.type == "tracepoint"}
-            named = {key: each for key, each in fit.items() if each.section.rpartition("/")[2] == name.rpartition("/")[2]}
+            named = {
+                key: each
+                for key, each in fit.items()
+                if each.section.rpartition("/")[2] == name.rpartition("/")[2]
+            }
             for only in (named, fit):
                 if len(only) == 1:
                     return next(iter(only.values()))
@@ -99,7 +103,7 @@ class Collector:
             previous.close()
 
     def _attach_each(self, names: tuple[str, ...]) -> None:
-        former = [link for link in self.object.links if isinstance(link.hook, Tracepoint)]
+        former = [link for link in self.loaded.links if isinstance(link.hook, Tracepoint)]
         links: list[Link] = []
         try:
             for name in names:
@@ -144,17 +148,19 @@ class Collector:
     def _object_counts(self) -> Iterator[tuple[int, str | None, int]]:
         from sonde.enrich.syscall_name import syscall_name
 
-        maps: Mapping[str, Any] = self.object.maps
+        maps: Mapping[str, Any] = self.loaded.maps
         if COUNTS not in maps:
-            raise SondeError("read the counts", why=f"the object has no map {COUNTS}", hint="call trace_syscalls()")
+            raise SondeError(
+                "read the counts", why=f"the object has no map {COUNTS}", hint="call trace_syscalls()"
+            )
         entries = maps[COUNTS].totals() if maps[COUNTS].per_cpu else maps[COUNTS]
         for key, count in entries.items():
             if isinstance(key, int):
                 yield key, None, count
             else:
                 yield key.pid, syscall_name(key.syscall), count
-        if "syscalls_other" in self.object.variables:
-            other = self.object.variables["syscalls_other"].value
+        if "syscalls_other" in self.loaded.variables:
+            other = self.loaded.variables["syscalls_other"].value
             if other:
                 yield 0, "other", other
 

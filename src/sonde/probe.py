@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Knob:
     """A setting of a probe: a command-line flag, a configuration key, a keyword in Python.
 
-    It sets the ``const volatile`` global of the same name, unless the probe's ``configure`` takes it. ``type`` reads
-    the text of a flag; a ``bool`` makes a flag without a value. ``outputs`` are those it goes with (all if empty).
+    It sets the ``const volatile`` global ``symbol`` (empty: of the same name), unless ``is_global`` is off: then the
+    probe's ``configure`` takes it. ``type`` reads the text of a flag, and raises ValueError; ``bool`` makes a flag
+    without a value. ``outputs`` are those it goes with (all if empty).
     """
 
     name: str
@@ -24,6 +25,7 @@ class Knob:
     type: Callable[[str], Any] = int
     default: Any = None
     metavar: str = ""
+    symbol: str = ""
     outputs: tuple[str, ...] = ()
     is_global: bool = True
 
@@ -37,7 +39,7 @@ class Knob:
 class Table:
     """An aggregated map: a row per key, summed in the kernel.
 
-    ``programs`` are those that fill it. What found the map full is in the one entry of ``other``. ``counted`` are the
+    ``programs`` are those that fill it. ``flag`` chooses it on the command line, where it is not the first. What found the map full is in the one entry of ``other``. ``counted`` are the
     members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
     unless a typedef says that they are something else. ``sort`` is the column that a person wants first.
     """
@@ -46,6 +48,7 @@ class Table:
     map: str
     programs: tuple[str, ...]
     summary: str
+    flag: str = ""
     other: str = ""
     counted: tuple[str, ...] = ("count",)
     sort: str = "count"
@@ -55,11 +58,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A ring buffer of records; ``record`` is the C struct's name."""
+    """A ring buffer of records, written by ``programs``; RECORD_STREAM in C says which struct they are."""
 
     name: str
     map: str
-    record: str
     programs: tuple[str, ...]
     summary: str
     columns: tuple[str, ...] = ()

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from sonde._libbpf import lib
+from sonde.bpf.codec import as_dict
 from sonde.bpf.link import RawTracepoint, Section, TpBtf
 from sonde.bpf.map import possible_cpus
 from sonde.bpf.map.memory import memory_bytes
+from sonde.bpf.map.per_cpu import summed
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sonde.records.model import Enricher, RecordBatch
     from sonde.records.sources import StreamSource, TableSource
 
+FOLLOWERS = ("process_fork", "process_exit")  # probes/_include/followed.bpf.h
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
@@ -83,7 +86,8 @@ class Run:
             raise
 
     def _programs(self) -> tuple[str, ...]:
-        return self.output.programs
+        # Following children costs two more programs, on fork and on exit.
+        return self.output.programs + (FOLLOWERS if self.selection.children else ())
 
     def _load(self) -> Object:
         content = read_packaged(f"probes/{self.probe.name}/probe.bpf.o")
@@ -115,12 +119,12 @@ class Run:
             self.probe.configure(spec, self.output.name, self.values)
 
     def _prepare_maps(self, spec: ObjectSpec, variant: Variant) -> None:
-        outputs = {output.map for output in self.probe.outputs}
-        others = {output.other for output in self.probe.tables if output.other}
-        mine = {self.output.map, getattr(self.output, "other", "")}
-        for name, spec_map in spec.maps.items():
-            unused = name in variant.without or (name in outputs | others and name not in mine)
-            spec_map.autocreate = not unused
+        unused = {name for output in self.probe.outputs for name in _maps_of(output)} - set(
+            _maps_of(self.output)
+        )
+        for name in unused | set(variant.without):
+            if name in spec.maps:
+                spec.maps[name].autocreate = False
         if self.max_entries is not None:
             spec.maps[self.output.map].max_entries = self.max_entries
 
@@ -132,10 +136,11 @@ class Run:
         values["only_pid"] = (chosen.pid or 0) if not chosen.children else 0
         values["only_followed"] = chosen.pid is not None and chosen.children
         values["only_cgroup"] = chosen.cgroup is not None
+        values["only_comm"] = chosen.comm is not None
         if chosen.comm is not None:
-            values["only_comm"] = chosen.comm
+            values["comm"] = chosen.comm
         namespace = os.stat("/proc/self/ns/pid").st_ino
-        values["pid_namespace"] = 0 if namespace == INITIAL_PID_NAMESPACE else namespace
+        values["pidns_inum"] = 0 if namespace == INITIAL_PID_NAMESPACE else namespace
         for name, value in values.items():
             if name in knobs:
                 knobs[name].value = value
@@ -143,13 +148,13 @@ class Run:
                 raise KnobError(f"set {name} of probe {self.probe.name}", why="the probe cannot filter by it")
         for knob in self.probe.knobs:
             if knob.is_global and knob.name in self.values:
-                knobs[knob.name].value = self.values[knob.name]
+                knobs[knob.symbol or knob.name].value = self.values[knob.name]
 
     def _fill_filters(self, loaded: Object) -> None:
         if self.selection.cgroup is not None:
-            loaded.maps["cgroup"][0] = self.selection.cgroup  # type: ignore[index]
+            loaded.maps["cgroups"][0] = self.selection.cgroup  # type: ignore[index]
         if self.selection.pid is not None and self.selection.children:
-            loaded.maps["followed"][self.selection.pid] = 1  # type: ignore[index]
+            loaded.maps["followed"][self.selection.pid] = 0  # type: ignore[index]
 
     def _attach(self, program: Program) -> None:
         program.attach(self._hook_of(program))
@@ -163,15 +168,17 @@ class Run:
     # ---- read -----------------------------------------------------------------------------------------------
 
     @property
-    def object(self) -> Object:
+    def loaded(self) -> Object:
         """The loaded object; raises SondeError before start."""
         if self._object is None:
             raise SondeError(f"use probe {self.probe.name}", why="it was not started")
         return self._object
 
     def _counters(self) -> Mapping[str, int]:
-        totals = self.object.maps["accounting"].total(0)  # type: ignore[attr-defined]
-        return {name: int(value) for name, value in zip(totals._fields, totals, strict=True)}
+        # One entry per program, so that two of them never write the same one; all CPUs and entries add up.
+        entries = self.loaded.maps[f"{self.output.name}_accounting"].totals()  # type: ignore[attr-defined]
+        counters: dict[str, int] = as_dict(summed(list(entries.values())))
+        return counters
 
     @property
     def source(self) -> TableSource | StreamSource:
@@ -179,11 +186,19 @@ class Run:
         if self._source is None:
             from sonde.records.opening import open_stream, open_table
 
-            name = f"{self.probe.name}.{self.output.name}"
-            if isinstance(self.output, Table):
-                self._source = open_table(self.object, self.output, name=name, counters=self._counters)
+            output, name = self.output, f"{self.probe.name}.{self.output.name}"
+            if isinstance(output, Table):
+                self._source = open_table(
+                    self.loaded,
+                    output.map,
+                    other=output.other,
+                    counted=output.counted,
+                    name=name,
+                    counters=self._counters,
+                )
             else:
-                self._source = open_stream(self.object, self.output, name=name, counters=self._counters)
+                self._source = open_stream(self.loaded, output.map, name=name, counters=self._counters)
+            self._source.is_final = self._stopped
         return self._source
 
     def read(self) -> RecordBatch:
@@ -208,7 +223,7 @@ class Run:
 
         The flag first, so that all programs stop at one moment; then detach; then wait until none still runs.
         """
-        loaded = self.object
+        loaded = self.loaded
         if self._stopped or loaded.closed:
             return
         self._stopped = True
@@ -226,11 +241,13 @@ class Run:
 
     def describe(self) -> dict[str, Any]:
         """Tell what was chosen: the variant, each program's hook, the memory of the maps."""
-        loaded = self.object
+        loaded = self.loaded
         return {
             "variant": self.variant.name if self.variant else "",
             "hooks": {link.program.name: str(link.hook) for link in loaded.links},
-            "map_memory_bytes": sum(memory_bytes(each.shape, possible_cpus()) for each in loaded.maps.values()),
+            "map_memory_bytes": sum(
+                memory_bytes(each.shape, possible_cpus()) for each in loaded.maps.values()
+            ),
             "map_memory_bytes_128_cpus": sum(memory_bytes(each.shape, 128) for each in loaded.maps.values()),
         }
 
@@ -240,6 +257,11 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _maps_of(output: Table | Stream) -> tuple[str, ...]:
+    other = output.other if isinstance(output, Table) else ""
+    return (output.map, f"{output.name}_accounting", *([other] if other else []))
 
 
 def wait_for_programs() -> None:

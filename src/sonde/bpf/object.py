@@ -33,7 +33,7 @@ class ObjectSpec:
         """Take over an opened object; use ``open``."""
         self._handle = handle
         self.programs: Mapping[str, ProgramSpec] = MappingProxyType(
-            {spec.name: spec for spec in map(lambda p: ProgramSpec(handle, p), _programs(handle))}
+            {spec.name: spec for spec in (ProgramSpec(handle, pointer) for pointer in _programs(handle))}
         )
         self.maps: Mapping[str, MapSpec] = MappingProxyType(
             {spec.name: spec for spec in (MapSpec(handle, pointer) for pointer in _maps(handle))}
@@ -235,7 +235,9 @@ def _open(content: bytes, name: str) -> ObjectHandle:
         pointer = lib.bpf_object__open_mem(content, len(content), options)
     why = messages[-1].removeprefix("libbpf: ") if messages else ""
     handle = ObjectHandle(check_pointer(pointer, "open object", name, why=why), name)
-    counts = {spec.name: spec.instruction_count for spec in (ProgramSpec(handle, p) for p in _programs(handle))}
+    counts = {
+        spec.name: spec.instruction_count for spec in (ProgramSpec(handle, p) for p in _programs(handle))
+    }
     try:
         safe.check_instruction_counts(counts, path=name)
     except BaseException:

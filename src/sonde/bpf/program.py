@@ -246,7 +246,11 @@ class Program:
     def unpin(self, path: str | os.PathLike[str]) -> None:
         """Remove a pin."""
         target = os.fspath(path)
-        check(lib.bpf_program__unpin(self.pointer, target.encode()), "unpin program", f"{self.name} from {target}")
+        check(
+            lib.bpf_program__unpin(self.pointer, target.encode()),
+            "unpin program",
+            f"{self.name} from {target}",
+        )
 
     def attach(self, hook: Hook | None = None) -> Link:
         """Attach to ``hook``, or as the section says; the link closes with the object at the latest."""

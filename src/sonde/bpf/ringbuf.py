@@ -37,7 +37,7 @@ class Records:
 
     def __getitem__(self, index: int) -> memoryview:
         start = int(self.offsets[index])
-        return memoryview(self.data)[start : start + int(self.lengths[index])]
+        return self.data.data[start : start + int(self.lengths[index])]
 
 
 class RingBuffer:

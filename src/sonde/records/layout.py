@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sonde.bpf.btf import Array, BtfType, Struct, Typedef, resolve
+from sonde.bpf.btf import Array, Btf, BtfType, Pointer, Struct, Typedef, Var, resolve
 from sonde.errors import LayoutError
 from sonde.records.model import Column
 
@@ -28,6 +28,17 @@ def meaning_of(kind: BtfType) -> str:
             step = step.target
         else:
             return ""
+
+
+def record_of(btf: Btf, stream: str) -> Struct | None:
+    """Find the struct of a stream's records: the pointer ``STREAM__record`` has its type (stream.bpf.h).
+
+    (A ring-buffer map cannot say it: the kernel refuses one that declares its value's type.)
+    """
+    marker = btf.find(f"{stream}__record", Var)
+    pointer = resolve(marker) if marker is not None else None
+    record = resolve(pointer.target) if isinstance(pointer, Pointer) else None
+    return record if isinstance(record, Struct) else None
 
 
 def columns_of(record: BtfType, *, is_key: bool = False) -> tuple[Column, ...]:

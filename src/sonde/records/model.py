@@ -61,7 +61,9 @@ class RecordBatch:
     def __getitem__(self, name: str) -> Values:
         return self.columns[name]
 
-    def adding(self, added: Mapping[str, Values], *, meanings: Mapping[str, str] | None = None) -> RecordBatch:
+    def adding(
+        self, added: Mapping[str, Values], *, meanings: Mapping[str, str] | None = None
+    ) -> RecordBatch:
         """Give the same records with more columns, or with others of the same name."""
         meanings = meanings or {}
         known = {column.name: column for column in self.schema.columns}

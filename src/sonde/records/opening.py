@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.ringbuf import RingBuffer
 from sonde.errors import LayoutError
+from sonde.records.layout import record_of
 from sonde.records.retirement import Retirement
 from sonde.records.sources import Counters, StreamSource, TableSource
 
@@ -14,14 +15,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sonde.bpf.object import Object
-    from sonde.probe import Stream, Table
 
     Array = npt.NDArray[Any]
 
 
-def open_table(loaded: Object, table: Table, *, name: str, counters: Counters) -> TableSource:
-    """Open a table; rows of ended processes are retired where its key names a process."""
-    kernel_map = loaded.maps[table.map]
+def open_table(
+    loaded: Object, map: str, *, other: str, counted: tuple[str, ...], name: str, counters: Counters
+) -> TableSource:
+    """Open a table; rows of ended processes are retired where its key names a process.
+
+    ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``.
+    """
+    import numpy as np
+
+    kernel_map = loaded.maps[map]
     pid, start = "pid", "process_start_ns"
     names = kernel_map.key_dtype.names or ()
     retirement = None
@@ -29,23 +36,24 @@ def open_table(loaded: Object, table: Table, *, name: str, counters: Counters) -
         retirement = Retirement(kernel_map, pid=pid, start_ns=start, rows_max=kernel_map.max_entries)
 
     def count(columns: Mapping[str, Array]) -> Array:
-        return sum(columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in table.counted)  # type: ignore[return-value]
+        parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
+        return np.add.reduce(parts)
 
     return TableSource(
         kernel_map,
         name=name,
         counters=counters,
         count=count,
-        other=loaded.maps[table.other] if table.other else None,
+        other=loaded.maps[other] if other else None,
         retirement=retirement,
     )
 
 
-def open_stream(loaded: Object, stream: Stream, *, name: str, counters: Counters) -> StreamSource:
-    """Open a stream; raises LayoutError when the object has no struct of the record's name."""
-    btf = loaded.btf
-    if btf is None:
-        raise LayoutError(f"open stream {name}", why="the object has no BTF", hint="compile it with -g")
-    record = btf.find(stream.record)
-    ring = RingBuffer(loaded.maps[stream.map], record=record)
+def open_stream(loaded: Object, map: str, *, name: str, counters: Counters) -> StreamSource:
+    """Open a stream; raises LayoutError when the object does not say what its records are."""
+    record = record_of(loaded.btf, map) if loaded.btf is not None else None
+    if record is None:
+        hint = "declare it with RECORD_STREAM, and compile with -g"
+        raise LayoutError(f"open stream {name}", why="the object does not tell its records' type", hint=hint)
+    ring = RingBuffer(loaded.maps[map], record=record)
     return StreamSource(ring, record, name=name, counters=counters)

@@ -11,8 +11,9 @@ from typing import Protocol
 from sonde.records.accounting import Accounting
 from sonde.records.model import RecordBatch, Sink
 
-GATHER_S = 0.02
-"""How long a stream's records gather before they are drained: small batches cost more than they bring."""
+DRAIN_EVERY_S = 0.05
+"""How often a stream is drained. Its programs wake us only when the ring fills (stream.bpf.h), so that records
+gather: small batches cost more than they bring."""
 
 
 class Output(Protocol):
@@ -34,8 +35,8 @@ class Output(Protocol):
 class Pipeline:
     """Moves batches from an output to a sink until it is told to stop.
 
-    A table is read every ``every_s`` seconds; a stream is drained as records come, and an empty batch marks each
-    interval. ``stop`` may be called from a signal handler or another thread.
+    A table is read every ``every_s`` seconds; a stream is drained as records come, every 50 ms or when its ring
+    fills. ``stop`` may be called from a signal handler or another thread.
     """
 
     def __init__(self, output: Output, sink: Sink, *, every_s: float = 1.0) -> None:
@@ -65,26 +66,21 @@ class Pipeline:
             self._wake_read = self._wake_write = -1
 
     def _loop(self, ends: list[int], started: float, deadline: float | None) -> None:
-        source = self._output.fileno()
-        next_tick = started + self._every_s
+        ring = self._output.fileno()
+        watched = ends if ring is None else [*ends, ring]
+        every_s = self._every_s if ring is None else DRAIN_EVERY_S
+        next_tick = started + every_s
         while True:
-            now = time.monotonic()
             wake_at = next_tick if deadline is None else min(next_tick, deadline)
-            watched = ends if source is None else [*ends, source]
-            ready = _wait(watched, wake_at - now)
+            ready = _wait(watched, wake_at - time.monotonic())
             if any(end in ready for end in ends):
                 return
-            if source in ready:
-                if any(end in _wait(ends, GATHER_S) for end in ends):
-                    return
-                self._sink.write(self._output.read())
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 return
-            if now >= next_tick:
-                self._sink.write(self._output.read())
-                # A read that took longer than the interval skips ticks, it does not pile them up.
-                next_tick = max(next_tick + self._every_s, now)
+            self._sink.write(self._output.read())
+            # A read that took longer than the interval skips ticks, it does not pile them up.
+            next_tick = max(next_tick + every_s, time.monotonic())
 
     def _finish(self) -> Accounting:
         self._output.stop()

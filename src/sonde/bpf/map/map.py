@@ -140,7 +140,9 @@ class Map:
 
     def update_bytes(self, key: bytes | None, value: bytes, flags: int = BPF_ANY) -> None:
         """Write one value; raises KernelError with the size when the map is full."""
-        self._check(lib.bpf_map_update_elem(self.fd, ffi.NULL if key is None else key, value, flags), "write map")
+        self._check(
+            lib.bpf_map_update_elem(self.fd, ffi.NULL if key is None else key, value, flags), "write map"
+        )
 
     def delete_bytes(self, key: bytes) -> bool:
         """Delete one key; False when it was not there."""
@@ -239,7 +241,9 @@ class Map:
             return np.ascontiguousarray(values)
         cpus = possible_cpus()
         if values.ndim != 2 or values.shape[1] != cpus:
-            raise ValueError(f"update map {self.name}: per-CPU values have shape (n, {cpus}), got {values.shape}")
+            raise ValueError(
+                f"update map {self.name}: per-CPU values have shape (n, {cpus}), got {values.shape}"
+            )
         packed = np.zeros((len(values), self.stride_bytes), np.uint8)
         strides = (self.stride_bytes, self.stride_bytes // cpus)
         np.ndarray(values.shape, self.value_dtype, buffer=packed, strides=strides)[...] = values

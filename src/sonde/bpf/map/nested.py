@@ -58,7 +58,7 @@ class HashOfMaps(MapOfMaps):
 class ArrayOfMaps(MapOfMaps, ArrayMap):
     """An array of maps; an empty slot raises KeyError, and can be emptied with ``del``."""
 
-    __delitem__ = HashMap.__delitem__
+    __delitem__ = HashMap.__delitem__  # type: ignore[assignment]  # a plain array keeps all
     __contains__ = HashMap.__contains__
 
     def _pairs(self) -> Any:

@@ -11,18 +11,15 @@ from sonde.bpf.map.map import possible_cpus
 
 
 def summed(values: Sequence[Any]) -> Any:
-    """Add values of one type: integers and floats by value, lists and records member by member.
+    """Add values of one type: numbers by value, arrays and records member by member.
 
-    Text and bytes cannot be added; the first that is not empty stands for all.
+    Text and bytes cannot be added: the first that is not empty stands for all.
     """
     first = values[0]
     if isinstance(first, (str, bytes)):
-        return next((value for value in values if value.strip("\0" if isinstance(value, str) else b"\0")), first)  # type: ignore[arg-type]
-    if isinstance(first, list):
-        return [summed(column) for column in zip(*values, strict=True)]
+        return next((value for value in values if any(value)), first)
     if isinstance(first, tuple):
-        columns = [summed(column) for column in zip(*values, strict=True)]
-        return type(first)(*columns) if hasattr(first, "_fields") else type(first)(columns)
+        return type(first)(summed(column) for column in zip(*values, strict=True))
     return sum(values)
 
 

@@ -1,0 +1,157 @@
+"""What the probe ``syscalls`` measures, and how its knobs reach the kernel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sonde.duration import duration_ns
+from sonde.errors import KnobError
+from sonde.probe import Knob, Probe, Stream, Table, Variant
+
+if TYPE_CHECKING:
+    from sonde.bpf import ObjectSpec
+    from sonde.records.model import Enricher, RecordBatch
+
+SET_BITS = 1024  # SYSCALL_SET_BITS in probe.bpf.c
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.replace(",", " ").split() if name)
+
+
+def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
+    if values.get("errors") and output == "counts":
+        raise KnobError(
+            "set errors of probe syscalls",
+            why="calls are counted when they begin, before there is an error",
+            hint="leave out --count-only or --errors",
+            knob="errors",
+        )
+    wanted = values.get("syscall")
+    if wanted:
+        _select(spec, (wanted,) if isinstance(wanted, str) else wanted)
+
+
+def _select(spec: ObjectSpec, names: Iterable[str]) -> None:
+    from sonde.enrich.syscall_name import syscall_numbers
+
+    native, compat = [0] * (SET_BITS // 64), [0] * (SET_BITS // 64)
+    for name in names:
+        numbers = syscall_numbers(name, os.uname().machine)
+        for words, number in ((native, numbers.native), (compat, numbers.compat)):
+            if number is not None:
+                words[number // 64] |= 1 << number % 64
+    spec.knobs["only_syscalls"].value = True
+    spec.knobs["syscalls_native"].value = native
+    spec.knobs["syscalls_compat"].value = compat
+
+
+def _table_enrichers() -> tuple[Enricher, ...]:
+    from sonde.enrich.comm import with_newest_comm
+    from sonde.enrich.errno_name import with_error_name
+    from sonde.enrich.syscall_name import with_syscall_name
+
+    return (with_newest_comm, with_syscall_name, with_error_name)
+
+
+def _latency_enrichers() -> tuple[Enricher, ...]:
+    from sonde.enrich.duration import with_quantiles
+
+    return (*_table_enrichers(), _with_count, with_quantiles)
+
+
+def _counts_enrichers() -> tuple[Enricher, ...]:
+    return (*_table_enrichers(), _without_durations)
+
+
+def _stream_enrichers() -> tuple[Enricher, ...]:
+    from sonde.enrich.comm import with_comm
+    from sonde.enrich.errno_name import with_error_name
+    from sonde.enrich.syscall_name import with_syscall_name
+
+    return (with_comm, with_syscall_name, with_error_name)
+
+
+def _with_count(batch: RecordBatch) -> RecordBatch:
+    """A call is in a bucket, or it has no duration."""
+    import numpy as np
+
+    return batch.adding({"count": np.asarray(batch["duration_buckets"]).sum(axis=1) + batch["untimed"]})
+
+
+def _without_durations(batch: RecordBatch) -> RecordBatch:
+    import numpy as np
+
+    unknown = np.ma.masked_array(np.zeros(len(batch), np.uint64), mask=True)
+    return batch.adding(dict.fromkeys(DURATIONS, unknown))
+
+
+DURATIONS = ("duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
+ROW = ("pid", "comm", "syscall", "error", "count", *DURATIONS)
+
+PROBE = Probe(
+    name="syscalls",
+    summary="system calls by process, call and error, with their latency",
+    tables=(
+        Table(
+            name="latency",
+            map="latency",
+            other="latency_other",
+            programs=("latency_enter", "latency_exit"),
+            summary="calls and their latency, counted when they return",
+            counted=("untimed", "duration_buckets"),
+            columns=ROW,
+            enrich=_latency_enrichers,
+        ),
+        Table(
+            name="counts",
+            map="counts",
+            other="counts_other",
+            programs=("count_enter",),
+            summary="calls only, counted when they begin: cheaper, no errors, no latency",
+            flag="--count-only",
+            counted=("count",),
+            columns=ROW,
+            enrich=_counts_enrichers,
+        ),
+    ),
+    streams=(
+        Stream(
+            name="calls",
+            map="calls",
+            programs=("stream_enter", "stream_exit"),
+            summary="each call with its arguments, result and latency",
+            columns=("time", "pid", "tid", "comm", "syscall", "args", "result", "error", "duration_ns"),
+            enrich=_stream_enrichers,
+        ),
+    ),
+    knobs=(
+        Knob(
+            "syscall",
+            "only these calls, by name, separated by commas",
+            _names,
+            metavar="NAMES",
+            is_global=False,
+        ),
+        Knob("errors", "only calls that fail", bool, symbol="only_errors", outputs=("latency", "calls")),
+        Knob(
+            "sample",
+            "count one call in N, chosen at random; totals become estimates",
+            int,
+            metavar="N",
+            symbol="sample_every",
+        ),
+        Knob(
+            "min_latency",
+            "only calls that take at least this long",
+            duration_ns,
+            metavar="TIME",
+            symbol="latency_min_ns",
+            outputs=("calls",),
+        ),
+    ),
+    variants=(Variant("tp_btf"),),
+    configure=_configure,
+)
