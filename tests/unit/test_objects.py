@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sonde_build.extension import object_builder
+from sonde_build.compilers import bpf_compiler, find_clang
+from sonde_build.extension import ROOT, object_builder
 from sonde_build.objects import ObjectBuilder
 
 SOURCE = """\
@@ -83,24 +86,33 @@ def test_an_error_names_the_line(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "broken.bpf.c").write_text("int broken(void) { return missing; }\n")
     command = [sys.executable, "-m", "sonde_build", "--into", str(folder), str(folder / "broken.bpf.c")]
-    tools = Path(__file__).resolve().parents[2] / "tools"
     done = subprocess.run(
-        command, env={"PYTHONPATH": str(tools), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+        command,
+        env={"PYTHONPATH": str(ROOT / "tools"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "broken.bpf.c:1:27: error: use of undeclared identifier 'missing'" in done.stderr
     assert [path.name for path in folder.iterdir()] == ["broken.bpf.c"]
 
 
-def test_zig_and_clang_both_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is clang, what would be used without it works too."""
-    from sonde_build import compilers
+@pytest.fixture(params=["clang where there is one", "zig"])
+def compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Either of the two compilers that a build may use."""
+    monkeypatch.setenv("SONDE_CLANG", "none" if request.param == "zig" else "")
+    for cached in (find_clang, bpf_compiler):
+        cached.cache_clear()
+    yield bpf_compiler().identity
+    for cached in (find_clang, bpf_compiler):
+        cached.cache_clear()
 
-    for choice in ("none", ""):
-        monkeypatch.setenv("SONDE_CLANG", choice)
-        compilers.find_clang.cache_clear()
-        compilers.bpf_compiler.cache_clear()
-        builder = builder_in(tmp_path / (choice or "clang"))
-        assert builder.build(builder.root / "count.bpf.c", builder.root / "count.bpf.o")
-    compilers.find_clang.cache_clear()
-    compilers.bpf_compiler.cache_clear()
+
+def test_both_compilers_accept_every_probe_and_example(compiler: str, tmp_path: Path) -> None:
+    """Who develops with clang must not break the build of who has none, nor the other way round."""
+    assert compiler
+    sources = [*ROOT.glob("src/sonde/probes/*/*.bpf.c"), *ROOT.glob("examples/*.bpf.c")]
+    builder = replace(object_builder(), stamps=tmp_path / "stamps")
+    for source in sources:
+        builder.build(source, tmp_path / source.relative_to(ROOT).with_suffix(".o"))
+    assert len([*tmp_path.rglob("*.bpf.o")]) == len(sources) > 0
