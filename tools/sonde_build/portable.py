@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -68,19 +67,13 @@ def repair(wheel: Path, out: Path) -> Path:
 
 def sources() -> list[Path]:
     """Every file that can change the wheel."""
-    listed = [
-        "git",
-        "ls-files",
-        "-co",
-        "--exclude-standard",
-        "src",
-        "tools",
-        "setup.py",
-        "pyproject.toml",
-        "LICENSE*",
-    ]
-    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
-    return sorted(ROOT / name for name in names if name and (ROOT / name).is_file())
+    made = {".pyc", ".o", ".so"}
+    walked = [path for folder in ("src", "tools", "LICENSES") for path in (ROOT / folder).rglob("*")]
+    return sorted(
+        path
+        for path in [*walked, ROOT / "setup.py", ROOT / "pyproject.toml"]
+        if path.is_file() and path.suffix not in made and ".egg-info" not in path.parent.name
+    )
 
 
 def main() -> int:
