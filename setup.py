@@ -28,7 +28,8 @@ class BuildExtension(build_ext):
         ready = extension.prepare()
         (native,) = self.extensions
         native.sources = [str(path.relative_to(extension.ROOT)) for path in ready.sources]
-        native.include_dirs = [str(extension.BINDING.relative_to(extension.ROOT)), str(ready.libbpf.include)]
+        includes = [extension.BINDING, ready.libbpf.include, *extension.python_headers()]
+        native.include_dirs = [str(path) for path in includes]
         native.extra_objects = [str(ready.libbpf.archive)]
         stamp = extension.binding_stamp(ready)
         # A wheel's extension is made in a folder of its own, each time.

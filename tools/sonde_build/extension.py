@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import runpy
+import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,23 @@ def prepare() -> Prepared:
     digests.write(BINDING / "digests.c", package=PACKAGE, objects=objects)
     sources = [_binding(), *sorted(BINDING.glob("*.c"))]
     return Prepared(compiler, libbpf.provide(compiler), sources)
+
+
+def python_headers() -> list[Path]:
+    """Where Python's pyconfig.h is found by a compiler that does not search /usr/include.
+
+    Debian's only says `#include <x86_64-linux-gnu/python3.11/pyconfig.h>`.
+    """
+    headers = Path(sysconfig.get_path("include"))
+    multiarch = sysconfig.get_config_var("MULTIARCH") or "none"
+    real = headers.parent / multiarch / headers.name
+    if not real.exists():
+        return []
+    link = BUILD / "include" / multiarch / headers.name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(real)
+    return [BUILD / "include"]
 
 
 def binding_stamp(ready: Prepared) -> Stamp:
