@@ -7,7 +7,6 @@
 #ifndef SONDE_SELECTION_BPF_H
 #define SONDE_SELECTION_BPF_H
 
-#include "accounting.bpf.h"
 #include "knob.bpf.h"
 #include "pidns.bpf.h"
 
@@ -16,7 +15,7 @@ KNOB(u32, only_pid, 0, "only this process (thread group)");
 KNOB(bool, only_followed, false, "only processes in the map followed, and all that they start");
 KNOB(bool, only_cgroup, false, "only processes below the cgroup in the map cgroups");
 KNOB(bool, only_comm, false, "only processes whose name is comm");
-KNOB_ARRAY(char, comm, COMM_LENGTH, "the name that only_comm compares with");
+KNOB_ARRAY(char, comm, COMM_LENGTH, "the name of processes that only_comm selects");
 
 struct process {
 	struct task_struct *task;
@@ -58,7 +57,8 @@ static __always_inline void read_comm(char *name, const struct task_struct *task
 
 static __always_inline bool is_followed(const struct process *process)
 {
-	u64 *start_ns = bpf_map_lookup_elem(&followed, &process->pid);
+	u32 pid = process->pid;
+	u64 *start_ns = bpf_map_lookup_elem(&followed, &pid);
 
 	if (!start_ns)
 		return false;

@@ -26,6 +26,8 @@ typedef u64 sonde_duration_ns_t;
 /* The earliest of many, and the largest: added up over rows they stay what they are. */
 typedef u64 sonde_first_ns_t;
 typedef u64 sonde_max_ns_t;
+/* The number of a row's cell, whose counters per CPU are added to the row's; 0: none. Not a column. */
+typedef u32 sonde_cell_t;
 /* A count per bucket of a base-2 exponential histogram; histogram.bpf.h has the scale. */
 typedef u64 sonde_bucket_t;
 
