@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from sonde.records.model import Enricher
 
 
+FOLLOWERS = ("process_fork", "process_exit")
+"""The programs that follow children; a probe that includes followed.bpf.h has them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Knob:
     """A setting of a probe: a command-line flag, a configuration key, a keyword in Python.
@@ -73,12 +77,13 @@ class Variant:
     """One way to load a probe; variants are tried in order until the kernel takes one.
 
     ``types`` gives programs another type (tp_btf programs as raw tracepoints, say), ``globals`` sets knobs,
-    ``without`` names maps and programs that are left out.
+    ``programs`` names programs that it needs beside the output's own, ``without`` maps and programs to leave out.
     """
 
     name: str
     types: Mapping[str, str] = field(default_factory=dict)
     globals: Mapping[str, Any] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
 

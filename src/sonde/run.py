@@ -16,7 +16,8 @@ from sonde.bpf.map.per_cpu import summed
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
-from sonde.probe import Probe, Selection, Stream, Table, Variant
+from sonde.probe import FOLLOWERS, Probe, Selection, Stream, Table, Variant
+from sonde.records.cells import Cells
 
 if TYPE_CHECKING:
     from sonde.bpf.link import Hook
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from sonde.records.model import Enricher, RecordBatch
     from sonde.records.sources import StreamSource, TableSource
 
-FOLLOWERS = ("process_fork", "process_exit")  # probes/_include/followed.bpf.h
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
@@ -80,6 +80,9 @@ class Run:
                 if name in self._object.programs:
                     self._attach(self._object.programs[name])
             self._fill_filters(self._object)
+            cells = Cells.of(self._object, self.output.map)
+            if cells is not None:
+                cells.start()
             self._object.variables["active"].value = 1
         except BaseException:
             self._object.close()
@@ -87,7 +90,9 @@ class Run:
 
     def _programs(self) -> tuple[str, ...]:
         # Following children costs two more programs, on fork and on exit.
-        return self.output.programs + (FOLLOWERS if self.selection.children else ())
+        followers = FOLLOWERS if self.selection.children else ()
+        extra = self.variant.programs if self.variant is not None else ()
+        return self.output.programs + followers + extra
 
     def _load(self) -> Object:
         content = read_packaged(f"probes/{self.probe.name}/probe.bpf.o")
@@ -102,12 +107,12 @@ class Run:
             except KernelError as error:
                 first = first or error
                 continue
-            self.variant = variant
             return loaded
         assert first is not None, "a probe has at least one variant"
         raise first
 
     def _prepare(self, spec: ObjectSpec, variant: Variant) -> None:
+        self.variant = variant
         wanted = set(self._programs()) - set(variant.without)
         for name, program in spec.programs.items():
             program.autoload = name in wanted
@@ -119,14 +124,21 @@ class Run:
             self.probe.configure(spec, self.output.name, self.values)
 
     def _prepare_maps(self, spec: ObjectSpec, variant: Variant) -> None:
-        unused = {name for output in self.probe.outputs for name in _maps_of(output)} - set(
-            _maps_of(self.output)
-        )
-        for name in unused | set(variant.without):
-            if name in spec.maps:
-                spec.maps[name].autocreate = False
+        left_out = set(variant.without) | {
+            name
+            for name in spec.maps
+            for output in self.probe.outputs
+            if output is not self.output and _belongs(name, output)
+        }
+        left_out |= set() if self.selection.children else {"followed"}
+        left_out |= set() if self.selection.cgroup is not None else {"cgroups"}
+        for name in left_out & set(spec.maps):
+            spec.maps[name].autocreate = False
         if self.max_entries is not None:
             spec.maps[self.output.map].max_entries = self.max_entries
+            for name, room in (("cells", self.max_entries + 1), ("free", self.max_entries)):
+                if f"{self.output.map}_{name}" in spec.maps:
+                    spec.maps[f"{self.output.map}_{name}"].max_entries = room
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
@@ -259,9 +271,9 @@ class Run:
         self.close()
 
 
-def _maps_of(output: Table | Stream) -> tuple[str, ...]:
-    other = output.other if isinstance(output, Table) else ""
-    return (output.map, f"{output.name}_accounting", *([other] if other else []))
+def _belongs(name: str, output: Table | Stream) -> bool:
+    """Tell whether a map is an output's, by its name: ``counts``, ``counts_other``, ``counts_accounting``, …."""
+    return name == output.map or name.startswith(f"{output.map}_")
 
 
 def wait_for_programs() -> None:

@@ -19,7 +19,8 @@ def bounds(buckets: int, scale: int) -> Floats:
     """
     import numpy as np
 
-    return np.exp2(np.arange(buckets + 1) / 2**scale)
+    found: Floats = np.exp2(np.arange(buckets + 1) / 2**scale)
+    return found
 
 
 def quantiles(counts: Counts, scale: int, fractions: tuple[float, ...]) -> Any:
@@ -33,7 +34,7 @@ def quantiles(counts: Counts, scale: int, fractions: tuple[float, ...]) -> Any:
     rows, buckets = counts.shape
     cumulative = np.cumsum(counts, axis=1, dtype=np.float64)
     totals = cumulative[:, -1] if buckets else np.zeros(rows)
-    found = np.ma.masked_all((len(fractions), rows), dtype=np.float64)
+    found = np.ma.masked_array(np.zeros((len(fractions), rows)), mask=True)
     filled = totals > 0
     for at, fraction in enumerate(fractions):
         rank = np.maximum(totals * fraction, np.minimum(totals, 1))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PADDING = "padding"
 """Members of this name, or that begin with it, fill holes and are no columns."""
 
+INTERNAL = frozenset({"sonde_cell_t"})
+"""Meanings of members that are between the programs and the source, and no columns."""
+
 
 def meaning_of(kind: BtfType) -> str:
     """Give the first typedef of ours (``sonde_…_t``) on the way from a type to what it is; arrays by element."""
@@ -48,7 +51,7 @@ def columns_of(record: BtfType, *, is_key: bool = False) -> tuple[Column, ...]:
         raise LayoutError(f"read the columns of {record}", why="it is no struct", hint="declare one in C")
     columns = []
     for member in struct.members:
-        if not member.name or member.name.startswith(PADDING):
+        if not member.name or member.name.startswith(PADDING) or meaning_of(member.type) in INTERNAL:
             continue
         if isinstance(resolve(member.type), Struct):
             raise LayoutError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.ringbuf import RingBuffer
 from sonde.errors import LayoutError
+from sonde.records.cells import Cells
 from sonde.records.layout import record_of
 from sonde.records.retirement import Retirement
 from sonde.records.sources import Counters, StreamSource, TableSource
@@ -33,11 +34,13 @@ def open_table(
     names = kernel_map.key_dtype.names or ()
     retirement = None
     if pid in names and start in names:
-        retirement = Retirement(kernel_map, pid=pid, start_ns=start, rows_max=kernel_map.max_entries)
+        rows_max, cells = kernel_map.max_entries, Cells.of(loaded, map)
+        retirement = Retirement(kernel_map, pid=pid, start_ns=start, rows_max=rows_max, cells=cells)
 
     def count(columns: Mapping[str, Array]) -> Array:
         parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
-        return np.add.reduce(parts)
+        total: Array = np.add.reduce(parts)
+        return total
 
     return TableSource(
         kernel_map,

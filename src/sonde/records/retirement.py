@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from sonde.records.cells import Cells
 from sonde.records.fold import fold
 from sonde.records.layout import columns_of
 
@@ -47,16 +48,17 @@ class Retirement:
     Beyond ``rows_max`` the oldest kept rows are added up into one, ``folded`` (of length 0 or 1).
     """
 
-    def __init__(self, table: Map, *, pid: str, start_ns: str, rows_max: int) -> None:
+    def __init__(
+        self, table: Map, *, pid: str, start_ns: str, rows_max: int, cells: Cells | None = None
+    ) -> None:
         import numpy as np
 
         assert table.shape.value_type is not None, "packaged objects have BTF"
-        self._table = table
+        self._table, self._cells = table, cells
         self._columns = columns_of(table.shape.value_type)
         self._pid, self._start_ns = pid, start_ns
         self._rows_max = rows_max
-        self._keys: list[Array] = []
-        self._values: list[Array] = []
+        self._kept: list[tuple[Array, Array]] = []
         self.folded: Array = np.empty(0, table.value_dtype)
 
     def read(self) -> tuple[Array, Array]:
@@ -65,13 +67,16 @@ class Retirement:
 
         ended = self._ended()
         keys, values = self._table.to_numpy()
+        counted = values if self._cells is None else self._cells.add_to(values)
         if len(ended):
-            names = keys[[self._pid, self._start_ns]]
-            gone = np.isin(_as_bytes(names), ended)
-            self._keep(keys[gone], values[gone])
+            gone = np.isin(_as_bytes(keys[[self._pid, self._start_ns]]), ended)
+            self._keep(keys[gone], counted[gone])
             self._table.delete_many(keys[gone])
-            keys, values = keys[~gone], values[~gone]
-        return np.concatenate([*self._keys, keys]), np.concatenate([*self._values, values])
+            if self._cells is not None:
+                self._cells.release(values[gone][self._cells.member])
+            keys, counted = keys[~gone], counted[~gone]
+        kept_keys, kept_values = zip(*self._kept, (keys, counted), strict=True)
+        return np.concatenate(kept_keys), np.concatenate(kept_values)
 
     def _ended(self) -> Any:
         import numpy as np
@@ -80,20 +85,18 @@ class Retirement:
         if count < self._table.max_entries * FILL_SHARE:
             return np.empty(0, np.void)
         rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[[self._pid, self._start_ns]]
-        processes = np.unique(_as_bytes(rows), return_index=True)
+        processes, first = np.unique(_as_bytes(rows), return_index=True)
         gone = [
-            not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in processes[1].tolist()
+            not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in first.tolist()
         ]
-        return processes[0][gone]
+        return processes[gone]
 
     def _keep(self, keys: Array, values: Array) -> None:
         import numpy as np
 
-        self._keys.append(keys)
-        self._values.append(values)
-        while len(self._keys) > 1 and sum(map(len, self._keys)) > self._rows_max:
-            self._keys.pop(0)
-            oldest = self._values.pop(0)
+        self._kept.append((keys, values))
+        while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > self._rows_max:
+            _, oldest = self._kept.pop(0)
             self.folded = fold(np.concatenate([self.folded, oldest]), self._columns)
 
 

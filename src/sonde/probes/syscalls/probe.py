@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.duration import duration_ns
 from sonde.errors import KnobError
-from sonde.probe import Knob, Probe, Stream, Table, Variant
+from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
@@ -88,6 +88,9 @@ def _without_durations(batch: RecordBatch) -> RecordBatch:
     return batch.adding(dict.fromkeys(DURATIONS, unknown))
 
 
+RAW = dict.fromkeys(
+    ("count_enter", "latency_enter", "latency_exit", "stream_enter", "stream_exit", *FOLLOWERS), "raw_tracepoint"
+)
 DURATIONS = ("duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
 ROW = ("pid", "comm", "syscall", "error", "count", *DURATIONS)
 
@@ -152,6 +155,16 @@ PROBE = Probe(
             outputs=("calls",),
         ),
     ),
-    variants=(Variant("tp_btf"),),
+    variants=(
+        Variant("tp_btf", without=("starts_by_task",)),
+        Variant("raw_tp", types=RAW, without=("starts_by_task",)),
+        # Before Linux 5.12 task storage is for LSM programs only.
+        Variant(
+            "tp_btf, starts in a hash",
+            globals={"starts_in_task_storage": False},
+            programs=("task_exit",),
+            without=("starts",),
+        ),
+    ),
     configure=_configure,
 )

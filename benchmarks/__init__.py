@@ -1,0 +1,1 @@
+"""Benchmarks: sonde beside its peers, in one run, interleaved; figures are medians and ratios."""

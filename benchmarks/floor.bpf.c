@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What the benchmarks measure against, and what fills the buffers that they empty. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* The floor: what any program on this hook costs. */
+SEC("tp_btf/sys_enter")
+int floor_enter(void *context)
+{
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int floor_exit(void *context)
+{
+	return 0;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 * 1024 * 1024);
+} ring SEC(".maps");
+
+struct record {
+	__u64 time_ns;
+	__u64 number;
+};
+
+const struct record *const volatile ring__record;
+
+#define RECORDS_PER_RUN 4096
+
+/* Writes records of 16 bytes; returns how many found room. */
+SEC("syscall")
+int fill_ring(void *context)
+{
+	int written = 0;
+
+	for (int i = 0; i < RECORDS_PER_RUN; i++) {
+		struct record record = { .number = i };
+
+		written += bpf_ringbuf_output(&ring, &record, sizeof(record), BPF_RB_NO_WAKEUP) == 0;
+	}
+	return written;
+}
+
+struct key {
+	__u64 start_ns;
+	__u32 pid;
+	__u32 number;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 200000);
+	__type(key, struct key);
+	__type(value, __u64);
+} table SEC(".maps");
