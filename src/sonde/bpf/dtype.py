@@ -124,7 +124,9 @@ class Layouts:
         element = resolve(found.element)
         if isinstance(element, Int) and element.is_char and element.size == 1:
             return np.dtype(f"S{found.count}")
-        return np.dtype((self.dtype(element), (found.count,)))
+        made = self.dtype(element)
+        # NumPy takes S0 and V0 for "as long as need be", and makes no arrays of them.
+        return np.dtype((made.base, (found.count, *made.shape))) if made.itemsize else np.dtype("V0")
 
     def _struct(self, found: Struct) -> np.dtype[Any]:
         import numpy as np

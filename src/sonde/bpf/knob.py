@@ -28,6 +28,7 @@ class Global:
         self.type = type
         self.noun = noun
         self.size = memory.nbytes
+        self.is_writable = not memory.readonly
         self._memory = memory
         self._codec: Codec | None = None
 
@@ -61,6 +62,8 @@ class Global:
     @value.setter
     def value(self, value: Any) -> None:
         codec = self.codec
+        if not self.is_writable:
+            raise KnobError(f"set {self.noun} {self.name}", why="it cannot be written", knob=self.name)
         try:
             data = codec.encode(value)
         except (ValueError, TypeError) as error:
@@ -89,7 +92,7 @@ class Global:
                 struct.pack_into("@" + codec.code, self._memory, 0, *struct.unpack("=" + codec.code, data))
             else:
                 self._memory[:] = data
-        except (ValueError, TypeError):
+        except (ValueError, TypeError):  # TypeError is struct's word for memory that was released
             raise self._closed("set") from None
 
     def _wrong(self, why: str) -> KnobError:

@@ -235,8 +235,8 @@ def _simple(kind: type[BtfType]) -> Reader:
 def _read_int(btf: Btf, head: Head, info: int, start: int) -> BtfType:
     (word,) = _WORD.unpack_from(btf._data, start)
     encoding, offset, bits = word >> 24 & 0xF, word >> 16 & 0xFF, word & 0xFF
-    # Compilers do not set BTF's own bit for char; the name is all there is.
-    is_char = bool(encoding & 2) or (head[2] == "char" and head[3] == 1)
+    # clang never sets BTF's bit for char, and gcc sets it for unsigned char too: only the name tells text.
+    is_char = head[2] == "char" and head[3] == 1
     if bits == 0 or offset + bits > 8 * head[3]:
         raise LayoutError(f"read int {head[2]}", why=f"it has {bits} bits in {head[3]} bytes", hint=DAMAGED)
     return Int(*head, bits, offset, bool(encoding & 1), is_char, bool(encoding & 4))

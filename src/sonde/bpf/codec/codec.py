@@ -32,7 +32,8 @@ class Codec:
         self.size = size
         self.code = code
         self.weight = 1
-        self._struct = struct.Struct("=" + code)
+        layout = struct.Struct("=" + code)
+        self._pack, self._unpack = layout.pack, layout.unpack
 
     @property
     def valid(self) -> str:
@@ -42,14 +43,19 @@ class Codec:
     def decode(self, data: Buffer) -> Any:
         """Turn exactly ``size`` bytes into a value; LayoutError for any other number of bytes."""
         try:
-            (item,) = self._struct.unpack(data)
+            item = self._unpack(data)[0]
         except struct.error:
             raise self._wrong_size(data) from None
-        return self.load(item)
+        return self.load(item) if self.loads else item
 
     def encode(self, value: Any) -> bytes:
         """Turn a value into bytes; ValueError or TypeError say what it takes. Padding is zeros."""
-        return self._struct.pack(self.store(value))
+        if not self.stores:
+            try:
+                return self._pack(value)
+            except (struct.error, OverflowError):
+                pass  # store says what is wrong, in words.
+        return self._pack(self.store(value))
 
     def parse(self, text: str) -> Any:
         """Read a value that a person typed; ValueError says what it takes. It may still be out of range."""

@@ -49,19 +49,24 @@ class EnumCodec(IntCodec):
     @property
     def valid(self) -> str:
         """The names, the first dozen of them."""
+        return f"{self.label} {self._names}"
+
+    @property
+    def _names(self) -> str:
         names = list(self.values)
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-        return f"{self.label} {', '.join(names[:12])}{more}"
+        return f"{', '.join(names[:12])}{more}"
 
     def load(self, item: int) -> EnumMember:
         """Find the member."""
-        return self.members.get(item) or EnumMember(item, None)
+        member = self.members.get(item)
+        return EnumMember(item, None) if member is None else member
 
     def store(self, value: Any) -> int:
         """Take a name or a number."""
         if isinstance(value, str):
             if value not in self.values:
-                raise ValueError(f"{value!r} is no {self.label}: take one of {self.valid}")
+                raise ValueError(f"{value!r} is no {self.label}: take one of {self._names}")
             value = self.values[value]
         return super().store(value)
 

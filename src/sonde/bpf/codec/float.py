@@ -25,7 +25,7 @@ class FloatCodec(Codec):
         if number is None:
             raise TypeError(f"{value!r} is no number: {self.label} takes one")
         try:
-            self._struct.pack(number)
+            self._pack(number)
         except OverflowError:
             raise ValueError(f"{value!r} does not fit: {self.label} has {self.size} bytes") from None
         return number

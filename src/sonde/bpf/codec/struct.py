@@ -48,9 +48,11 @@ class StructCodec(Codec):
         ]
         self._load = [(places[number], _loader(codec)) for number, codec in enumerate(self.codecs)]
         self._store = [(places[number], codec) for number, codec in enumerate(self.codecs)]
-        straight = [place for place, _ in self._load] == list(range(len(slots)))
-        self._as_is = straight and not any(load for _, load in self._load)
-        self._from_as_is = straight and not any(codec.stores for codec in self.codecs)
+        # Mostly members and slots are the same, one by one, and few members need any conversion.
+        self._straight = [place for place, _ in self._load] == list(range(len(slots)))
+        self._loads = [(at, load) for at, load in self._load if load]
+        self._stores = [(at, codec.store) for at, codec in self._store if codec.stores]
+        self._straight_store = self._straight and not any(slot.is_bits for slot in slots)
 
     @property
     def valid(self) -> str:
@@ -63,9 +65,14 @@ class StructCodec(Codec):
             items = self._layout.unpack(data)
         except struct.error:
             raise self._wrong_size(data) from None
-        if self._as_is:
+        if not self._straight:
+            return _new(self.record, [load(items[at]) if load else items[at] for at, load in self._load])
+        if not self._loads:
             return _new(self.record, items)
-        return _new(self.record, [items[at] if load is None else load(items[at]) for at, load in self._load])
+        values = list(items)
+        for at, convert in self._loads:
+            values[at] = convert(values[at])
+        return _new(self.record, values)
 
     def load(self, item: Buffer) -> Any:
         """Decode it as part of another struct."""
@@ -75,19 +82,31 @@ class StructCodec(Codec):
         """Turn a Record, a dict or a sequence into bytes; ValueError or TypeError name the member that is wrong."""
         values = value if type(value) is self.record else self._values(value)
         try:
-            if self._from_as_is:
-                return self._layout.pack(*values)
-            items = self._blank.copy()
-            for (at, codec), each in zip(self._store, values, strict=True):
-                if isinstance(codec, BitsCodec) and codec.shared:
-                    items[at] |= codec.insert(each)
-                else:
-                    items[at] = codec.store(each) if codec.stores else each
-            for at, size in self._wide:
-                items[at] = items[at].to_bytes(size, sys.byteorder)
-            return self._layout.pack(*items)
+            return self._layout.pack(
+                *(self._items(values) if self._straight_store else self._gathered(values))
+            )
         except (struct.error, OverflowError, TypeError, ValueError) as error:
             raise self._blame(values) or error from None
+
+    def _items(self, values: Sequence[Any]) -> Sequence[Any]:
+        if not self._stores:
+            return values
+        items = list(values)
+        for at, convert in self._stores:
+            items[at] = convert(items[at])
+        return items
+
+    def _gathered(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Bring bit-fields together in their slots, and members into the order of their offsets."""
+        items = self._blank.copy()
+        for (at, codec), each in zip(self._store, values, strict=True):
+            if isinstance(codec, BitsCodec) and codec.shared:
+                items[at] |= codec.insert(each)
+            else:
+                items[at] = codec.store(each) if codec.stores else each
+        for at, size in self._wide:
+            items[at] = items[at].to_bytes(size, sys.byteorder)
+        return items
 
     def store(self, value: Any) -> bytes:
         """Encode it as part of another struct."""

@@ -45,7 +45,10 @@ class TextCodec(Codec):
         text = item.rstrip(b"\0")
         if b"\0" in text:
             return CutText(text[: text.index(b"\0")].decode("utf-8", "surrogateescape"), item)
-        return text.decode("utf-8", "surrogateescape")
+        try:
+            return text.decode()  # Twice as fast as naming the error handler, and nearly always right.
+        except UnicodeDecodeError:
+            return text.decode("utf-8", "surrogateescape")
 
     def store(self, value: Any) -> bytes:
         """Check the length in bytes."""
