@@ -442,8 +442,12 @@ int sonde_map_delete(int map_fd, uint32_t key_bytes, const void *keys, uint32_t 
 
 /* ---- system calls --------------------------------------------------------------------------------------- */
 
+/* Bit of attr.inherit_thread, which headers before 5.13 do not name; the bit-field follows read_format. */
+#define PERF_INHERIT_THREAD (1ULL << 35)
+
 int sonde_perf_event_open(const struct sonde_perf_event *event)
 {
+	uint64_t flags;
 	struct perf_event_attr attributes = {
 		.size = sizeof(attributes),
 		.type = event->type,
@@ -452,8 +456,16 @@ int sonde_perf_event_open(const struct sonde_perf_event *event)
 		.config2 = event->config2,
 		.sample_period = event->period,
 		.freq = event->is_frequency,
+		.inherit = event->inherit,
 	};
-	long fd = syscall(SYS_perf_event_open, &attributes, event->pid, event->cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	uint8_t *bits = (uint8_t *)&attributes.read_format + sizeof(attributes.read_format);
+	long fd;
+
+	memcpy(&flags, bits, sizeof(flags));
+	if (event->inherit_thread)
+		flags |= PERF_INHERIT_THREAD;
+	memcpy(bits, &flags, sizeof(flags));
+	fd = syscall(SYS_perf_event_open, &attributes, event->pid, event->cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
 	return fd < 0 ? -errno : (int)fd;
 }

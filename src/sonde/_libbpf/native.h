@@ -58,6 +58,8 @@ struct sonde_perf_event {
 	uint64_t config2;
 	uint64_t period;   /* or the frequency in Hz */
 	bool is_frequency;
+	bool inherit;        /* children of the task too */
+	bool inherit_thread; /* its new threads, not its new processes; Linux 5.13 */
 	int pid;
 	int cpu;
 };
@@ -74,6 +76,38 @@ int sonde_membarrier_global(void);
  * makes is execve.  Returns the child's pid; the caller waits, sends SIGCONT, and reaps.
  */
 int sonde_spawn_stopped(const char *path, char **argv, char **envp);
+
+/*
+ * A program on clsact, and the child that takes it away when we end, however we end (guardian.c).  One place is
+ * one interface and direction (parent); program_fd is used at the start only.
+ */
+struct sonde_clsact {
+	uint32_t interface;
+	uint32_t parent;
+	uint32_t program_fd;
+	uint32_t program_id;
+	bool first;         /* before all other filters, else behind them */
+	bool owns_qdisc;    /* in: we made it for another link; out: it is ours */
+	bool qdisc_removed; /* out */
+};
+
+struct sonde_clsact_answer {
+	int error;
+	bool owns_qdisc;
+	bool qdisc_removed;
+};
+
+struct sonde_guardian {
+	int pid;
+	int channel;
+};
+
+/* Attach by way of a new guardian; on an error there is none. */
+int sonde_guardian_start(struct sonde_clsact *place, struct sonde_guardian *guardian);
+/* Have it detach and end; where it was killed, detach ourselves. */
+int sonde_guardian_stop(struct sonde_guardian *guardian, struct sonde_clsact *place);
+/* Detach without a guardian: what one that was killed together with its parent has left. */
+int sonde_clsact_remove(struct sonde_clsact *place);
 
 /* The SHA-256 of an object in this package, as it was built; NULL where there is none (digests.c). */
 const uint8_t *sonde_packaged_digest(const char *path);

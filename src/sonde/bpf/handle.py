@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sonde._libbpf import ffi, lib
+from sonde._libbpf import lib
 from sonde.errors import SondeError
 
 if TYPE_CHECKING:
@@ -22,9 +24,9 @@ class ObjectHandle:
     __slots__ = ("_btf", "_children", "_lock", "_pointer", "name")
 
     def __init__(self, pointer: Any, name: str) -> None:
-        self._pointer = ffi.gc(pointer, lib.bpf_object__close)
+        self._pointer = pointer
         self._children: dict[int, Any] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collection inside may close a link
         self._btf: Btf | None = None
         self.name = name
 
@@ -77,4 +79,11 @@ class ObjectHandle:
             return
         for child in reversed(self.children()):
             child.close()
-        ffi.release(pointer)
+        lib.bpf_object__close(pointer)
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Not ffi.gc: object, programs and links are a cycle, and libbpf's USDT links read the object when they are
+        # destroyed.  This runs while all of the cycle is still whole.  At the interpreter's end modules are half
+        # gone, and the kernel frees everything by itself.
+        if not is_finalizing() and getattr(self, "_pointer", None):
+            self.close()

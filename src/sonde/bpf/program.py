@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
 
 def _text(pointer: Any) -> str:
-    return ffi.string(pointer).decode() if pointer else ""  # type: ignore[no-any-return]
+    return ffi.string(pointer).decode() if pointer else ""
 
 
 def program_types() -> dict[str, int]:
     """Name every program type that this libbpf knows: ``{"xdp": 6, …}``."""
     types: dict[str, int] = {}
     while name := _text(lib.libbpf_bpf_prog_type_str(len(types))):
+        types[name] = len(types)
+    return types
+
+
+def attach_types() -> dict[str, int]:
+    """Name every attach type that this libbpf knows: ``{"cgroup_inet_ingress": 0, …}``."""
+    types: dict[str, int] = {}
+    while name := _text(lib.libbpf_bpf_attach_type_str(len(types))):
         types[name] = len(types)
     return types
 
@@ -71,8 +79,23 @@ class ProgramSpec:
 
     @property
     def expected_attach_type(self) -> str:
-        """Attach type that the program is loaded for, as libbpf names it: ``trace_raw_tp``."""
+        """Attach type that the program is loaded for, as libbpf names it: ``trace_raw_tp``; can be set."""
         return _text(lib.libbpf_bpf_attach_type_str(lib.bpf_program__expected_attach_type(self._live())))
+
+    @expected_attach_type.setter
+    def expected_attach_type(self, name: str) -> None:
+        number = attach_types().get(name)
+        if number is None:
+            hint = f"valid: {', '.join(sorted(attach_types()))}"
+            raise SondeError(
+                f"set the attach type of {self.name}", why=f"there is no attach type {name!r}", hint=hint
+            )
+        result = lib.bpf_program__set_expected_attach_type(self._live(), number)
+        check(result, "set the attach type of", self.name)
+
+    def offload_to(self, interface_index: int) -> None:
+        """Load the program into a network card, which has to be able to run it; XDP and TC."""
+        lib.bpf_program__set_ifindex(self._live(), interface_index)
 
     @property
     def autoload(self) -> bool:

@@ -16,6 +16,8 @@ struct sonde_perf_event {
 	uint64_t config2;
 	uint64_t period;
 	bool is_frequency;
+	bool inherit;
+	bool inherit_thread;
 	int pid;
 	int cpu;
 };

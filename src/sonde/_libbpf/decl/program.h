@@ -2,7 +2,6 @@
 const char *bpf_program__name(const struct bpf_program *prog);
 const char *bpf_program__section_name(const struct bpf_program *prog);
 enum bpf_prog_type { BPF_PROG_TYPE_UNSPEC, ... };
-enum bpf_attach_type { BPF_CGROUP_INET_INGRESS, ... };
 enum bpf_prog_type bpf_program__type(const struct bpf_program *prog);
 int bpf_program__set_type(struct bpf_program *prog, enum bpf_prog_type type);
 enum bpf_attach_type bpf_program__expected_attach_type(const struct bpf_program *prog);
@@ -14,6 +13,7 @@ bool bpf_program__autoload(const struct bpf_program *prog);
 int bpf_program__set_autoload(struct bpf_program *prog, bool autoload);
 bool bpf_program__autoattach(const struct bpf_program *prog);
 int bpf_program__set_attach_target(struct bpf_program *prog, int attach_prog_fd, const char *attach_func_name);
+void bpf_program__set_ifindex(struct bpf_program *prog, __u32 ifindex);
 size_t bpf_program__insn_cnt(const struct bpf_program *prog);
 uint32_t bpf_program__flags(const struct bpf_program *prog);
 int bpf_program__set_flags(struct bpf_program *prog, __u32 flags);

@@ -9,3 +9,4 @@ struct bpf_map;
 struct bpf_link;
 struct btf;
 struct bpf_insn;
+enum bpf_attach_type { BPF_XDP, BPF_TCX_INGRESS, BPF_TCX_EGRESS, ... };

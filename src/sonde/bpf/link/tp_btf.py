@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from sonde._libbpf import lib
-from sonde.bpf.link.link import Link
-from sonde.errors import AttachError
+from sonde.bpf.link.btf_target import attach_to_target, set_target
+from sonde.bpf.link.hook import Hook, join_options, needs, optional_integer, require_type, split_options
 
 if TYPE_CHECKING:
-    from sonde.bpf.program import Program
+    from sonde.bpf.link.link import Link
+    from sonde.bpf.program import Program, ProgramSpec
 
 
 @dataclass(frozen=True, slots=True)
-class TpBtf:
-    """Attach a tp_btf program; the tracepoint was fixed when it was loaded (``attach_target``). Linux 5.5."""
+class TpBtf(Hook):
+    """Attach a tp_btf program; the tracepoint was fixed when it was loaded (``configure``). Linux 5.5.
+
+    ``cookie`` needs Linux 6.10.
+    """
+
+    kinds: ClassVar = {"tp_btf": "tp_btf:sys_enter"}
 
     name: str
+    _: KW_ONLY
+    cookie: int = 0
 
     def attach(self, program: Program) -> Link:
-        return Link(program, self, lib.bpf_program__attach_trace(program.pointer))
+        require_type(program, self, "tracing")
+        return attach_to_target(program, self, cookie=self.cookie)
+
+    def configure(self, spec: ProgramSpec) -> None:
+        set_target(spec, self.name, section="tp_btf", attach_type="trace_raw_tp")
 
     def __str__(self) -> str:
-        return f"tp_btf:{self.name}"
+        return join_options(f"tp_btf:{self.name}", cookie=self.cookie)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        if not text:
-            raise AttachError("read hook", why="tp_btf needs a name", hint="for example tp_btf:sys_enter")
-        return cls(text)
+    def parse(cls, text: str, *, kind: str = "tp_btf") -> Self:
+        name, options = split_options(text, kind, "cookie")
+        if not name:
+            raise needs(kind, "the name of a tracepoint", cls.kinds["tp_btf"])
+        return cls(name, cookie=optional_integer(options, "cookie") or 0)
