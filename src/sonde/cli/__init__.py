@@ -1,0 +1,21 @@
+"""The command line; ``main`` is the way in, and commands are files in ``commands``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that ``arguments`` (the process's own by default) name, and exit.
+
+    Exit status: 0 success, 1 failure, 2 a bad option or value (or not Linux), 77 a missing capability; a measured
+    command's own status where there is one.
+    """
+    if sys.platform != "linux":
+        print(f"sonde: this is {sys.platform}: eBPF is part of Linux, run sonde there", file=sys.stderr)
+        sys.exit(2)
+    from sonde.cli.root import run
+
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))

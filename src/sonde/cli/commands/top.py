@@ -1,0 +1,81 @@
+"""``sonde top PROBE``: the rows of a table, the largest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sonde.cli.measurement import Measurement
+from sonde.cli.parameter import OneOf
+from sonde.cli.verb import Verb, VerbGroup, interval_option
+from sonde.probe import Stream, Table
+
+if TYPE_CHECKING:
+    from sonde.records.model import Sink
+
+PIPE_ROWS = 20
+"""Rows of a table that goes to a pipe, unless --limit says another number; machines get all."""
+
+
+def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
+    columns = list(dict.fromkeys(name for output in outputs for name in output.columns))
+    return [
+        interval_option(),
+        click.Option(["--delta"], is_flag=True, help="Rows hold what is new since the reading before."),
+        click.Option(
+            ["--sort"],
+            type=OneOf(columns, noun="column"),
+            metavar="COLUMN",
+            help=f"Order by a column: {', '.join(columns)}.",
+        ),
+        click.Option(
+            ["--limit"], type=click.IntRange(min=0), metavar="N", help="Show N rows at most; 0: all."
+        ),
+    ]
+
+
+def _sink(asked: Measurement) -> Sink:
+    from sonde.views.last import Last
+    from sonde.views.ranking import Ranking
+    from sonde.views.top import Top
+
+    assert isinstance(asked.output, Table), "top is a verb for tables"
+    columns = asked.output.columns
+    sort = asked.options["sort"] or asked.output.sort
+    limit = asked.options["limit"]
+    if limit is None:
+        limit = PIPE_ROWS if asked.format == "table" and not asked.is_live else 0
+    sink = Top(
+        _writer(asked, sort, columns),
+        columns=columns,
+        ranking=Ranking(sort, limit),
+        delta=asked.options["delta"],
+    )
+    return Last(sink) if asked.only_at_end else sink
+
+
+def _writer(asked: Measurement, sort: str, columns: Sequence[str]) -> Any:
+    from sonde.cli.writing import writer
+    from sonde.views.drawing import RankedBody
+    from sonde.views.table import Table as Drawn
+
+    return writer(asked, RankedBody(Drawn(sort)), columns=columns, noun="rows")
+
+
+COMMAND = VerbGroup(
+    Verb(
+        name="top",
+        summary="Who does most of what: the rows of a probe's table, the largest first, summed in the kernel.",
+        shape="table",
+        make_sink=_sink,
+        options=_options,
+        examples=(
+            ("sonde top {probe}", "every process, until Ctrl-C"),
+            ("sonde top {probe} --for 5s --format json", "rows for a machine, the accounting last"),
+            ("sonde top {probe} --pid 4711 --sort pid", "one process, until it ends"),
+            ("sonde top {probe} -- ls -lR /etc", "a command, from its first call on"),
+        ),
+    )
+)

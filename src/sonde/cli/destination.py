@@ -1,0 +1,76 @@
+"""Where a command's output goes: a terminal, a pipe, or the file behind ``-o``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Self, TextIO
+
+from sonde.cli.failure import forget_output
+from sonde.errors import CommandError, SondeError, errno_text
+
+
+class Destination:
+    """An open text file, and what it can do; a context manager, which closes what it has opened.
+
+    A file is replaced, as by other tools: it is emptied before anything is measured.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._restore: Callable[[], None] | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            try:
+                self._file = open(self._path, "w", encoding="utf-8", errors="surrogateescape")
+            except OSError as error:
+                why = errno_text(error.errno or 0)
+                raise CommandError(f"write {self._path}", why=why, hint="give -o another path") from error
+        elif sys.stdout is None:
+            raise CommandError("write the output", why="standard output is closed", hint="give -o FILE")
+        else:
+            # In a locale that lacks a letter a question mark is better than no output.
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        return self
+
+    @property
+    def file(self) -> TextIO:
+        """Give the file to write to."""
+        return self._file or sys.stdout
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether it is a terminal that can be drawn on."""
+        return self.file.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+    @property
+    def has_colour(self) -> bool:
+        """Tell whether colours are wanted: see no-color.org."""
+        return self.is_terminal and not os.environ.get("NO_COLOR")
+
+    def width(self) -> int:
+        """Give the terminal's width now."""
+        return os.get_terminal_size(self.file.fileno()).columns or 80
+
+    def adopt(self, restore: Callable[[], None]) -> None:
+        """Call ``restore`` at the end, before an error is told: it gives back a terminal that is drawn on."""
+        self._restore = restore
+
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
+        failure = error if isinstance(error, OSError) and not isinstance(error, SondeError) else None
+        try:
+            if self._restore is not None:
+                self._restore()
+            if self._file is not None:
+                self._file.close()
+        except OSError as closing:
+            failure = failure or closing
+        if failure is None or isinstance(failure, BrokenPipeError):
+            return
+        if self._file is None:
+            forget_output()
+        where = self._path or "the output"
+        raise CommandError(f"write {where}", why=errno_text(failure.errno or 0)) from failure

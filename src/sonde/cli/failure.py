@@ -1,0 +1,126 @@
+"""What a failure is to the person at the command line: one sentence and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+
+from sonde.errors import (
+    CommandError,
+    ConfigError,
+    KnobError,
+    PermissionDeniedError,
+    SondeError,
+    errno_text,
+)
+
+FAILED, MISUSED, DENIED = 1, 2, 77
+FORESEEN = (
+    SondeError,
+    click.ClickException,
+    click.exceptions.Exit,
+    click.exceptions.Abort,
+    OSError,
+    MemoryError,
+)
+"""What a user can cause. Anything else is a bug of sonde's, and comes with its traceback."""
+
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""What a shell says of any other tool whose reader has gone away."""
+
+
+def status_after(error: Exception) -> int:
+    """Say on stderr what went wrong, and give the exit status; ``error`` is one of ``FORESEEN``."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.ctx.get_help(), err=True)
+        return MISUSED
+    if isinstance(error, BrokenPipeError):
+        forget_output()
+        return PIPE_CLOSED
+    status, sentence = _told(error)
+    _say(f"sonde: {sentence}")
+    return status
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    match error:
+        case click.exceptions.Abort():
+            return 130, "aborted"
+        case click.UsageError():
+            return MISUSED, usage(error)
+        case click.ClickException():
+            return FAILED, error.format_message()
+        case CommandError():
+            return error.status, str(error)
+        case PermissionDeniedError():
+            return DENIED, str(error) if error.hint else f"{error}: sonde doctor says what is missing"
+        case KnobError() | ConfigError():
+            return MISUSED, str(error)
+        case SondeError():
+            return FAILED, str(error)
+        case OSError():
+            forget_output()
+            what = f"{error.filename}: " if error.filename else ""
+            return FAILED, f"{what}{errno_text(error.errno) if error.errno else error}"
+        case MemoryError():
+            return (
+                FAILED,
+                "there is not enough memory: give fewer entries (--max-entries) or a smaller --limit",
+            )
+    raise error
+
+
+def usage(error: click.UsageError) -> str:
+    """Make one sentence of a misuse, with the option first and the valid values last."""
+    if isinstance(error, click.NoSuchOption):
+        return _no_such_option(error)
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        where = error.ctx.command_path if error.ctx else "sonde"
+        return f"{where}: {error.param.human_readable_name} is missing: see {where} --help"
+    message = error.format_message() if not isinstance(error, click.BadParameter) else error.message
+    message = " ".join(message.split()).rstrip(".")
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        return f"{_name_of(error.param)}: {message}"
+    return message
+
+
+def _name_of(parameter: click.Parameter) -> str:
+    # An argument has no dashes; of an option's spellings the long one says most.
+    return (
+        max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name
+    )
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    where = error.ctx.command_path if error.ctx else "sonde"
+    what = f"{where}: there is no option {error.option_name}"
+    if error.possibilities:
+        return f"{what}: did you mean {' or '.join(sorted(error.possibilities))}?"
+    valid = [
+        max(parameter.opts, key=len)
+        for parameter in (error.ctx.command.get_params(error.ctx) if error.ctx else [])
+        if isinstance(parameter, click.Option) and not parameter.hidden
+    ]
+    return f"{what}: valid: {', '.join(valid)}"
+
+
+def forget_output() -> None:
+    """Give up standard output: what is still buffered must not raise once more when Python exits."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def _say(sentence: str) -> None:
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except OSError:
+        return

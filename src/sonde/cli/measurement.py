@@ -1,0 +1,134 @@
+"""A measurement: a probe's output started, written to its destination until it ends, and accounted for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sonde.cli.destination import Destination
+from sonde.cli.signals import Signals
+from sonde.cli.target import Target
+from sonde.errors import CommandError
+from sonde.probe import Probe, Selection, Stream, Table
+
+if TYPE_CHECKING:
+    from sonde.records.model import Sink
+    from sonde.run import Run
+    from sonde.views.drawing import Caption
+
+INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was asked for on the command line.
+
+    ``options`` are all options by name; ``title``, ``request`` and ``filtered`` stand in headings and below them.
+    ``signals`` and ``destination`` are there when the sink is made.
+    """
+
+    probe: Probe
+    output: Table | Stream
+    selection: Selection
+    values: Mapping[str, Any]
+    options: Mapping[str, Any]
+    command: tuple[str, ...] = ()
+    title: str = ""
+    request: str = ""
+    filtered: str = ""
+    destination: Destination = field(default_factory=Destination)
+    enough: Callable[[], None] = lambda: None
+
+    @property
+    def format(self) -> str:
+        """Give the name of the format."""
+        return str(self.options["format"])
+
+    @property
+    def caption(self) -> Caption:
+        """Give what stands around the view."""
+        from sonde.views.drawing import Caption
+
+        return Caption(self.title, self.request, self.filtered)
+
+    @property
+    def only_at_end(self) -> bool:
+        """Tell whether only the end is shown: a command shares the terminal, and is measured as a whole."""
+        return bool(self.command) and self.options.get("every_s") is None
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether a terminal is redrawn in place."""
+        return self.format == "table" and self.destination.is_terminal and not self.command
+
+
+def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int:
+    """Run a measurement to its end; gives the exit status: the started command's, unless sonde ended it.
+
+    Raises SondeError and OSError; nothing stays attached, and no command stays stopped.
+    """
+    from sonde.run import Run
+
+    with ExitStack() as stack:
+        destination = stack.enter_context(Destination(asked.options["path"]))
+        signals = stack.enter_context(Signals())
+        target = stack.enter_context(Target(asked.command)) if asked.command else None
+        selection = asked.selection
+        if target is not None:
+            selection = replace(selection, pid=target.pid, children=True)
+        run = stack.enter_context(
+            Run(
+                asked.probe,
+                asked.output.name,
+                selection=selection,
+                values=asked.values,
+                max_entries=asked.options["max_entries"],
+            )
+        )
+        tell_ready(asked.options["ready_fd"])
+        ends = [signals.fileno(), *_ends_of(selection, target, stack)]
+        if target is not None:
+            target.resume()
+        # NumPy and rich are imported from here on, when the programs count already.
+        asked = replace(asked, destination=destination, enough=signals.end)
+        _flow(asked, run, make_sink, ends)
+        if target is None:
+            return 0
+        ended_by_itself = target.has_ended and signals.received is None
+        status = target.finish()
+        return status if ended_by_itself else 0
+
+
+def _flow(asked: Measurement, run: Run, make_sink: Callable[[Measurement], Sink], ends: list[int]) -> None:
+    from sonde.records.pipeline import Pipeline
+
+    sink = make_sink(asked)
+    pipeline = Pipeline(run, sink, every_s=asked.options.get("every_s") or INTERVAL_S)
+    pipeline.run(duration_s=asked.options["for_s"], until=ends)
+
+
+def _ends_of(selection: Selection, target: Target | None, stack: ExitStack) -> list[int]:
+    """Give descriptors that are readable once there is nothing more to measure."""
+    if target is not None:
+        return [target.fileno()]
+    if selection.pid is None or selection.children:
+        return []
+    try:
+        fd = os.pidfd_open(selection.pid)
+    except ProcessLookupError as error:
+        raise CommandError(f"measure process {selection.pid}", why="it has ended meanwhile") from error
+    stack.callback(os.close, fd)
+    return [fd]
+
+
+def tell_ready(fd: int | None) -> None:
+    """Write one byte to the descriptor of ``--ready-fd``: everything is attached and counts."""
+    if fd is None:
+        return
+    try:
+        os.write(fd, b"\n")
+    except OSError as error:
+        raise CommandError(f"write to --ready-fd {fd}", why=error.strerror or "it failed") from error

@@ -1,0 +1,178 @@
+"""Types of options: what a person may write, and what is said when it is something else."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from sonde.duration import duration_s
+from sonde.errors import SondeError
+
+COMM_BYTES_MAX = 15  # TASK_COMM_LEN is 16, with the NUL
+CGROUP_ROOT = "/sys/fs/cgroup"
+
+
+class Duration(click.ParamType[float]):
+    """A time: ``500ms``, ``5s``, ``2m``, ``1h``; in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it; a time of nothing is none."""
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = duration_s(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds <= 0:
+            self.fail(f"{value!r} is no time: it has to be above 0, as 500ms or 5s", param, ctx)
+        return seconds
+
+
+class Process(click.ParamType[int]):
+    """A process that is there."""
+
+    name = "pid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read its number, and look whether it lives."""
+        try:
+            pid = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no process number: pgrep finds them by name", param, ctx)
+        group = thread_group_of(pid) if pid > 0 else None
+        if group is None:
+            self.fail(f"there is no process {value}: pgrep finds them by name", param, ctx)
+        if group != pid:
+            self.fail(f"{pid} is a thread of process {group}: give --pid {group}", param, ctx)
+        return pid
+
+
+def thread_group_of(pid: int) -> int | None:
+    """Give the process that a thread belongs to; None when there is no such thread."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), None)
+    except OSError:
+        return None
+
+
+class Comm(click.ParamType[str]):
+    """A process's name as the kernel keeps it."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check its length: a longer one would never match."""
+        raw = os.fsencode(value)
+        if not raw or len(raw) > COMM_BYTES_MAX:
+            kept = raw[:COMM_BYTES_MAX].decode(errors="ignore")
+            instead = f", which is {kept}" if kept else ""
+            self.fail(f"{value!r} is no process's name: the kernel keeps 1 to 15 bytes{instead}", param, ctx)
+        return str(value)
+
+
+class Cgroup(click.ParamType[str]):
+    """A directory of the cgroup v2 file system, given by its path or by its name below the root."""
+
+    name = "cgroup"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Find the directory."""
+        for path in (
+            value,
+            f"{CGROUP_ROOT}/{value.lstrip('/')}",
+            f"{CGROUP_ROOT}/unified/{value.lstrip('/')}",
+        ):
+            if os.path.exists(f"{path}/cgroup.procs") or os.path.exists(f"{path}/cgroup.controllers"):
+                return str(path)
+        self.fail(
+            f"{value!r} is no cgroup: give a directory below {CGROUP_ROOT} (systemd-cgls lists them)",
+            param,
+            ctx,
+        )
+
+
+class Setting(click.ParamType[Any]):
+    """A knob's value, read by the function that the probe declares."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        """Read text with ``read``, which raises ValueError or SondeError."""
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            words = str(error)
+            if self._read is int:
+                words = f"{value!r} is no integer: give a number, as 100"
+            self.fail(words, param, ctx)
+        except SondeError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Descriptor(click.ParamType[int]):
+    """A file descriptor that was inherited, open for writing."""
+
+    name = "n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Look whether it is open."""
+        import fcntl
+
+        try:
+            fd = int(value)
+            mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        except (ValueError, OSError, OverflowError):
+            self.fail(f"{value!r} is no open descriptor: pass one, as with 3>&1 in a shell", param, ctx)
+        if mode == os.O_RDONLY:
+            self.fail(f"descriptor {fd} is open for reading only: pass a pipe's other end", param, ctx)
+        return fd
+
+
+def one_of(value: str, valid: Sequence[str], *, noun: str) -> str:
+    """Give back a value that is valid; ValueError names the nearest, or all."""
+    if value in valid:
+        return value
+    near = difflib.get_close_matches(value, valid, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(f"there is no {noun} {value!r}: {hint + ' ' if hint else ''}valid: {', '.join(valid)}")
+
+
+class OneOf(click.ParamType[str]):
+    """One of some words; the message for another one names the nearest, and all of them."""
+
+    def __init__(self, valid: Sequence[str], *, noun: str) -> None:
+        """Take the ``valid`` words; ``noun`` is what they are."""
+        self.valid = tuple(valid)
+        self.noun = noun
+        self.name = "|".join(self.valid) if len(self.valid) < 5 else noun
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show the words where they are few."""
+        return f"[{self.name}]" if "|" in self.name else self.name.upper()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it."""
+        try:
+            return one_of(value, self.valid, noun=self.noun)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Offer the words."""
+        return [
+            click.shell_completion.CompletionItem(word) for word in self.valid if word.startswith(incomplete)
+        ]

@@ -1,0 +1,96 @@
+"""``sonde`` itself: finds the command by walking a folder, runs it, and turns what goes wrong into one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from sonde.cli import commands
+from sonde.cli.failure import FORESEEN, status_after
+
+WIDTH_MAX = 110
+EXAMPLES = """\
+\b
+Examples:
+  sonde top syscalls --for 5s       what every process asks of the kernel
+  sonde trace syscalls --pid 4711   one line for each call
+  sonde hist syscalls -- make       how long the calls of a command take
+  sonde load counter.bpf.o          any BPF object: its maps and records
+  sonde doctor                      what this machine allows, and how to mend it
+"""
+
+
+class Commands(click.Group):
+    """A group whose commands are the modules of ``sonde.cli.commands``: each has one ``COMMAND``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name them, without importing any."""
+        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").COMMAND
+        return found
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click calls it
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"sonde {version('sonde')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=Commands,
+    name="sonde",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH_MAX},
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+@click.option("--debug", is_flag=True, help="libbpf's log on stderr, and a traceback with every error.")
+def root(debug: bool) -> None:  # noqa: FBT001  # click calls it
+    """Measure the Linux kernel with eBPF: what processes ask of it, how long it takes, and nothing lost silently."""
+    if debug:
+        _log_to_stderr()
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    from sonde._libbpf import log
+
+    logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+    log.start(debug=True)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; gives its exit status, and has said on stderr why it is not 0."""
+    try:
+        status: Any = root.main(list(arguments), prog_name="sonde", standalone_mode=False)
+        sys.stdout.flush()
+    except FORESEEN as error:
+        if "--debug" in arguments[:1]:
+            import traceback
+
+            traceback.print_exc()
+        return status_after(error)
+    except KeyboardInterrupt:
+        # Before there was anything to show; from then on an interrupt ends the measurement in order.
+        return 130
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,45 @@
+"""Which writer a measurement gets: its format, and whether a terminal is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sonde.cli.measurement import Measurement
+
+if TYPE_CHECKING:
+    from sonde.views.drawing import Body
+    from sonde.views.page import Writer
+
+
+def machine_writer(asked: Measurement, columns: Sequence[str]) -> Writer | None:
+    """Make the writer of a format for machines; None where a person reads."""
+    if asked.format == "json":
+        from sonde.views.json import JsonWriter
+
+        return JsonWriter(asked.destination.file)
+    if asked.format == "csv":
+        from sonde.views.csv import CsvWriter
+
+        return CsvWriter(asked.destination.file, columns, sys.stderr)
+    return None
+
+
+def writer(asked: Measurement, body: Body, *, columns: Sequence[str], noun: str) -> Writer:
+    """Make the writer of pages: for a machine, for a terminal that is redrawn, or for a pipe."""
+    machine = machine_writer(asked, columns)
+    if machine is not None:
+        return machine
+    from sonde.views.drawing import Drawing
+
+    drawing = Drawing(asked.caption, body, noun)
+    if asked.is_live:
+        from sonde.views.screen import Screen, ScreenWriter
+
+        screen = Screen(asked.destination.file)
+        asked.destination.adopt(screen.leave)
+        return ScreenWriter(screen, drawing)
+    from sonde.views.blocks import BlockWriter
+
+    return BlockWriter(asked.destination.file, drawing)

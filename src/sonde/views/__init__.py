@@ -1,0 +1,1 @@
+"""Sinks for people, and for pipes: views choose what to show, writers how it is written."""

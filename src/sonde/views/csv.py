@@ -1,0 +1,51 @@
+"""CSV: a header, then one line a row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from sonde.records.accounting import Accounting
+from sonde.views.cell import rfc3339
+from sonde.views.json import machine_row
+from sonde.views.page import MOMENTS, TIME, Page
+
+
+class CsvWriter:
+    """Writes rows under one header; unknown values are empty, lists are joined by blanks.
+
+    CSV has no place for the accounting: it goes to ``notes`` (stderr), in one line.
+    """
+
+    def __init__(self, file: TextIO, columns: Sequence[str], notes: TextIO) -> None:
+        """Write to ``file``, which the caller closes; the header at once, so that even no rows are a table."""
+        self._file, self._notes = file, notes
+        self._names = [TIME, *(name for name in columns if name not in MOMENTS)]
+        self._csv = csv.writer(file, lineterminator="\n")
+        self._csv.writerow(self._names)
+
+    def write(self, page: Page) -> None:
+        """Write each row of a page."""
+        now = rfc3339(page.time_ns)
+        for row in page.rows:
+            found = machine_row(row, page, now)
+            self._csv.writerow([_field(found.get(name)) for name in self._names])
+        self._file.flush()
+
+    def close(self, accounting: Accounting) -> None:
+        """Say the accounting beside the table."""
+        self._file.flush()
+        print(accounting, file=self._notes)
+
+
+def _field(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, str) and not value.isascii():
+        return value.encode(errors="surrogateescape").decode(errors="replace")
+    return value

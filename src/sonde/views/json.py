@@ -1,0 +1,77 @@
+"""JSON: one object a line, the accounting last."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from sonde.records.accounting import Accounting
+from sonde.views.cell import rfc3339
+from sonde.views.page import MOMENTS, TIME, Page, Row
+
+
+class JsonWriter:
+    """Writes every row as an object with its ``time``, and ``{"accounting": …}`` as the last line."""
+
+    def __init__(self, file: TextIO) -> None:
+        """Write to ``file``, which the caller closes."""
+        import msgspec
+
+        self._file = file
+        self._encode = msgspec.json.Encoder(enc_hook=_plain).encode
+
+    def write(self, page: Page) -> None:
+        """Write each row of a page; nothing for a page without rows."""
+        now = rfc3339(page.time_ns)
+        for row in page.rows:
+            self.line(machine_row(row, page, now))
+        self._file.flush()
+
+    def close(self, accounting: Accounting) -> None:
+        """Write the accounting."""
+        self.line({"accounting": accounting.as_dict()})
+        self._file.flush()
+
+    def line(self, value: Any) -> None:
+        """Write one object."""
+        try:
+            text = self._encode(value)
+        except UnicodeEncodeError:
+            text = self._encode(_encodable(value))
+        self._file.write(text.decode() + "\n")
+
+
+def machine_row(row: Row, page: Page, now: str) -> Row:
+    """Give a row as machines get it: its moment first, in RFC 3339, then the columns as they are."""
+    moment = next((row[name] for name in MOMENTS if row.get(name) is not None), None)
+    found: Row = {TIME: now if moment is None else rfc3339(moment)}
+    found.update((name, row.get(name)) for name in page.columns if name not in MOMENTS)
+    if row.get("is_other"):
+        found["is_other"] = True
+    if page.scale > 1:
+        # Totals are estimates then, and the rate goes with them.
+        found["sampled_1_in"] = page.scale
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Give what the encoder knows for what it does not: enumerations, bytes, NumPy's numbers."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)
+
+
+def _encodable(value: Any) -> Any:
+    """Replace what is no UTF-8, as in names that processes give themselves."""
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape").decode(errors="replace")
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(each) for each in value]
+    return value

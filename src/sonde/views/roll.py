@@ -1,0 +1,99 @@
+"""Records as lines of text, under one heading, for as long as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from sonde.records.accounting import Accounting
+from sonde.views.column import Shown, shown
+from sonde.views.drawing import Caption
+from sonde.views.equation import equation
+from sonde.views.line import Line, Span, cut_line, fitted, plain, width_of
+from sonde.views.page import Page, Row
+
+_WIDTHS = {"time": 15, "time_ns": 15, "pid": 7, "tid": 7, "comm": 15, "syscall": 16, "result": 8, "error": 9}
+_DURATION_WIDTH = 7
+_LEARNT_WIDTH_MAX = 24
+"""A column grows up to here with what comes; a longer value moves its own line only."""
+
+
+class RollWriter:
+    """Writes each record as one line; columns widen as wider values come, long lists stand last.
+
+    ``width`` gives a terminal's width, to which lines are cut; without it lines are as long as they are.
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        caption: Caption,
+        *,
+        width: Callable[[], int] | None = None,
+        paint: Callable[[Iterable[Span]], str] = plain,
+    ) -> None:
+        """Write to ``file``, which the caller closes."""
+        self._file, self._caption = file, caption
+        self._width, self._paint = width, paint
+        self._columns: list[Shown] = []
+        self._widths: list[int] = []
+        self._hidden = 0
+
+    def write(self, page: Page) -> None:
+        """Write the records of a page."""
+        if not page.rows:
+            return
+        room = self._width() if self._width else None
+        if not self._columns:
+            self._begin(page, room)
+        for row in page.rows:
+            self._put(self._line(row), room)
+        self._hidden = page.hidden
+        self._file.flush()
+
+    def close(self, accounting: Accounting) -> None:
+        """Write the accounting below the records."""
+        room = self._width() if self._width else None
+        if not accounting.delivered:
+            self._put([("nothing was seen", "dim")], room)
+        if self._hidden:
+            self._put([(f"… {self._hidden:,} more records came (--limit)", "dim")], room)
+        for line in equation(accounting, filtered=self._caption.filtered, width=room):
+            self._put(line, None)
+        self._file.flush()
+
+    def _begin(self, page: Page, room: int | None) -> None:
+        first = page.rows[0]
+        columns = shown(page.columns, meanings=page.meanings, sample=first)
+        # What is of any length goes last, where it does not push the others around.
+        columns.sort(key=lambda column: isinstance(first.get(column.name), list))
+        self._columns = columns
+        self._widths = [max(width_of(column.title), _expected(column.name)) for column in columns]
+        self._put([(self._caption.title, "bold"), (f" {self._caption.request}", "cyan")], room)
+        heads = [(column.title, "bold") for column in columns]
+        self._put(self._joined(heads), room)
+
+    def _line(self, row: Row) -> Line:
+        cells = [(column.cell(row.get(column.name)), column.style) for column in self._columns]
+        for at, (text, _) in enumerate(cells[:-1]):
+            taken = width_of(text)
+            if self._widths[at] < taken <= _LEARNT_WIDTH_MAX:
+                self._widths[at] = taken
+        return self._joined(cells)
+
+    def _joined(self, cells: list[Span]) -> Line:
+        line: Line = []
+        for at, (text, style) in enumerate(cells):
+            is_last = at == len(cells) - 1
+            right = self._columns[at].is_right
+            if not is_last or right:
+                text = fitted(text, max(self._widths[at], width_of(text)), right=right)
+            line += [(text, style)] if not line else [("  ", ""), (text, style)]
+        return line
+
+    def _put(self, line: Line, room: int | None) -> None:
+        self._file.write(self._paint(cut_line(line, room) if room else line) + "\n")
+
+
+def _expected(name: str) -> int:
+    return _WIDTHS.get(name, _DURATION_WIDTH if name.endswith("_ns") else 0)

@@ -1,0 +1,111 @@
+"""Tables: columns as wide as what is in them, in no more room than there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sonde.views.column import Shown, shown
+from sonde.views.line import Line, cut_line, fitted, width_of
+from sonde.views.page import Page, Row
+
+_TEXT_WIDTH_MIN = 8
+_GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Draws the rows of a page; ``sort`` is the column that the order comes from."""
+
+    sort: str = ""
+
+    def draw(self, page: Page, *, width: int | None = None) -> list[Line]:
+        """Draw the head and one line for each row; ``width`` None means as wide as it takes."""
+        rows = page.rows
+        columns = shown(page.columns, meanings=page.meanings, sample=_sample(rows, page.columns))
+        cells = [[_cell(column, row, page) for column in columns] for row in rows]
+        widths = [
+            max([width_of(column.title), *(width_of(line[at]) for line in cells)])
+            for at, column in enumerate(columns)
+        ]
+        gap = _GAP
+        if width is not None:
+            widths, gap = squeezed(widths, columns, width)
+        head = [
+            (
+                fitted(column.title, widths[at], right=column.is_right),
+                "bold underline" if column.name == self.sort else "bold",
+            )
+            for at, column in enumerate(columns)
+        ]
+        lines = [_joined(head, gap)]
+        for row, line in zip(rows, cells, strict=True):
+            is_other = bool(row.get("is_other"))
+            spans = [
+                (fitted(text, widths[at], right=column.is_right), _style(column, text, is_other=is_other))
+                for at, (column, text) in enumerate(zip(columns, line, strict=True))
+            ]
+            lines.append(_joined(spans, gap))
+        return lines if width is None else [cut_line(line, width) for line in lines]
+
+
+def _sample(rows: Sequence[Row], names: Sequence[str]) -> Row:
+    """Find one value that is known for each column."""
+    found: Row = {}
+    for name in names:
+        found[name] = next((row[name] for row in rows if row.get(name) is not None), None)
+    return found
+
+
+def _cell(column: Shown, row: Row, page: Page) -> str:
+    return column.cell(row.get(column.name), estimated=page.scale > 1)
+
+
+def _style(column: Shown, text: str, *, is_other: bool) -> str:
+    if is_other:
+        return "italic"
+    return "dim" if text == "-" else column.style
+
+
+def _joined(spans: list[tuple[str, str]], gap: int) -> Line:
+    line: Line = []
+    for at, span in enumerate(spans):
+        if at:
+            line.append((" " * gap, ""))
+        line.append(span)
+    return line
+
+
+def squeezed(widths: Sequence[int], columns: Sequence[Shown], room: int) -> tuple[list[int], int]:
+    """Take width from text, the widest first, until all fits, and then from the gaps; numbers are never cut."""
+    result, gap = list(widths), _GAP
+    text = [at for at, column in enumerate(columns) if not column.is_right]
+
+    def excess() -> int:
+        return sum(result) + gap * (len(result) - 1) - room
+
+    while excess() > 0 and any(result[at] > 2 * _TEXT_WIDTH_MIN for at in text):
+        result[max(text, key=lambda at: result[at])] -= 1
+    if excess() > 0:
+        gap = 1
+    while excess() > 0 and any(result[at] > _TEXT_WIDTH_MIN for at in text):
+        result[max(text, key=lambda at: result[at])] -= 1
+    return result, gap
+
+
+def grid(titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[bool] = ()) -> list[Line]:
+    """Draw a small table of text: what is neither ranked nor live."""
+    sides = [*right, *([False] * (len(titles) - len(right)))]
+    cells = [[str(value) for value in row] for row in rows]
+    widths = [
+        max(width_of(title), *(width_of(row[at]) for row in cells)) if cells else width_of(title)
+        for at, title in enumerate(titles)
+    ]
+    head = [(fitted(title, widths[at], right=sides[at]), "bold") for at, title in enumerate(titles)]
+    lines = [_joined(head, _GAP)]
+    for row in cells:
+        lines.append(
+            _joined([(fitted(text, widths[at], right=sides[at]), "") for at, text in enumerate(row)], _GAP)
+        )
+    return lines
