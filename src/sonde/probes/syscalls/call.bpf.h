@@ -67,12 +67,15 @@ static __always_inline union syscall_key_words key_of(const struct process *proc
 static __always_inline bool syscall_is_selected(u32 number, u8 abi)
 {
 	const volatile u64 *set = abi == ABI_COMPAT ? syscalls_compat : syscalls_native;
+	u64 at = number;
 
 	if (!only_syscalls)
 		return true;
 	if (is_x86() && abi == ABI_NATIVE)
-		number &= ~X32_BIT;
-	return number < SYSCALL_SET_BITS && set[number / 64] >> (number % 64) & 1;
+		at &= ~X32_BIT;
+	/* Without the barrier the compiler checks one copy of the number and uses another, which no verifier follows. */
+	barrier_var(at);
+	return at < SYSCALL_SET_BITS && set[at / 64] >> (at % 64) & 1;
 }
 
 static __always_inline bool is_sampled_out(void)
