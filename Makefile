@@ -26,7 +26,7 @@ test: examples  ## the whole suite (as root: the kernel tests too)
 	@$(BIN)/python -m pytest
 
 test-vm: wheel  ## the kernel suite on other kernels, under QEMU (KERNELS="5.10 6.1")
-	@tools/vm/run $(KERNELS)
+	@tools/test-vm $(KERNELS)
 
 lint: setup  ## ruff, mypy, import-linter and the house style
 	@$(BIN)/ruff check
@@ -36,7 +36,7 @@ lint: setup  ## ruff, mypy, import-linter and the house style
 	@$(BIN)/python tools/tidy.py
 
 bench: setup  ## what sonde costs, beside other tools
-	@$(BIN)/python -m benchmarks
+	@PYTHONPATH=tools $(BIN)/python -m benchmarks
 
 wheel: setup  ## dist/sonde-…-cp311-abi3-manylinux….whl
 	@PYTHONPATH=tools $(BIN)/python -m sonde_build.portable
