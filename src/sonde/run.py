@@ -105,6 +105,9 @@ class Run:
             except PermissionDeniedError:
                 raise
             except KernelError as error:
+                # The first variant is the one for this kernel, unless the kernel is old: its error says most.
+                if first is not None:
+                    first.add_note(f"variant {variant.name}: {error}")
                 first = first or error
                 continue
             return loaded

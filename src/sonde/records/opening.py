@@ -34,8 +34,7 @@ def open_table(
     names = kernel_map.key_dtype.names or ()
     retirement = None
     if pid in names and start in names:
-        rows_max, cells = kernel_map.max_entries, Cells.of(loaded, map)
-        retirement = Retirement(kernel_map, pid=pid, start_ns=start, rows_max=rows_max, cells=cells)
+        retirement = Retirement(kernel_map, pid=pid, start_ns=start, cells=Cells.of(loaded, map))
 
     def count(columns: Mapping[str, Array]) -> Array:
         parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FILL_SHARE = 0.5
 """Above this share of max_entries, rows of ended processes are moved out of the map."""
 
+ROWS_KEPT_MAX = 10_240
+"""So many rows of ended processes are kept apart; it bounds the memory of a run that lasts for weeks."""
+
 CLOCK_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -49,7 +52,7 @@ class Retirement:
     """
 
     def __init__(
-        self, table: Map, *, pid: str, start_ns: str, rows_max: int, cells: Cells | None = None
+        self, table: Map, *, pid: str, start_ns: str, cells: Cells | None = None, rows_max: int = ROWS_KEPT_MAX
     ) -> None:
         import numpy as np
 

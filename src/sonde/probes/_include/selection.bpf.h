@@ -44,7 +44,9 @@ static __always_inline struct process current_process(void)
 
 	return (struct process){
 		.task = task,
-		.start_ns = TASK_READ(task, group_leader->start_boottime),
+		/* Two steps: a probe read takes each by itself, which TASK_READ cannot spell. */
+		.start_ns = has_typed_task() ? task->group_leader->start_boottime :
+					       BPF_CORE_READ(task, group_leader, start_boottime),
 		.pid = pidns_pid(task),
 	};
 }

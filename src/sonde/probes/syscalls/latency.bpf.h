@@ -58,7 +58,7 @@ static __always_inline void latency_add(const struct call *call)
 {
 	union syscall_key_words key = key_of(&call->process, call->number, call->abi, call->error);
 	struct latency_row *row = bpf_map_lookup_elem(&latency, &key);
-	u32 bucket = HISTOGRAM_BUCKETS - 1;
+	u64 bucket = HISTOGRAM_BUCKETS - 1;
 
 	if (!row)
 		row = latency_insert(&key.key, call->process.task);
@@ -72,6 +72,8 @@ static __always_inline void latency_add(const struct call *call)
 		bucket = histogram_bucket(call->duration_ns);
 	else
 		__sync_fetch_and_add(&row->clamped, 1);
+	/* The compiler knows the bound and would leave the check out; the verifier of 5.10 does not. */
+	barrier_var(bucket);
 	if (bucket < HISTOGRAM_BUCKETS)
 		__sync_fetch_and_add(&row->duration_buckets[bucket], 1);
 	__sync_fetch_and_add(&row->duration_sum_ns, call->duration_ns);
