@@ -64,6 +64,7 @@ enum syscall_number_compat {
 };
 
 enum {
+	/* What sigreturn leaves in the place of the number. */
 	SYSCALL_NONE = -1,
 	ERRNO_MAX = 4095,
 	ARGUMENTS = 6,
@@ -130,8 +131,6 @@ static __always_inline bool syscall_returns_twice(u32 number, u8 abi)
 /* What sigreturn "returns" is the register of the code that a signal interrupted. */
 static __always_inline bool syscall_restores_registers(u32 number, u8 abi)
 {
-	if (number == (u32)SYSCALL_NONE)
-		return true;
 	if (abi == ABI_COMPAT)
 		return number == COMPAT_SIGRETURN || number == COMPAT_RT_SIGRETURN;
 	if (!is_x86())
@@ -178,17 +177,19 @@ static __always_inline void syscall_arguments(u64 *arguments, const void *regist
 		return;
 	}
 	bpf_probe_read_kernel(&x86, sizeof(x86), &((const struct pt_regs___x86 *)registers)->bp);
-	arguments[2] = x86.dx;
 	if (abi == ABI_COMPAT) {
-		arguments[0] = x86.bx;
-		arguments[1] = x86.cx;
-		arguments[3] = x86.si;
-		arguments[4] = x86.di;
-		arguments[5] = x86.bp;
+		/* A 64-bit program can call the 32-bit table, too; the kernel takes the lower halves. */
+		arguments[0] = (u32)x86.bx;
+		arguments[1] = (u32)x86.cx;
+		arguments[2] = (u32)x86.dx;
+		arguments[3] = (u32)x86.si;
+		arguments[4] = (u32)x86.di;
+		arguments[5] = (u32)x86.bp;
 		return;
 	}
 	arguments[0] = x86.di;
 	arguments[1] = x86.si;
+	arguments[2] = x86.dx;
 	arguments[3] = x86.r10;
 	arguments[4] = x86.r8;
 	arguments[5] = x86.r9;

@@ -170,6 +170,8 @@ static __always_inline bool call_ends_unseen(struct syscall_counters *counters, 
 		return false;
 	}
 	call->duration_ns = DURATION_UNKNOWN;
+	if (call->number != (u32)SYSCALL_NONE)
+		call->error = syscall_error(call->result, call->number, call->abi);
 	return true;
 }
 
@@ -190,6 +192,7 @@ static __always_inline bool call_ends_seen(struct syscall_counters *counters, st
 	call->abi = start->abi;
 	/* The clocks of two CPUs may differ by a little. */
 	call->duration_ns = call->time_ns > begun_ns ? call->time_ns - begun_ns : 0;
+	call->error = syscall_error(call->result, call->number, call->abi);
 	return true;
 }
 
@@ -215,7 +218,6 @@ static __always_inline bool call_ends(struct syscall_counters *counters, struct 
 	} else if (!call_ends_unseen(counters, call)) {
 		return false;
 	}
-	call->error = syscall_error(call->result, call->number, call->abi);
 	if (only_errors && !call->error) {
 		counters->filtered++;
 		return false;
