@@ -30,7 +30,7 @@ QUIET_TRACEPOINT = "sched_process_exec"
 class Feature:
     """A feature: its name, a sentence, when it came, what provides it, what it takes to try it, and the trial.
 
-    The trial returns nothing where the feature works, else raises OSError, AbsentError or Unknown.
+    The trial returns nothing where the feature works, else raises OSError, AbsentError or UntriedError.
     """
 
     name: str

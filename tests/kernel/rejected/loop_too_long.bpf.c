@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 // kind: too-complex
+// slow: a log of 100 MB, minutes under emulation; a golden log only.
 // Loops a number of times that is bounded, but beyond what the verifier walks through.
 #include "rejected.h"
 
