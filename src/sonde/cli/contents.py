@@ -8,6 +8,7 @@ from sonde.bpf.codec.record import as_dict
 from sonde.cli.destination import Destination
 from sonde.cli.watch import is_marker
 from sonde.errors import SondeError
+from sonde.views.cell import text
 
 if TYPE_CHECKING:
     from sonde.bpf.object import ObjectSpec
@@ -58,11 +59,8 @@ def write_contents(spec: ObjectSpec, destination: Destination, format_: str) -> 
 
         JsonWriter(destination.file).line(found)
         return
-    from sonde.views.cell import text
-    from sonde.views.line import painted, plain
     from sonde.views.table import grid
 
-    paint = painted if destination.has_colour else plain
     titles = {
         "programs": ("PROGRAM", "TYPE", "SECTION", "INSTRUCTIONS", "LOADED"),
         "maps": ("MAP", "TYPE", "KEY BYTES", "VALUE BYTES", "ENTRIES"),
@@ -81,7 +79,7 @@ def write_contents(spec: ObjectSpec, destination: Destination, format_: str) -> 
             destination.file.write("\n")
         is_first = False
         for line in grid(head, rows, right=right):
-            destination.file.write(text(paint(line)) + "\n" if paint is plain else paint(line) + "\n")
+            destination.line(line)
 
 
 def _words(value: Any) -> str:
@@ -89,4 +87,4 @@ def _words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return text(str(value))

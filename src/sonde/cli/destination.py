@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from sonde.cli.failure import forget_output
 from sonde.errors import CommandError, SondeError, errno_text
+
+if TYPE_CHECKING:
+    from sonde.views.line import Line
 
 
 class Destination:
@@ -54,6 +57,12 @@ class Destination:
     def width(self) -> int:
         """Give the terminal's width now."""
         return os.get_terminal_size(self.file.fileno()).columns or 80
+
+    def line(self, line: Line) -> None:
+        """Write one line, with its colours where they are wanted."""
+        from sonde.views.line import painted, plain
+
+        self.file.write((painted(line) if self.has_colour else plain(line)) + "\n")
 
     def adopt(self, restore: Callable[[], None]) -> None:
         """Call ``restore`` at the end, before an error is told: it gives back a terminal that is drawn on."""

@@ -43,7 +43,8 @@ def status_after(error: Exception) -> int:
         forget_output()
         return PIPE_CLOSED
     status, sentence = _told(error)
-    _say(f"sonde: {sentence}")
+    # A misuse names the whole command already.
+    _say(sentence if sentence.startswith(("sonde ", "sonde:")) else f"sonde: {sentence}")
     return status
 
 
@@ -58,7 +59,7 @@ def _told(error: Exception) -> tuple[int, str]:
         case CommandError():
             return error.status, str(error)
         case PermissionDeniedError():
-            return DENIED, str(error) if error.hint else f"{error}: sonde doctor says what is missing"
+            return DENIED, denied(error)
         case KnobError() | ConfigError():
             return MISUSED, str(error)
         case SondeError():
@@ -75,18 +76,35 @@ def _told(error: Exception) -> tuple[int, str]:
     raise error
 
 
+def denied(error: PermissionDeniedError) -> str:
+    """Say which capability is missing, found by asking for what this process has, or why it has not helped."""
+    from sonde.bpf import capabilities
+
+    needed = error.capability.replace(",", " ").split() or capabilities.TRACING
+    lacking = capabilities.missing(needed)
+    if lacking:
+        names = ", ".join(lacking)
+        how = f"run it with sudo, or as a systemd service with AmbientCapabilities={' '.join(lacking)}"
+        return f"{error.what}: the process lacks {names}: {how}"
+    reason = capabilities.refusal()
+    return f"{error.what}: {reason}: sonde doctor tells more" if reason else str(error)
+
+
 def usage(error: click.UsageError) -> str:
-    """Make one sentence of a misuse, with the option first and the valid values last."""
+    """Make one sentence of a misuse: the command, the option, what is wrong, the valid values."""
+    where = error.ctx.command_path if error.ctx else "sonde"
     if isinstance(error, click.NoSuchOption):
-        return _no_such_option(error)
+        return f"{where}: {_no_such_option(error)}"
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        where = error.ctx.command_path if error.ctx else "sonde"
         return f"{where}: {error.param.human_readable_name} is missing: see {where} --help"
-    message = error.format_message() if not isinstance(error, click.BadParameter) else error.message
-    message = " ".join(message.split()).rstrip(".")
+    message = error.message if isinstance(error, click.BadParameter) else error.format_message()
+    # click's own sentences begin with a capital and end with a stop.
+    message = " ".join(message.split()).removesuffix(".")
+    if message[1:2].islower():
+        message = message[0].lower() + message[1:]
     if isinstance(error, click.BadParameter) and error.param is not None:
-        return f"{_name_of(error.param)}: {message}"
-    return message
+        return f"{where}: {_name_of(error.param)}: {message}"
+    return f"{where}: {message}"
 
 
 def _name_of(parameter: click.Parameter) -> str:
@@ -97,8 +115,7 @@ def _name_of(parameter: click.Parameter) -> str:
 
 
 def _no_such_option(error: click.NoSuchOption) -> str:
-    where = error.ctx.command_path if error.ctx else "sonde"
-    what = f"{where}: there is no option {error.option_name}"
+    what = f"there is no option {error.option_name}"
     if error.possibilities:
         return f"{what}: did you mean {' or '.join(sorted(error.possibilities))}?"
     valid = [

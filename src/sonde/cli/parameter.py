@@ -34,6 +34,26 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class Count(click.ParamType[int]):
+    """A whole number, of what ``noun`` says, that is not below ``least``."""
+
+    name = "n"
+
+    def __init__(self, noun: str, *, least: int = 0) -> None:
+        """Take numbers from ``least`` on."""
+        self.noun, self.least = noun, least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        try:
+            number = int(value)
+        except ValueError:
+            number = self.least - 1
+        if not self.least <= number < 1 << 32:
+            self.fail(f"{value!r} is no number of {self.noun}: give one from {self.least} on", param, ctx)
+        return number
+
+
 class Process(click.ParamType[int]):
     """A process that is there."""
 
@@ -140,13 +160,18 @@ class Descriptor(click.ParamType[int]):
         return fd
 
 
-def one_of(value: str, valid: Sequence[str], *, noun: str) -> str:
-    """Give back a value that is valid; ValueError names the nearest, or all."""
-    if value in valid:
-        return value
+def unknown(value: str, valid: Sequence[str], *, noun: str) -> str:
+    """Say that there is no such thing, what may have been meant, and what there is."""
     near = difflib.get_close_matches(value, valid, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(f"there is no {noun} {value!r}: {hint + ' ' if hint else ''}valid: {', '.join(valid)}")
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"there is no {noun} {value!r}: {hint}valid: {', '.join(valid) or 'none'}"
+
+
+def one_of(value: str, valid: Sequence[str], *, noun: str) -> str:
+    """Give back a value that is valid; ValueError names the nearest, and all."""
+    if value not in valid:
+        raise ValueError(unknown(value, valid, noun=noun))
+    return value
 
 
 class OneOf(click.ParamType[str]):

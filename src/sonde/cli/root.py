@@ -12,6 +12,7 @@ import click
 
 from sonde.cli import commands
 from sonde.cli.failure import FORESEEN, status_after
+from sonde.cli.parameter import unknown
 
 WIDTH_MAX = 110
 EXAMPLES = """\
@@ -38,6 +39,15 @@ class Commands(click.Group):
             return None
         found: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").COMMAND
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find it; for another word name the nearest, and all."""
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not ctx.resilient_parsing:
+            raise click.UsageError(unknown(args[0], names, noun="command"), ctx)
+        return super().resolve_command(ctx, args)
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click calls it

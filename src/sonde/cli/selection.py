@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
@@ -24,17 +23,19 @@ def selection_options() -> list[click.Parameter]:
     ]
 
 
-def selection_from(options: Mapping[str, Any], command: Sequence[str]) -> Selection:
+def selection_from(ctx: click.Context, command: Sequence[str]) -> Selection:
     """Make the selection; the started command's process is filled in when there is one.
 
     Raises click.UsageError for options that contradict each other.
     """
+    options = ctx.params
     if options["children"] and options["pid"] is None:
         raise click.UsageError(
-            "--children goes with --pid: give one (a command behind -- is measured with all that it starts anyway)"
+            "--children goes with --pid: give one (a command behind -- is measured with all that it starts)",
+            ctx,
         )
     if command and options["pid"] is not None:
-        raise click.UsageError("--pid and a command behind -- exclude each other: leave one out")
+        raise click.UsageError("--pid and a command behind -- exclude each other: leave one out", ctx)
     return Selection(
         pid=options["pid"],
         children=options["children"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from sonde.cli.measurement import Measurement, measure
-from sonde.cli.parameter import Descriptor, Duration, OneOf, Setting
+from sonde.cli.parameter import Count, Descriptor, Duration, OneOf, Setting, unknown
 from sonde.cli.selection import selection_from, selection_options, why_filtered
 from sonde.errors import CommandError
 from sonde.probe import Knob, Probe, Stream, Table
@@ -30,15 +29,30 @@ class Verb:
     """
 
     name: str
+    short: str
     summary: str
-    shape: Literal["table", "stream"]
+    shape: Literal["table", "stream", "histogram"]
     make_sink: Callable[[Measurement], Any]
     options: Callable[[Sequence[Table | Stream]], list[click.Parameter]]
     examples: tuple[tuple[str, str], ...]
 
     def outputs(self, probe: Probe) -> Sequence[Table | Stream]:
         """Give what the verb can show of a probe."""
-        return probe.tables if self.shape == "table" else probe.streams
+        if self.shape == "stream":
+            return probe.streams
+        return [table for table in probe.tables if self.shape == "table" or has_histogram(table)]
+
+
+def has_histogram(output: Table | Stream) -> bool:
+    """Tell whether a table's rows hold a distribution: what they count is in ``NAME_buckets`` then."""
+    return isinstance(output, Table) and any(name.endswith("_buckets") for name in output.counted)
+
+
+def verbs_for(output: Table | Stream) -> list[str]:
+    """Name the verbs that can show an output."""
+    if isinstance(output, Stream):
+        return ["trace"]
+    return ["top", "hist"] if has_histogram(output) else ["top"]
 
 
 class VerbGroup(click.Group):
@@ -47,7 +61,8 @@ class VerbGroup(click.Group):
     def __init__(self, verb: Verb) -> None:
         super().__init__(
             verb.name,
-            help=f"{verb.summary}\n\nsonde {verb.name} PROBE --help tells more; sonde list shows the probes.",
+            help=f"{verb.summary}\n\nsonde {verb.name} PROBE --help shows the options.",
+            short_help=verb.short,
             epilog=_epilog(verb, next(iter(probe_names()), "PROBE")),
             no_args_is_help=True,
             subcommand_metavar="PROBE [OPTIONS] [-- COMMAND …]",
@@ -64,11 +79,11 @@ class VerbGroup(click.Group):
             return None
         found = find_probe(cmd_name)
         if not self.verb.outputs(found):
-            other = "top" if self.verb.shape == "stream" else "trace"
+            works = dict.fromkeys(verb for output in found.outputs for verb in verbs_for(output))
             raise CommandError(
                 f"sonde {self.verb.name} {cmd_name}",
                 why=f"probe {cmd_name} has no {self.verb.shape}, which {self.verb.name} needs",
-                hint=f"sonde {other} {cmd_name} works",
+                hint=" and ".join(f"sonde {verb} {cmd_name}" for verb in works) + " works",
                 status=2,
             )
         return ProbeCommand(self.verb, found)
@@ -78,21 +93,25 @@ class VerbGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the probe; for another word name the nearest, and all."""
         if args and args[0] not in probe_names():
-            near = difflib.get_close_matches(args[0], probe_names(), n=3)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            raise click.UsageError(
-                f"sonde {self.verb.name}: there is no probe {args[0]!r}: {hint}valid: {', '.join(self.list_commands(ctx))}"
-            )
+            raise click.UsageError(unknown(args[0], self.list_commands(ctx), noun="probe"), ctx)
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Say where options go when they come before the probe."""
         if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+            names = self.list_commands(ctx)
+            found = next((word for word in args if word in names), next(iter(names), "PROBE"))
+            rest = [word for word in args if word != found]
             raise click.UsageError(
-                f"sonde {self.verb.name}: options come behind the probe: sonde {self.verb.name} "
-                f"{next(iter(self.list_commands(ctx)), 'PROBE')} {shlex.join(args)}"
+                f"options come behind the probe: {ctx.command_path} {found} {shlex.join(rest)}", ctx
             )
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the probes under their own name."""
+        rows = [(name, f"{find_probe(name).summary}.") for name in self.list_commands(ctx)]
+        with formatter.section("Probes"):
+            formatter.write_dl(rows)
 
 
 class ProbeCommand(click.Command):
@@ -113,6 +132,7 @@ class ProbeCommand(click.Command):
             short_help=f"{probe.summary}.",
             epilog=_epilog(verb, probe.name),
             options_metavar="[OPTIONS] [-- COMMAND …]",
+            context_settings={"allow_extra_args": True},
         )
 
     def _probe_options(self) -> list[click.Parameter]:
@@ -139,9 +159,15 @@ class ProbeCommand(click.Command):
             at = args.index("--")
             args, command = args[:at], args[at + 1 :]
             if not command:
-                raise click.UsageError("-- is followed by no command: give one, or leave it out")
+                raise click.UsageError("-- is followed by no command: give one, or leave it out", ctx)
         ctx.obj = _Line(tuple(args), tuple(command))
         rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(
+                f"there is no place for {ctx.args[0]!r}: a command to measure goes behind --: "
+                f"{ctx.command_path} -- {shlex.join(ctx.args)}",
+                ctx,
+            )
         return rest
 
     def invoke(self, ctx: click.Context) -> int:
@@ -150,8 +176,8 @@ class ProbeCommand(click.Command):
         options = ctx.params
         values = {knob.name: _value_of(knob, options[f"knob_{knob.name}"]) for knob in self.probe.knobs}
         values = {name: value for name, value in values.items() if value is not None}
-        output = self._output(options, values)
-        selection = selection_from(options, line.command)
+        output = self._output(ctx, values)
+        selection = selection_from(ctx, line.command)
         request = _request(ctx, line)
         selecting = _request(ctx, line, only=_selecting(self.probe))
         return measure(
@@ -169,12 +195,12 @@ class ProbeCommand(click.Command):
             self.verb.make_sink,
         )
 
-    def _output(self, options: Mapping[str, Any], values: Mapping[str, Any]) -> Table | Stream:
+    def _output(self, ctx: click.Context, values: Mapping[str, Any]) -> Table | Stream:
         """Find the output that was asked for, or the first that all the knobs go with."""
-        asked = [output for output in self.outputs if options.get(f"output_{output.name}")]
+        asked = [output for output in self.outputs if ctx.params.get(f"output_{output.name}")]
         if len(asked) > 1:
             flags = " and ".join(output.flag for output in asked if isinstance(output, Table))
-            raise click.UsageError(f"{flags} exclude each other: give one")
+            raise click.UsageError(f"{flags} exclude each other: give one", ctx)
         for output in asked or self.outputs:
             if all(_goes_with(knob, output) for knob in self.probe.knobs if knob.name in values):
                 return output
@@ -184,8 +210,8 @@ class ProbeCommand(click.Command):
             if knob.name in values and not _goes_with(knob, (asked or self.outputs)[0])
         )
         what = f"{asked[0].flag} and {wrong.flag}" if asked and isinstance(asked[0], Table) else wrong.flag
-        hint = "leave one out" if asked else f"it is for {_verbs_for(self.probe, wrong)}"
-        raise click.UsageError(f"{what} cannot be had with sonde {self.verb.name} {self.probe.name}: {hint}")
+        hint = "leave one out" if asked else f"it is for {_commands_for(self.probe, wrong)}"
+        raise click.UsageError(f"{what} cannot be had here: {hint}", ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +249,7 @@ def run_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--max-entries"],
-            type=click.IntRange(min=1),
+            type=Count("entries", least=1),
             metavar="N",
             help="Room in the kernel: a table's rows, a stream's bytes.",
         ),
@@ -266,13 +292,10 @@ def _goes_with(knob: Knob, output: Table | Stream) -> bool:
     return not knob.outputs or output.name in knob.outputs
 
 
-def _verbs_for(probe: Probe, knob: Knob) -> str:
-    verbs = []
-    if any(output.name in knob.outputs for output in probe.tables):
-        verbs.append(f"sonde top {probe.name}")
-    if any(output.name in knob.outputs for output in probe.streams):
-        verbs.append(f"sonde trace {probe.name}")
-    return " and ".join(verbs) or "nothing that the probe has"
+def _commands_for(probe: Probe, knob: Knob) -> str:
+    outputs = [output for output in probe.outputs if output.name in knob.outputs]
+    verbs = dict.fromkeys(verb for output in outputs for verb in verbs_for(output))
+    return " and ".join(f"sonde {verb} {probe.name}" for verb in verbs)
 
 
 def _selecting(probe: Probe) -> set[str]:

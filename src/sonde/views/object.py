@@ -182,8 +182,11 @@ def heading(title: str, programs: Sequence[tuple[str, str, str]]) -> list[Line]:
     """Draw the title, and where each program is."""
     names = max((len(name) for name, _, _ in programs), default=0)
     return [
-        [(title, "bold")],
-        *([("  ", ""), (f"{name:<{names}}", "cyan"), (f"  {place}", "")] for name, _, place in programs),
+        [(cell.text(title), "bold")],
+        *(
+            [("  ", ""), (f"{cell.text(name):<{names}}", "cyan"), (f"  {cell.text(place)}", "")]
+            for name, _, place in programs
+        ),
     ]
 
 

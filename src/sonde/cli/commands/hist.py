@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sonde.cli.measurement import Measurement
-from sonde.cli.parameter import Setting, one_of
+from sonde.cli.parameter import Count, Setting, one_of
 from sonde.cli.verb import Verb, VerbGroup, interval_option
 from sonde.probe import Stream, Table
 
@@ -58,7 +58,7 @@ def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
         interval_option(),
         click.Option(["--delta"], is_flag=True, help="Count what is new since the reading before."),
         click.Option(
-            ["--limit"], type=click.IntRange(min=0), metavar="N", help="Show N histograms at most; 0: all."
+            ["--limit"], type=Count("histograms"), metavar="N", help="Show N histograms at most; 0: all."
         ),
     ]
 
@@ -82,8 +82,9 @@ def _sink(asked: Measurement) -> Sink:
 COMMAND = VerbGroup(
     Verb(
         name="hist",
+        short="How long things take: histograms.",
         summary="How long things take: the distribution that a probe's table holds, one histogram for each group.",
-        shape="table",
+        shape="histogram",
         make_sink=_sink,
         options=_options,
         examples=(

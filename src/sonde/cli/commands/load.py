@@ -12,7 +12,7 @@ import click
 from sonde.cli.attaching import Places, attach, plan
 from sonde.cli.destination import Destination
 from sonde.cli.measurement import INTERVAL_S, tell_ready
-from sonde.cli.parameter import Cgroup, Descriptor, Duration, OneOf, Process
+from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Process
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
 from sonde.errors import CommandError
@@ -42,7 +42,7 @@ class LoadCommand(click.Command):
             at = args.index("--")
             args, ctx.obj = args[:at], tuple(args[at + 1 :])
             if not ctx.obj:
-                raise click.UsageError("-- is followed by no command: give one, or leave it out")
+                raise click.UsageError("-- is followed by no command: give one, or leave it out", ctx)
         else:
             ctx.obj = ()
         return super().parse_args(ctx, args)
@@ -63,7 +63,13 @@ def _assignments(option: str, noun: str) -> Any:
     return read
 
 
-@click.command(cls=LoadCommand, name="load", epilog=EXAMPLES, options_metavar="[OPTIONS] [-- COMMAND …]")
+@click.command(
+    cls=LoadCommand,
+    name="load",
+    short_help="Any BPF object: load it safely, attach it, watch it.",
+    epilog=EXAMPLES,
+    options_metavar="[OPTIONS]",
+)
 @click.argument("file")
 @click.option(
     "--interface", multiple=True, metavar="NAME", help="Where XDP and TC programs go; may be given again."
@@ -108,7 +114,7 @@ def _assignments(option: str, noun: str) -> Any:
     help="Time between two readings of the maps (1s); with a command: only at its end, unless given.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), metavar="N", help="Show N entries of each map at most; 0: all."
+    "--limit", type=Count("entries"), metavar="N", help="Show N entries of each map at most; 0: all."
 )
 @click.option(
     "--format",

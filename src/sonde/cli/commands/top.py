@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sonde.cli.measurement import Measurement
-from sonde.cli.parameter import OneOf
+from sonde.cli.parameter import Count, OneOf
 from sonde.cli.verb import Verb, VerbGroup, interval_option
 from sonde.probe import Stream, Table
 
@@ -30,9 +30,7 @@ def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
             metavar="COLUMN",
             help=f"Order by a column: {', '.join(columns)}.",
         ),
-        click.Option(
-            ["--limit"], type=click.IntRange(min=0), metavar="N", help="Show N rows at most; 0: all."
-        ),
+        click.Option(["--limit"], type=Count("rows"), metavar="N", help="Show N rows at most; 0: all."),
     ]
 
 
@@ -67,6 +65,7 @@ def _writer(asked: Measurement, sort: str, columns: Sequence[str]) -> Any:
 COMMAND = VerbGroup(
     Verb(
         name="top",
+        short="Who does most of what: a table, the largest first.",
         summary="Who does most of what: the rows of a probe's table, the largest first, summed in the kernel.",
         shape="table",
         make_sink=_sink,

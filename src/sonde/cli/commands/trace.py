@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sonde.cli.measurement import Measurement
+from sonde.cli.parameter import Count
 from sonde.cli.verb import Verb, VerbGroup
 from sonde.probe import Stream, Table
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 
 def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
     return [
-        click.Option(
-            ["--limit"], type=click.IntRange(min=0), metavar="N", help="End after N records; 0: never."
-        ),
+        click.Option(["--limit"], type=Count("records"), metavar="N", help="End after N records; 0: never."),
     ]
 
 
@@ -52,6 +51,7 @@ def _writer(asked: Measurement, columns: Sequence[str]) -> Any:
 COMMAND = VerbGroup(
     Verb(
         name="trace",
+        short="What happens: one line for each event, as it comes.",
         summary="What happens, one line for each event as it comes: the records of a probe's stream.",
         shape="stream",
         make_sink=_sink,
