@@ -56,8 +56,12 @@ def provide(compiler: Compiler) -> Libbpf:
 
 
 def _from_pkg_config() -> Libbpf:
-    query = ["pkg-config", f"--atleast-version={VERSION}", "libbpf"]
-    run(query)
+    try:
+        run(["pkg-config", f"--atleast-version={VERSION}", "libbpf"])
+    except (BuildError, FileNotFoundError):
+        raise BuildError(
+            f"pkg-config finds no libbpf {VERSION} or newer: install it, or unset SONDE_LIBBPF"
+        ) from None
     version, include, libraries = (
         run(["pkg-config", *option, "libbpf"]).strip()
         for option in (["--modversion"], ["--variable=includedir"], ["--variable=libdir"])
