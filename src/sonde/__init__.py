@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from sonde.bpf import Object, ObjectSpec
-from sonde.collector import Collector
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sonde.errors import SondeError
 from sonde.probe import Selection
 from sonde.probes import all_probes, probe
-from sonde.records.accounting import Accounting
-from sonde.records.model import RecordBatch
-from sonde.run import Run
+
+if TYPE_CHECKING:
+    from sonde.bpf import Object, ObjectSpec
+    from sonde.collector import Collector
+    from sonde.records.accounting import Accounting
+    from sonde.records.model import RecordBatch
+    from sonde.run import Run
 
 __all__ = [
     "Accounting",
@@ -23,3 +28,29 @@ __all__ = [
     "all_probes",
     "probe",
 ]
+
+_HOMES = {
+    "Accounting": "sonde.records.accounting",
+    "Collector": "sonde.collector",
+    "Object": "sonde.bpf",
+    "ObjectSpec": "sonde.bpf",
+    "RecordBatch": "sonde.records.model",
+    "Run": "sonde.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what loads the extension when it is first asked for.
+
+    This file is imported before every other one of the package: so ``sonde --help`` loads no libbpf, an interrupt
+    finds the command line ready for it, and on another system than Linux one sentence says so.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,6 +16,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if sys.platform != "linux":
         print(f"sonde: this is {sys.platform}: eBPF is part of Linux, run sonde there", file=sys.stderr)
         sys.exit(2)
-    from sonde.cli.root import run
+    try:
+        from sonde.cli.root import run
 
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+        status = run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        # Before there was anything to show; from then on an interrupt ends the measurement in order.
+        status = 130
+    sys.exit(status)

@@ -100,7 +100,4 @@ def run(arguments: Sequence[str]) -> int:
 
             traceback.print_exc()
         return status_after(error)
-    except KeyboardInterrupt:
-        # Before there was anything to show; from then on an interrupt ends the measurement in order.
-        return 130
     return status if isinstance(status, int) else 0

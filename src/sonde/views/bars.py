@@ -14,7 +14,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
 _BAR_WIDTH = 40
 _BUCKETS_MAX = 24
-_BUCKETS_MIN = 4  # fewer lines than that show no distribution
+_BUCKETS_MIN = 8  # fewer lines than that show no distribution
 _RANGE_WIDTH = 22
 
 

@@ -81,7 +81,7 @@ def wrapped(line: Line, width: int, *, indent: int = 2) -> list[Line]:
         if taken > room and lines[-1]:
             lines.append([(" " * indent, "")])
             room = width - indent
-            text = text.lstrip()
+            text = text.lstrip(" ;")
         lines[-1].append((text, style))
         room -= width_of(text)
     return lines

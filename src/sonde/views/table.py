@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sonde.views.column import Shown, shown
@@ -14,21 +14,25 @@ _TEXT_WIDTH_MIN = 8
 _GAP = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Table:
-    """Draws the rows of a page; ``sort`` is the column that the order comes from."""
+    """Draws the rows of a page; ``sort`` is the column that the order comes from.
+
+    A column stays as wide as it once was, so that the next page does not jump.
+    """
 
     sort: str = ""
+    _widest: dict[str, int] = field(default_factory=dict)
 
     def draw(self, page: Page, *, width: int | None = None) -> list[Line]:
         """Draw the head and one line for each row; ``width`` None means as wide as it takes."""
         rows = page.rows
         columns = shown(page.columns, meanings=page.meanings, sample=_sample(rows, page.columns))
         cells = [[_cell(column, row, page) for column in columns] for row in rows]
-        widths = [
-            max([width_of(column.title), *(width_of(line[at]) for line in cells)])
-            for at, column in enumerate(columns)
-        ]
+        for at, column in enumerate(columns):
+            before = self._widest.get(column.name, width_of(column.title))
+            self._widest[column.name] = max([before, *(width_of(line[at]) for line in cells)])
+        widths = [self._widest[column.name] for column in columns]
         gap = _GAP
         if width is not None:
             widths, gap = squeezed(widths, columns, width)
