@@ -14,7 +14,7 @@ from sonde.bpf import safe
 from sonde.bpf.handle import ObjectHandle
 from sonde.bpf.map.spec import MapSpec
 from sonde.bpf.program import Program, ProgramSpec
-from sonde.errors import KernelError, SondeError, VerifierError
+from sonde.errors import KernelError, NotSupportedError, SondeError, VerifierError
 
 if TYPE_CHECKING:
     from sonde.bpf.btf import Btf
@@ -88,22 +88,24 @@ class ObjectSpec:
 
         Raises VerifierError, PermissionDeniedError, NotSupportedError or KernelError.
         """
-        from sonde.bpf.map import inner_shape_of
+        from sonde.bpf.map import shape_of
 
         handle = self._handle
         if self._knobs is not None:
             # The kernel freezes them: a write from here on would be a segmentation fault.
             self._knobs.close()
             handle.release(self._knobs)
-        inner = {name: inner_shape_of(handle, spec) for name, spec in self.maps.items()}
+        # libbpf forgets the types of those maps whose types the kernel does not take.
+        shapes = {name: shape_of(handle, spec) for name, spec in self.maps.items()}
         with log.capture() as messages:
             result = lib.bpf_object__load(handle.pointer)
         if result < 0:
+            error = load_error(result, handle.name, messages, self.programs)
             handle.close()
-            raise load_error(result, handle.name, messages)
+            raise error
         # The spec must not close what is now the Object's.
         self._handle = _Spent(handle.name)
-        return Object(handle, inner)
+        return Object(handle, shapes)
 
     def close(self) -> None:
         """Free the object, unless it was loaded."""
@@ -125,7 +127,7 @@ class Object:
     ``close`` detaches its links and frees everything; so does garbage collection.
     """
 
-    def __init__(self, handle: ObjectHandle, inner: Mapping[str, MapShape | None]) -> None:
+    def __init__(self, handle: ObjectHandle, shapes: Mapping[str, MapShape]) -> None:
         """Take over a loaded object; use ``ObjectSpec.load``."""
         from sonde.bpf.globals import variables_of
         from sonde.bpf.map import map_of
@@ -140,7 +142,7 @@ class Object:
         )
         self.maps: Mapping[str, Map] = MappingProxyType(
             {
-                map_spec.name: map_of(handle, map_spec, inner.get(map_spec.name))
+                map_spec.name: map_of(handle, map_spec, shapes[map_spec.name])
                 for map_spec in (MapSpec(handle, pointer) for pointer in _maps(handle))
                 if map_spec.autocreate
             }
@@ -246,10 +248,42 @@ def _open(content: bytes, name: str) -> ObjectHandle:
     return handle
 
 
-def load_error(result: int, name: str, messages: list[str]) -> KernelError:
-    """Say why libbpf could not load an object, from the errno and its messages."""
-    from sonde.bpf import verifier
+FEATURES = {
+    "trace_raw_tp": "tp_btf",
+    "trace_fentry": "fentry",
+    "trace_fexit": "fentry",
+    "modify_return": "fmod_ret",
+    "trace_iter": "task_iterator",
+    "lsm_mac": "lsm",
+}
+"""Attach types that a kernel may refuse to load for → the feature that it then lacks."""
 
+
+def _missing_feature(result: int, program: ProgramSpec | None) -> NotSupportedError | None:
+    """Tell a kernel that loads no program of this kind, however small, from one that refuses this program."""
+    from sonde.bpf import features
+
+    name = FEATURES.get(program.expected_attach_type) if program is not None else None
+    if program is None or name is None or (support := features.have(name)).value is not False:
+        return None
+    return NotSupportedError(
+        name,
+        errno=-result,
+        operation="load program",
+        subject=f"{program.name} (SEC({program.section!r}))",
+        why=support.reason,
+        provides=support.provides,
+    )
+
+
+def load_error(
+    result: int, name: str, messages: list[str], programs: Mapping[str, ProgramSpec]
+) -> KernelError:
+    """Say why libbpf could not load an object, from the errno and its messages."""
+    from sonde.bpf import capabilities, verifier
+
+    if missing := _missing_feature(result, programs.get(verifier.failed_program(messages) or "")):
+        return missing
     text = verifier.extract(messages)
     if text is not None and -result not in (errno.EPERM, errno.ENOMEM):
         told = verifier.explain(text)
@@ -263,14 +297,9 @@ def load_error(result: int, name: str, messages: list[str]) -> KernelError:
             instruction=told.instruction,
             hint=told.hint,
         )
-    why = messages[0].removeprefix("libbpf: ") if messages else ""
-    hint = ""
-    if -result in (errno.EPERM, errno.ENOMEM):
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-        if limit != resource.RLIM_INFINITY:
-            hint = f"before Linux 5.11 maps count against RLIMIT_MEMLOCK ({limit} bytes): ulimit -l unlimited"
     if -result == errno.EPERM:
-        return error_for(result, "load object", name, why=why, hint=hint, capability="CAP_BPF CAP_PERFMON")
-    return error_for(result, "load object", name, why=why, hint=hint)
+        # Who may not load a program of two instructions is told which capabilities are missing.
+        capabilities.require(operation=f"load object {name}")
+    complaints = [message for message in messages if "RLIMIT_MEMLOCK" not in message]
+    why = complaints[0].removeprefix("libbpf: ") if complaints else ""
+    return error_for(result, "load object", name, why=why)

@@ -70,8 +70,9 @@ def _stream_enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.comm import with_comm
     from sonde.enrich.errno_name import with_error_name
     from sonde.enrich.syscall_name import with_syscall_name
+    from sonde.enrich.times import with_times
 
-    return (with_comm, with_syscall_name, with_error_name)
+    return (with_times, with_comm, with_syscall_name, with_error_name)
 
 
 def _with_count(batch: RecordBatch) -> RecordBatch:
