@@ -138,7 +138,7 @@ def attach(loaded: Object, chosen: Mapping[str, tuple[Hook, ...]]) -> list[Attac
     told = []
     for name, hooks in chosen.items():
         program = loaded.programs[name]
-        links, why = _attach(program, hooks) if hooks else ([], "as you said")
+        links, why = _attach(program, hooks) if hooks else ([], "")
         told.append(Attached(name, program.section, tuple(str(link.hook) for link in links), why))
     return told
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TextIO
 
-from sonde.cli.failure import forget_output
+from sonde.cli.failure import ReaderGoneError, forget_output
 from sonde.errors import CommandError, SondeError, errno_text
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ class Destination:
                 self._file.close()
         except OSError as closing:
             failure = failure or closing
-        if failure is None or isinstance(failure, BrokenPipeError):
+        if failure is None:
             return
         if self._file is None:
             forget_output()
+        if isinstance(failure, BrokenPipeError):
+            raise ReaderGoneError from failure
         where = self._path or "the output"
         raise CommandError(f"write {where}", why=errno_text(failure.errno or 0)) from failure

@@ -28,6 +28,14 @@ FORESEEN = (
 )
 """What a user can cause. Anything else is a bug of sonde's, and comes with its traceback."""
 
+
+class ReaderGoneError(CommandError):
+    """Whoever read the output has gone away, which is no failure to tell: ``sonde trace … | head``."""
+
+    def __init__(self) -> None:
+        super().__init__("write the output", why="nobody reads it any more", status=PIPE_CLOSED)
+
+
 PIPE_CLOSED = 128 + signal.SIGPIPE
 """What a shell says of any other tool whose reader has gone away."""
 
@@ -39,9 +47,8 @@ def status_after(error: Exception) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.ctx.get_help(), err=True)
         return MISUSED
-    if isinstance(error, BrokenPipeError):
-        forget_output()
-        return PIPE_CLOSED
+    if isinstance(error, ReaderGoneError):
+        return error.status
     status, sentence = _told(error)
     # A misuse names the whole command already.
     _say(sentence if sentence.startswith(("sonde ", "sonde:")) else f"sonde: {sentence}")

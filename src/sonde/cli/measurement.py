@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.cli.destination import Destination
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
-from sonde.errors import CommandError
+from sonde.errors import CommandError, KernelError
 from sonde.probe import Probe, Selection, Stream, Table
 
 if TYPE_CHECKING:
@@ -79,15 +80,16 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         selection = asked.selection
         if target is not None:
             selection = replace(selection, pid=target.pid, children=True)
-        run = stack.enter_context(
-            Run(
-                asked.probe,
-                asked.output.name,
-                selection=selection,
-                values=asked.values,
-                max_entries=asked.options["max_entries"],
-            )
-        )
+        room = asked.options["max_entries"]
+        run = Run(asked.probe, asked.output.name, selection=selection, values=asked.values, max_entries=room)
+        try:
+            stack.enter_context(run)
+        except KernelError as error:
+            if room is None or error.errno not in (errno.E2BIG, errno.ENOMEM):
+                raise
+            raise CommandError(
+                f"--max-entries {room}", why="the kernel has no room for so many", hint="give fewer", status=2
+            ) from error
         tell_ready(asked.options["ready_fd"])
         ends = [signals.fileno(), *_ends_of(selection, target, stack)]
         if target is not None:

@@ -13,7 +13,6 @@ from sonde.duration import duration_s
 from sonde.errors import SondeError
 
 COMM_BYTES_MAX = 15  # TASK_COMM_LEN is 16, with the NUL
-CGROUP_ROOT = "/sys/fs/cgroup"
 
 
 class Duration(click.ParamType[float]):

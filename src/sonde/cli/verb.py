@@ -299,7 +299,13 @@ def _commands_for(probe: Probe, knob: Knob) -> str:
 
 
 def _selecting(probe: Probe) -> set[str]:
-    return {"pid", "children", "comm", "cgroup", *(f"knob_{knob.name}" for knob in probe.knobs)}
+    return {
+        "pid",
+        "children",
+        "comm",
+        "cgroup",
+        *(f"knob_{knob.name}" for knob in probe.knobs if knob.name != "sample"),
+    }
 
 
 _SILENT = {"path", "format", "ready_fd", "for_s"}

@@ -12,8 +12,9 @@ from sonde.views.equation import equation
 from sonde.views.line import Line, Span, cut_line, fitted, plain, width_of
 from sonde.views.page import Page, Row
 
-_WIDTHS = {"time": 15, "time_ns": 15, "pid": 7, "tid": 7, "comm": 15, "syscall": 16, "result": 8, "error": 9}
+_WIDTHS = {"time": 15, "time_ns": 15, "pid": 5, "tid": 5, "comm": 12, "syscall": 12, "result": 6, "error": 6}
 _DURATION_WIDTH = 7
+_NARROW = 120
 _LEARNT_WIDTH_MAX = 24
 """A column grows up to here with what comes; a longer value moves its own line only."""
 
@@ -38,6 +39,7 @@ class RollWriter:
         self._columns: list[Shown] = []
         self._widths: list[int] = []
         self._hidden = 0
+        self._gap = "  "
 
     def write(self, page: Page) -> None:
         """Write the records of a page."""
@@ -54,6 +56,9 @@ class RollWriter:
     def close(self, accounting: Accounting) -> None:
         """Write the accounting below the records."""
         room = self._width() if self._width else None
+        if room is not None:
+            # The terminal has echoed ^C at the beginning of this line.
+            self._file.write("\r\x1b[K")
         if not accounting.delivered:
             self._put([("nothing was seen", "dim")], room)
         if self._hidden:
@@ -69,7 +74,7 @@ class RollWriter:
         columns.sort(key=lambda column: isinstance(first.get(column.name), list))
         self._columns = columns
         self._widths = [max(width_of(column.title), _expected(column.name)) for column in columns]
-        self._put([(self._caption.title, "bold"), (f" {self._caption.request}", "cyan")], room)
+        self._gap = " " if room is not None and room < _NARROW else "  "
         heads = [(column.title, "bold") for column in columns]
         self._put(self._joined(heads), room)
 
@@ -88,7 +93,7 @@ class RollWriter:
             right = self._columns[at].is_right
             if not is_last or right:
                 text = fitted(text, max(self._widths[at], width_of(text)), right=right)
-            line += [(text, style)] if not line else [("  ", ""), (text, style)]
+            line += [(text, style)] if not line else [(self._gap, ""), (text, style)]
         return line
 
     def _put(self, line: Line, room: int | None) -> None:
