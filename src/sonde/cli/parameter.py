@@ -103,18 +103,19 @@ class Cgroup(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Find the directory."""
-        for path in (
-            value,
-            f"{CGROUP_ROOT}/{value.lstrip('/')}",
-            f"{CGROUP_ROOT}/unified/{value.lstrip('/')}",
-        ):
-            if os.path.exists(f"{path}/cgroup.procs") or os.path.exists(f"{path}/cgroup.controllers"):
+        from sonde.bpf.link.cgroup import cgroup_roots
+
+        roots = cgroup_roots()
+        for path in (value, *(f"{root}/{value.lstrip('/')}" for root in roots)):
+            # Only directories of version 2 list their controllers.
+            if os.path.exists(f"{path}/cgroup.controllers"):
                 return str(path)
-        self.fail(
-            f"{value!r} is no cgroup: give a directory below {CGROUP_ROOT} (systemd-cgls lists them)",
-            param,
-            ctx,
+        where = (
+            f"a directory below {' or '.join(roots)}"
+            if roots
+            else "one, after mount -t cgroup2 none /sys/fs/cgroup"
         )
+        self.fail(f"{value!r} is no cgroup of version 2: give {where}", param, ctx)
 
 
 class Setting(click.ParamType[Any]):

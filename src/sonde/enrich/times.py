@@ -14,7 +14,7 @@ DURATION_UNKNOWN = 2**64 - 1
 
 
 def with_times(batch: RecordBatch) -> RecordBatch:
-    """Turn each moment into nanoseconds since 1970; mask durations that are unknown.
+    """Add ``NAME``, in nanoseconds since 1970, for each moment ``NAME_ns``; mask durations that are unknown.
 
     The two clocks are compared when the batch is read: a wall clock that is set meanwhile shows from the next batch on.
     """
@@ -23,7 +23,7 @@ def with_times(batch: RecordBatch) -> RecordBatch:
     ahead = time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     added: dict[str, Any] = {}
     for column in batch.schema.having(MOMENT):
-        added[column.name] = np.asarray(batch[column.name]).astype(np.int64) + ahead
+        added[column.name.removesuffix("_ns")] = np.asarray(batch[column.name]).astype(np.int64) + ahead
     for column in batch.schema.having(DURATION):
         values = np.asarray(batch[column.name])
         if values.ndim == 1:
