@@ -126,9 +126,21 @@ static __always_inline void call_begins(struct syscall_counters *counters, const
 	start->time_ns = is_sampled_out() ? SAMPLED_OUT : bpf_ktime_get_ns();
 }
 
+/* A task that makes its last call has none before it in flight: one that is still noted has ended unseen. */
+static __always_inline void forget_start(struct syscall_counters *counters, struct task_struct *task)
+{
+	struct start *start = find_start(task);
+
+	if (start && start->time_ns) {
+		start->time_ns = 0;
+		counters->ended++;
+	}
+}
+
 /* Whether to count a call now that will not come back. */
 static __always_inline bool call_never_returns(struct syscall_counters *counters, struct call *call)
 {
+	forget_start(counters, call->process.task);
 	counters->seen++;
 	counters->counted_at_entry++;
 	if (only_errors || !is_selected(&call->process) || !syscall_is_selected(call->number, call->abi) ||
