@@ -47,7 +47,7 @@ class Apt:
                     continue
             return
         raise BuildError(
-            "\n".join([f"no mirror of Debian gave {' '.join(arguments)} of {self.release}", *failures])
+            "\n".join([f"apt has no mirror that gives Debian {self.release}'s packages", *failures])
         )
 
     def _state(self, folder: Path, source: str) -> list[str]:
