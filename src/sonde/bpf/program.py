@@ -38,12 +38,11 @@ def attach_types() -> dict[str, int]:
 class ProgramSpec:
     """A program of an opened object, which can still be changed."""
 
-    __slots__ = ("_attach_target", "_handle", "_pointer")
+    __slots__ = ("_handle", "_pointer")
 
     def __init__(self, handle: ObjectHandle, pointer: Any) -> None:
         self._handle = handle
         self._pointer = pointer
-        self._attach_target: str | None = None
 
     def _live(self) -> Any:
         _ = self._handle.pointer
@@ -109,10 +108,7 @@ class ProgramSpec:
     @property
     def attach_target(self) -> str | None:
         """Kernel function, tracepoint or LSM hook that a BTF-typed program is loaded for; can be set."""
-        if self._attach_target is not None:
-            return self._attach_target
-        _, _, target = self.section.partition("/")
-        return target or None
+        return self._handle.targets.get(self.name) or self.section.partition("/")[2] or None
 
     @attach_target.setter
     def attach_target(self, target: str) -> None:
@@ -123,7 +119,7 @@ class ProgramSpec:
             f"{self.name} to {target}",
             hint="the kernel's BTF has to know it, and the program's type has to take one",
         )
-        self._attach_target = target
+        self._handle.targets[self.name] = target
 
     @property
     def instruction_count(self) -> int:
@@ -141,6 +137,10 @@ class ProgramSpec:
 
     def __repr__(self) -> str:
         return f"<ProgramSpec {self.name} SEC({self.section!r})>"
+
+
+ROOM_BYTES = 512
+"""What a test run may add to a packet, and more than any context struct has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,11 @@ class Program:
     def handle(self) -> ObjectHandle:
         """Give the owner, which closes the program and the links made from it."""
         return self._handle
+
+    @property
+    def attach_target(self) -> str | None:
+        """Kernel function, tracepoint or LSM hook that it was loaded for; None where its type has none."""
+        return self._handle.targets.get(self.name) or self.section.partition("/")[2] or None
 
     @property
     def fd(self) -> int:
@@ -228,22 +233,25 @@ class Program:
     def test_run(self, data: bytes = b"", *, ctx: bytes = b"", repeat: int = 1) -> TestRun:
         """Run the program on ``data`` (a packet) or ``ctx`` (its context struct), ``repeat`` times.
 
-        Raises NotSupportedError where the kernel cannot test-run this type. Packets need 14 bytes or more.
+        Raises NotSupportedError where the kernel cannot test-run this type. Packets need 14 bytes or more; of the
+        context struct the first members are enough, and the kernel's whole struct comes back.
         """
         options = ffi.new("struct bpf_test_run_opts *")
         options.sz = ffi.sizeof("struct bpf_test_run_opts")
-        keep = []
+        data_in, ctx_in = ffi.new("char[]", bytes(data)), ffi.new("char[]", bytes(ctx))
+        data_out, ctx_out = (
+            ffi.new("char[]", len(data) + ROOM_BYTES),
+            ffi.new("char[]", len(ctx) + ROOM_BYTES),
+        )
+        # The kernel refuses room for a context that it cannot change, or changes where it is.
+        writes_context = self.type not in ("raw_tracepoint", "syscall")
         if data:
-            data_in, data_out = ffi.from_buffer(data), ffi.new("char[]", len(data) + 512)
-            keep += [data_in, data_out]
             options.data_in, options.data_size_in = data_in, len(data)
-            options.data_out, options.data_size_out = data_out, len(data) + 512
+            options.data_out, options.data_size_out = data_out, len(data) + ROOM_BYTES
         if ctx:
-            ctx_in, ctx_out = ffi.from_buffer(ctx), ffi.new("char[]", len(ctx))
-            keep += [ctx_in, ctx_out]
             options.ctx_in, options.ctx_size_in = ctx_in, len(ctx)
-            if self.type != "raw_tracepoint":  # the kernel refuses room for a context that it cannot change
-                options.ctx_out, options.ctx_size_out = ctx_out, len(ctx)
+            if writes_context:
+                options.ctx_out, options.ctx_size_out = ctx_out, len(ctx) + ROOM_BYTES
         if self.type not in ("raw_tracepoint", "syscall", "tracing"):
             options.repeat = repeat
             repeat = 1
@@ -251,8 +259,10 @@ class Program:
             check(lib.bpf_prog_test_run_opts(self.fd, options), "test-run program", self.name)
         return TestRun(
             return_value=int(options.retval),
-            data=bytes(ffi.buffer(options.data_out, options.data_size_out)) if data else b"",
-            context=bytes(ffi.buffer(options.ctx_out, options.ctx_size_out)) if options.ctx_out else b"",
+            data=bytes(ffi.buffer(data_out, options.data_size_out if data else 0)),
+            context=bytes(
+                ffi.buffer(ctx_out, options.ctx_size_out) if writes_context else ffi.buffer(ctx_in, len(ctx))
+            ),
             duration_ns=int(options.duration),
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from typing import Any
 
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import check
 from sonde.bpf.btf import Btf
 from sonde.bpf.handle import ObjectHandle
-from sonde.bpf.map.array import ArrayMap
+from sonde.bpf.map.array import ArrayMap, SlotMap
 from sonde.bpf.map.hash import HashMap
 from sonde.bpf.map.lpm_trie import LpmTrieMap, Prefix
 from sonde.bpf.map.map import Map, MapShape, map_info, possible_cpus
@@ -18,6 +19,7 @@ from sonde.bpf.map.nested import ArrayOfMaps, CgroupArray, HashOfMaps, MapOfMaps
 from sonde.bpf.map.per_cpu import PerCpuArrayMap, PerCpuHashMap
 from sonde.bpf.map.queue import BloomFilterMap, QueueMap, StackMap
 from sonde.bpf.map.spec import MapSpec
+from sonde.bpf.map.stack_trace import StackTraceMap
 
 __all__ = [
     "ArrayMap",
@@ -36,15 +38,17 @@ __all__ = [
     "Prefix",
     "ProgramArray",
     "QueueMap",
+    "SlotMap",
     "StackMap",
+    "StackTraceMap",
     "create_map",
-    "inner_shape_of",
     "map_by_id",
     "map_of",
     "map_types",
     "open_map",
     "open_pinned_map",
     "possible_cpus",
+    "shape_of",
 ]
 
 _CLASSES: dict[str, type[Map]] = {
@@ -54,6 +58,7 @@ _CLASSES: dict[str, type[Map]] = {
     "percpu_hash": PerCpuHashMap,
     "lru_percpu_hash": PerCpuHashMap,
     "percpu_array": PerCpuArrayMap,
+    "percpu_cgroup_storage": PerCpuHashMap,
     "lpm_trie": LpmTrieMap,
     "queue": QueueMap,
     "stack": StackMap,
@@ -62,6 +67,12 @@ _CLASSES: dict[str, type[Map]] = {
     "array_of_maps": ArrayOfMaps,
     "prog_array": ProgramArray,
     "cgroup_array": CgroupArray,
+    "stack_trace": StackTraceMap,
+    "devmap": SlotMap,
+    "cpumap": SlotMap,
+    "xskmap": SlotMap,
+    "sockmap": SlotMap,
+    "reuseport_sockarray": SlotMap,
     # Read in other ways: ring buffers and perf arrays by sonde.bpf.ringbuf, these by their programs alone.
     "ringbuf": Map,
     "perf_event_array": Map,
@@ -76,8 +87,9 @@ _CLASSES: dict[str, type[Map]] = {
 
 
 def shape_of(handle: ObjectHandle, spec: MapSpec) -> MapShape:
-    """Tell what a map of an object is made of."""
+    """Tell what a map of an object is made of; complete before the object is loaded."""
     btf = handle.btf
+    inner = lib.bpf_map__inner_map(spec.pointer)
     key_id = int(lib.bpf_map__btf_key_type_id(spec.pointer))
     value_id = int(lib.bpf_map__btf_value_type_id(spec.pointer))
     return MapShape(
@@ -89,21 +101,14 @@ def shape_of(handle: ObjectHandle, spec: MapSpec) -> MapShape:
         spec.flags,
         btf.type(key_id) if btf and key_id else None,
         btf.type(value_id) if btf and value_id else None,
+        shape_of(handle, MapSpec(handle, inner)) if inner else None,
     )
 
 
-def inner_shape_of(handle: ObjectHandle, spec: MapSpec) -> MapShape | None:
-    """Tell what the inner maps of a map of maps are made of; libbpf forgets it at load."""
-    inner = lib.bpf_map__inner_map(spec.pointer)
-    return shape_of(handle, MapSpec(handle, inner)) if inner else None
-
-
-def map_of(handle: ObjectHandle, spec: MapSpec, inner: MapShape | None = None) -> Map:
-    """Wrap a map of a loaded object."""
-    wrapped = _wrap(shape_of(handle, spec), spec.fd, handle)
-    if isinstance(wrapped, MapOfMaps):
-        wrapped.inner = inner
-    return wrapped
+def map_of(handle: ObjectHandle, spec: MapSpec, shape: MapShape) -> Map:
+    """Wrap a map of a loaded object, whose shape was taken before it was loaded."""
+    # Loading rounds the size of a ring up, and gives a perf event array one entry for each CPU.
+    return _wrap(replace(shape, max_entries=spec.max_entries), spec.fd, handle)
 
 
 def _wrap(shape: MapShape, fd: int, handle: ObjectHandle | None) -> Map:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ class LpmTrieMap(HashMap):
     Keys are given as ``Prefix``, as (bits, bytes), as IP networks or addresses, or as text (``"10.0.0.0/8"``); they
     come back as Prefix. A look-up finds the longest prefix that covers the key.
     """
+
+    _full = (-errno.ENOSPC,)
 
     def encode_key(self, key: Any) -> bytes:
         width = self.key_size - 4

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK = 0, 1, 2, 4
 
+CAPACITY_FIRST = 4096
+"""Entries for which a reader makes room at first; it doubles as long as there are more."""
+
 
 @functools.cache
 def possible_cpus() -> int:
@@ -33,7 +36,7 @@ def possible_cpus() -> int:
 
 @dataclass(frozen=True, slots=True)
 class MapShape:
-    """What a map is made of; the types are None where BTF does not say."""
+    """What a map is made of; the types are None where BTF does not say. ``inner`` is of the maps in a map of maps."""
 
     name: str
     type: str
@@ -43,6 +46,7 @@ class MapShape:
     flags: int = 0
     key_type: BtfType | None = None
     value_type: BtfType | None = None
+    inner: MapShape | None = None
 
 
 class Map:
@@ -53,6 +57,7 @@ class Map:
     """
 
     per_cpu = False
+    _full: tuple[int, ...] = (-errno.E2BIG,)
 
     def __init__(self, shape: MapShape, fd: int, handle: ObjectHandle | None) -> None:
         """Wrap a descriptor: the object's when ``handle`` is given, our own otherwise."""
@@ -155,14 +160,9 @@ class Map:
     def _check(self, result: int, operation: str) -> None:
         if result >= 0:
             return
-        if result == -errno.E2BIG:
-            raise error_for(
-                result,
-                operation,
-                self.name,
-                why=f"the map is full, it holds {self.max_entries} entries (E2BIG)",
-                hint="set max_entries before load()",
-            )
+        if result in self._full:
+            why = f"the map is full, it holds {self.max_entries} entries ({errno.errorcode[-result]})"
+            raise error_for(result, operation, self.name, why=why, hint="set max_entries before load()")
         raise error_for(result, operation, self.name, capability="CAP_BPF")
 
     # ---- many entries ---------------------------------------------------------------------------------------
@@ -172,7 +172,8 @@ class Map:
 
         Entries that are written meanwhile may or may not be among them.
         """
-        capacity = min(self.max_entries, 4096)
+        # A storage has no limit of its own, and 0 for max_entries.
+        capacity = min(self.max_entries or CAPACITY_FIRST, CAPACITY_FIRST)
         keys, values = bytearray(capacity * self.key_size), bytearray(capacity * self.stride_bytes)
         cursor, count, total = ffi.new("struct sonde_cursor *"), ffi.new("uint32_t *"), 0
         while True:

@@ -6,9 +6,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.bpf.map.array import ArrayMap
+from sonde.bpf.map.array import SlotMap
 from sonde.bpf.map.hash import HashMap
-from sonde.bpf.map.map import Map, MapShape
+from sonde.bpf.map.map import Map
 from sonde.errors import SondeError
 
 if TYPE_CHECKING:
@@ -33,18 +33,16 @@ class MapOfMaps(_Nested):
     def decode_value(self, raw: bytes | memoryview) -> Map:
         from sonde.bpf.map import map_by_id
 
-        return map_by_id(int.from_bytes(raw[:4], "little"), like=self.inner)
-
-    inner: MapShape | None = None
-    """Shape of the maps that it takes, where the object tells."""
+        return map_by_id(int.from_bytes(raw[:4], "little"), like=self.shape.inner)
 
     def create_inner(self, name: str = "", *, max_entries: int | None = None) -> Map:
         """Create a map of the shape that this one takes; the caller closes it. Raises KernelError."""
         from sonde.bpf.map import create_map
 
-        if self.inner is None:
+        inner = self.shape.inner
+        if inner is None:
             raise SondeError(f"create an inner map of {self.name}", why="the object does not tell its shape")
-        return create_map(replace(self.inner, name=name, max_entries=max_entries or self.inner.max_entries))
+        return create_map(replace(inner, name=name, max_entries=max_entries or inner.max_entries))
 
     def items(self) -> Any:
         """Read all entries once; the caller closes the maps."""
@@ -55,24 +53,11 @@ class HashOfMaps(MapOfMaps):
     """A hash of maps."""
 
 
-class ArrayOfMaps(MapOfMaps, ArrayMap):
+class ArrayOfMaps(MapOfMaps, SlotMap):
     """An array of maps; an empty slot raises KeyError, and can be emptied with ``del``."""
 
-    __delitem__ = HashMap.__delitem__  # type: ignore[assignment]  # a plain array keeps all
-    __contains__ = HashMap.__contains__
 
-    def _pairs(self) -> Any:
-        for index in range(self.max_entries):
-            key = index.to_bytes(4, "little")
-            value = self.lookup_bytes(key)
-            if value is not None:
-                yield memoryview(key), memoryview(value)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._pairs())
-
-
-class ProgramArray(ArrayOfMaps):
+class ProgramArray(_Nested, SlotMap):
     """The targets of tail calls: write a Program, read its id; an empty slot raises KeyError."""
 
     def decode_value(self, raw: bytes | memoryview) -> Any:
@@ -82,7 +67,7 @@ class ProgramArray(ArrayOfMaps):
         super().__setitem__(key, value)
 
 
-class CgroupArray(ArrayOfMaps):
+class CgroupArray(_Nested, SlotMap):
     """cgroups to compare with: write the path of a cgroup (v2) directory; the kernel does not read them back."""
 
     def __setitem__(self, key: Any, value: Any) -> None:

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* In the place of the kernel's header of this name: libbpf's <linux/bpf.h> asks for nothing else. */
+#ifndef SHAPES_LINUX_TYPES_H
+#define SHAPES_LINUX_TYPES_H
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+typedef __u64 __attribute__((aligned(8))) __aligned_u64;
+
+#endif
