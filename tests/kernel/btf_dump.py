@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ class Place:
 
 
 class Dump:
-    """``bpftool btf dump``, read as JSON; its own small resolver for sizes, signs and anonymous members."""
+    """``bpftool btf dump`` as JSON; its own small resolver for sizes, signs and anonymous members.
+
+    The output is cut where types begin and read type by type: whole, it takes an emulated processor minutes.
+    """
 
     def __init__(self, path: str) -> None:
         """Run bpftool on a file of BTF; CalledProcessError where it cannot read it."""
@@ -46,13 +50,29 @@ class Dump:
             "raw",
         ]
         output = subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
-        self.types: dict[int, dict[str, Any]] = {each["id"]: each for each in json.loads(output)["types"]}
+        begins = [
+            (int(found[1]), found.start()) for found in re.finditer(rb'\{"id":([0-9]+),"kind":"', output)
+        ]
+        ends = [start for _, start in begins[1:]] + [output.rindex(b"]")]
+        self._texts = {id: output[start:end] for (id, start), end in zip(begins, ends, strict=True)}
+        self._types: dict[int, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._texts)
+
+    def __getitem__(self, id: int) -> dict[str, Any]:
+        if id not in self._types:
+            self._types[id] = json.loads(self._texts[id].rstrip(b", \n"))
+        return self._types[id]
 
     def bare(self, id: int) -> dict[str, Any]:
         """Follow typedefs and qualifiers."""
-        found = self.types[id]
+        found = self[id]
         while found["kind"] in ALIASES:
-            found = self.types[found["type_id"]]
+            found = self[found["type_id"]]
         return found
 
     def size(self, id: int) -> int:

@@ -76,12 +76,13 @@ class Btf:
         self._types: dict[int, BtfType] = {}
 
     @classmethod
-    def kernel(cls, module: str | None = None) -> Self:
+    def kernel(cls, module: str | None = None, *, base: Btf | None = None) -> Self:
         """Read the running kernel's own BTF, or that of one of its modules; Linux 5.4, modules 5.11.
 
-        Raises NotSupportedError where the kernel was built without.
+        ``base`` is the kernel's own where it was read already. Raises NotSupportedError where the kernel was built
+        without BTF, or the module is not loaded.
         """
-        base = cls.kernel() if module else None
+        base = (base or cls.kernel()) if module else None
         path = KERNEL / (module or "vmlinux")
         try:
             data = path.read_bytes()

@@ -63,7 +63,7 @@ class ArrayCodec(Codec):
                 return self._all.pack(*values)
             except (struct.error, OverflowError):
                 pass  # The loop below finds out which one it was.
-        return b"".join([self._encode(at, each) for at, each in enumerate(values)]).ljust(self.size, b"\0")
+        return b"".join([self._encode(at, each) for at, each in enumerate(values)])
 
     def parse(self, text: str) -> list[Any]:
         """Read elements that commas separate; nothing is an empty list."""

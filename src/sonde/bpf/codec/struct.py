@@ -164,7 +164,7 @@ class UnionCodec(BytesCodec):
         if len(value) != 1 or next(iter(value)) not in self.members:
             raise ValueError(f"{value!r} is no {self.label}: give one of {', '.join(self.members)}")
         ((name, inner),) = value.items()
-        return self.members[name].encode(inner).ljust(self.size, b"\0")
+        return self.members[name].encode(inner)
 
 
 def _format(label: str, size: int, slots: Sequence[Slot], codecs: Mapping[int, Codec]) -> str:
