@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +57,7 @@ class RingBuffer:
         self._pointer = ffi.gc(ring[0], lib.sonde_ring_close)
         self._lock = threading.Lock()
         self._map = map
+        self._at_close: list[Callable[[], object]] = []
         self.dtype = None if record is None else _dtype(record)
         self.size_bytes = map.max_entries
         map.adopt(self)
@@ -131,15 +133,24 @@ class RingBuffer:
         # A descriptor of our own: epoll must not be left with one that close() has given to somebody else.
         fd = os.dup(self.fileno())
         loop.add_reader(fd, ready.set)
+        # The descriptor does not tell that the ring was closed, which another thread may do.
+        wake = functools.partial(loop.call_soon_threadsafe, ready.set)
+        self._at_close.append(wake)
         try:
             while not self.closed:
-                batch = self.drain()
+                ready.clear()
+                try:
+                    batch = self.drain()
+                except SondeError:
+                    if self.closed:
+                        return
+                    raise
                 if len(batch):
                     yield batch
-                    continue
-                ready.clear()
-                await ready.wait()
+                else:
+                    await ready.wait()
         finally:
+            self._at_close.remove(wake)
             loop.remove_reader(fd)
             os.close(fd)
 
@@ -151,6 +162,8 @@ class RingBuffer:
                 ffi.release(pointer)
         if pointer is not None:
             self._map.release(self)
+            for wake in list(self._at_close):
+                wake()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,307 @@
+"""Ring and perf buffers in objects that sonde did not build: records of one size and of any, and what is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernel.shaped import PACKET, loaded, opened, send
+from sonde.bpf import Object, ObjectSpec, PerfBuffer, RingBuffer
+from sonde.errors import LayoutError, SondeError
+
+GETPPID = {"x86_64": 110, "aarch64": 173}[platform.machine()]
+Require = Callable[[str], None]
+
+
+def record_of(made: Object) -> Any:
+    assert made.btf is not None
+    return made.btf.find("record")
+
+
+def larger(size_bytes: int) -> Callable[[ObjectSpec], None]:
+    def edit(spec: ObjectSpec) -> None:
+        spec.maps["ring"].max_entries = size_bytes
+
+    return edit
+
+
+# ---- ring buffers -------------------------------------------------------------------------------------------
+
+
+def test_records_of_one_size_are_an_array() -> None:
+    with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=record_of(made)) as ring:
+        assert len(ring.drain()) == 0
+        for length in range(31, 31 + 47):
+            send(made.programs["write"], packet=bytes(length))
+        records: Any = ring.drain()
+        # The program gives one of them up after it has taken the room: it is no record.
+        expected = [length for length in range(31, 31 + 47) if length != 61]
+        assert records["length"].tolist() == expected
+        assert records["half"].tolist() == [length // 2 for length in expected]
+        assert records["number"].tolist() == list(range(46))
+        assert (made.variables["discarded"].value, made.variables["dropped"].value) == (1, 0)
+        assert ring.pending_bytes == 0
+
+
+def test_records_of_another_size_than_their_type_are_refused() -> None:
+    with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=np.dtype("u8")) as ring:
+        send(made.programs["write"])
+        with pytest.raises(LayoutError, match="a record is not 8 bytes long"):
+            ring.drain()
+
+
+def test_records_of_any_size() -> None:
+    lengths = [1, 255, 8, 9, 100, 14, 2]
+    with loaded("ring_variable") as made, RingBuffer(made.maps["ring"]) as ring:
+        for length in lengths:
+            send(made.programs["write"], mark=length)
+        records: Any = ring.drain()
+        assert records.lengths.tolist() == lengths
+        assert [len(records[at]) for at in range(len(records))] == lengths
+        for at, length in enumerate(lengths):
+            expected = (PACKET[:14] + bytes(255))[:length]
+            assert bytes(records[at]) == expected
+        assert (records.offsets % 8 == 0).all()
+        assert len(ring.drain()) == 0
+
+
+def test_batches_are_bounded() -> None:
+    with loaded("ring_variable") as made, RingBuffer(made.maps["ring"]) as ring:
+        for length in range(1, 12):
+            send(made.programs["write"], mark=length)
+        sizes = [len(ring.drain(4)) for _ in range(4)]
+        assert sizes == [4, 4, 3, 0]
+
+
+STORM = """
+import os, sys, threading
+def storm():
+    for _ in range(int(sys.argv[1])):
+        os.getppid()
+workers = [threading.Thread(target=storm) for _ in range(int(sys.argv[2]))]
+print("ready", flush=True)
+sys.stdin.readline()
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+"""
+
+
+def test_a_small_ring_loses_under_a_storm_and_every_call_is_accounted_for() -> None:
+    """4 KiB hold 170 records; the program counts what it could not write, and the sum is the workload's."""
+    calls, threads = 100_003, 8
+    command = [sys.executable, "-c", STORM, str(calls), str(threads)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        child.stdout.readline()
+
+        def edit(spec: ObjectSpec) -> None:
+            spec.knobs["target"].value = child.pid
+            spec.knobs["syscall"].value = GETPPID
+
+        with (
+            loaded("ring_fixed", edit) as made,
+            RingBuffer(made.maps["ring"], record=record_of(made)) as ring,
+        ):
+            delivered = batches = 0
+            with made.programs["storm"].attach():
+                child.stdin.write("go\n")
+                child.stdin.flush()
+                while child.poll() is None:
+                    count = len(ring.drain())
+                    delivered, batches = delivered + count, batches + bool(count)
+                    time.sleep(0.002)
+            delivered += len(ring.drain())
+            dropped = made.variables["dropped"].value
+            assert delivered == made.variables["written"].value
+            assert dropped > 0
+            assert batches > 1
+            assert delivered + dropped == calls * threads
+
+
+def test_ring_can_be_polled() -> None:
+    with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=record_of(made)) as ring:
+        poll = select.poll()
+        poll.register(ring, select.POLLIN)
+        assert poll.poll(0) == []
+        send(made.programs["write"])
+        assert poll.poll(5000) == [(ring.fileno(), select.POLLIN)]
+        assert len(ring.drain()) == 1
+        assert poll.poll(0) == []
+
+
+def test_async_for_gives_batches_as_they_come() -> None:
+    async def read(ring: RingBuffer, made: Object) -> list[int]:
+        lengths: list[int] = []
+        loop = asyncio.get_running_loop()
+        async for batch in ring:
+            lengths += batch["length"].tolist()  # type: ignore[call-overload]
+            if len(lengths) == 7:
+                return lengths
+            # The next one comes while the loop waits, from another thread.
+            loop.call_later(0.01, send_one, made, len(lengths))
+        raise AssertionError("the ring ended")
+
+    def send_one(made: Object, at: int) -> None:
+        threading.Thread(
+            target=send, args=(made.programs["write"],), kwargs={"packet": bytes(20 + at)}
+        ).start()
+
+    with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=record_of(made)) as ring:
+        send_one(made, 0)
+        assert asyncio.run(asyncio.wait_for(read(ring, made), 20)) == list(range(20, 27))
+
+
+@pytest.mark.parametrize("from_thread", [False, True])
+def test_async_for_ends_when_the_ring_is_closed(*, from_thread: bool) -> None:
+    async def read(ring: RingBuffer) -> int:
+        batches = 0
+        loop = asyncio.get_running_loop()
+        if from_thread:
+            threading.Timer(0.05, ring.close).start()
+        else:
+            loop.call_later(0.05, ring.close)
+        async for _ in ring:
+            batches += 1
+        return batches
+
+    with loaded("ring_fixed") as made:
+        ring = RingBuffer(made.maps["ring"], record=record_of(made))
+        assert asyncio.run(asyncio.wait_for(read(ring), 20)) == 0
+        assert ring.closed
+
+
+def test_reading_lets_other_threads_run() -> None:
+    """A thread that only needs the interpreter gets it while a large ring is drained."""
+    ticks: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.is_set():
+            ticks.append(time.monotonic())
+            time.sleep(0.0002)
+
+    with (
+        loaded("ring_fixed", larger(64 << 20)) as made,
+        RingBuffer(made.maps["ring"], record=record_of(made)) as ring,
+    ):
+        written = 1_000_003
+        send(made.programs["write"], repeat=written)
+        interval = sys.getswitchinterval()
+        # Nobody is made to give the interpreter up: the ticks come only where the drain does so by itself.
+        sys.setswitchinterval(1000)
+        ticker = threading.Thread(target=tick)
+        ticker.start()
+        try:
+            begin, read = time.monotonic(), 0
+            while batch := len(ring.drain()):
+                read += batch
+            end = time.monotonic()
+        finally:
+            stop.set()
+            sys.setswitchinterval(interval)
+            ticker.join()
+        assert read == written
+        assert sum(begin < at < end for at in ticks) > 2
+
+
+def test_rings_close_with_their_object_and_say_so() -> None:
+    with loaded("ring_fixed") as made:
+        ring = RingBuffer(made.maps["ring"])
+        with pytest.raises(SondeError, match="no ring buffer"):
+            RingBuffer(made.maps[".bss"])
+    assert ring.closed
+    for use in (ring.drain, ring.fileno):
+        with pytest.raises(SondeError, match="it is closed"):
+            use()
+    ring.close()
+
+
+def test_rings_can_be_made_larger_before_load() -> None:
+    with loaded("ring_fixed", larger(1 << 20)) as made:
+        assert made.maps["ring"].max_entries == 1 << 20
+        with RingBuffer(made.maps["ring"], record=record_of(made)) as ring:
+            send(made.programs["write"], repeat=10_007)
+            assert len(ring.drain()) == 10_007
+
+
+def test_a_ring_of_an_impossible_size_is_rounded_up() -> None:
+    """A power of two of pages is what the kernel takes."""
+    with loaded("ring_fixed", larger(5000)) as made:
+        assert made.maps["ring"].max_entries == 8192
+
+
+# ---- perf buffers -------------------------------------------------------------------------------------------
+
+
+def test_perf_buffer_gives_records_of_one_size() -> None:
+    with loaded("perf_events") as made, PerfBuffer(made.maps["fixed"]) as buffer:
+        for length in range(20, 31):
+            send(made.programs["write_fixed"], packet=bytes(length))
+        records = buffer.drain()
+        rows = [np.frombuffer(records[at][:16], "u8, u4, u4")[0] for at in range(len(records))]
+        assert sorted(int(row[1]) for row in rows) == list(range(20, 31))
+        assert buffer.lost == 0
+        assert len(buffer.drain()) == 0
+
+
+def test_perf_buffer_gives_records_with_packets_behind_them() -> None:
+    with loaded("perf_events") as made, PerfBuffer(made.maps["variable"]) as buffer:
+        sizes = [14, 61, 200]
+        for size in sizes:
+            send(made.programs["write_variable"], packet=PACKET[:14] + bytes([size]) * (size - 14))
+        records = buffer.drain()
+        found = sorted(bytes(records[at]) for at in range(len(records)))
+        assert sorted(int.from_bytes(each[8:12], "little") for each in found) == sizes
+        for each in found:
+            size = int.from_bytes(each[8:12], "little")
+            assert each[16 : 16 + size] == PACKET[:14] + bytes([size]) * (size - 14)
+
+
+def test_perf_buffer_can_be_polled_and_counts_what_it_lost() -> None:
+    with loaded("perf_events") as made, PerfBuffer(made.maps["fixed"], pages_per_cpu=1) as buffer:
+        poll = select.poll()
+        poll.register(buffer, select.POLLIN)
+        assert poll.poll(0) == []
+        read = 0
+        os.sched_setaffinity(0, allowed := {min(os.sched_getaffinity(0))})
+        assert os.sched_getaffinity(0) == allowed
+        try:
+            send(made.programs["write_fixed"], repeat=1009)
+            assert poll.poll(5000) == [(buffer.fileno(), select.POLLIN)]
+            read += len(buffer.drain())
+            # The kernel tells of a loss with the next record that finds room.
+            send(made.programs["write_fixed"])
+            read += len(buffer.drain())
+        finally:
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        assert read == made.variables["written"].value
+        assert buffer.lost == made.variables["dropped"].value == 1010 - read > 0
+
+
+def test_perf_buffers_say_what_they_need() -> None:
+    with loaded("perf_events") as made, pytest.raises(SondeError, match="no perf event array"):
+        PerfBuffer(made.maps[".bss"])
+
+
+# ---- the other direction ------------------------------------------------------------------------------------
+
+
+def test_user_ring_is_a_map_like_others_until_it_is_written(require_feature: Require) -> None:
+    require_feature("user_ringbuf")
+    with opened("user_ring") as spec:
+        assert spec.maps["orders"].type == "user_ringbuf"
+        with spec.load() as made:
+            assert made.programs["drain"].test_run().return_value == 0
+            assert made.variables["drained"].value == 0
