@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host_only
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE_MAX_BYTES = 2_000_000
 

@@ -109,7 +109,7 @@ class Machine:
     def _settings(self, command: Command, mark: str) -> str:
         values: dict[str, object] = {
             "mark": mark,
-            "modules": self.kernel.modules,
+            "kernel": self.kernel.folder,
             "folder": command.folder.resolve(),
         }
         values["output"] = command.output.resolve() if command.output else ""

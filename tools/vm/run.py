@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Run the command; returns the exit status."""
+    # So that the machine is stopped and its files are removed on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     options = arguments()
     pairs = dict(pair.partition("=")[::2] for pair in options.env)
     if options.output:

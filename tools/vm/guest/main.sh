@@ -1,5 +1,5 @@
 # The guest once the host's files are its root: mounts what a system has, runs the command, reports its status.
-# settings.sh comes with the initramfs and says what to run: mark, modules, folder, output.
+# settings.sh comes with the initramfs and says what to run: mark, kernel, folder, output.
 home=/run/sonde-vm
 bb=$home/busybox
 . $home/settings.sh
@@ -19,10 +19,12 @@ done
 $bb hostname sonde-vm
 $bb ip link set lo up
 
-# The kernel loads what is asked for, a veth pair or a classifier, with busybox's modprobe out of the kernel's package.
+# The kernel's configuration and modules lie where a system has them.  It loads what is asked for, a veth pair or a
+# classifier, with busybox's modprobe.
 release=$($bb uname -r)
-$bb mkdir -p /lib/modules
-$bb ln -sfn "$modules/lib/modules/$release" "/lib/modules/$release"
+$bb mkdir -p /boot /lib/modules
+$bb ln -sf "$kernel/config" "/boot/config-$release"
+$bb ln -sfn "$kernel/modules/lib/modules/$release" "/lib/modules/$release"
 $bb ln -s busybox $home/modprobe
 echo $home/modprobe >/proc/sys/kernel/modprobe
 
