@@ -248,7 +248,7 @@ def test_texts_that_people_type(writer: BtfWriter) -> None:
     wrong = [
         (number, "ten", "take u32 0..4294967295"), (number, "", "is no integer"), (record, "1", "set it from Python"),
         (writer.int("_Bool", 1, is_bool=True), "maybe", "take true or false"),
-        (writer.enum("state", {"IDLE": 0}), "BUSY", "take enum state IDLE"), (writer.float("double", 8), "x", "0.5"),
+        (writer.enum("state", {"IDLE": 0}), "BUSY", "take one of IDLE"), (writer.float("double", 8), "x", "0.5"),
         (writer.array(number, 4), "1,,2", "is no integer"),
         (writer.array(writer.array(number, 2), 2), "1,2", "set it from Python"),
     ]  # fmt: skip

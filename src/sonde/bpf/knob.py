@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sonde.bpf.btf import BtfType, DataSec, Var, is_volatile
+from sonde.bpf.btf import BtfType, DataSec, Var, is_volatile, resolve
 from sonde.bpf.codec import Codec, codec_of
 from sonde.errors import KnobError, LayoutError
 
@@ -96,14 +96,16 @@ class Global:
             raise self._closed("set") from None
 
     def _wrong(self, why: str) -> KnobError:
-        return KnobError(f"set {self.noun} {self.name}", why=why, knob=self.name, valid=self.valid)
+        # A codec's message ends with what it takes; that is what to do.
+        why, _, hint = why.rpartition(": ")
+        return KnobError(f"set {self.noun} {self.name}", why=why, hint=hint, knob=self.name, valid=self.valid)
 
     def _closed(self, verb: str) -> KnobError:
         why = "its object is loaded or closed" if self.noun == KNOB else "its object is closed"
         return KnobError(f"{verb} {self.noun} {self.name}", why=why, knob=self.name)
 
     def __repr__(self) -> str:
-        return f"<{self.noun} {self.name}: {self.valid}>"
+        return f"<{self.noun} {self.name}: {resolve(self.type)}>"
 
 
 class Globals(Mapping[str, Global]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sonde.bpf.codec.integer import IntCodec, int_from
+from sonde.bpf.codec.integer import IntCodec
 
 
 class EnumMember(int):
@@ -66,11 +66,19 @@ class EnumCodec(IntCodec):
         """Take a name or a number."""
         if isinstance(value, str):
             if value not in self.values:
-                raise ValueError(f"{value!r} is no {self.label}: take one of {self._names}")
+                raise self._unknown(value)
             value = self.values[value]
         return super().store(value)
 
     def parse(self, text: str) -> Any:
         """Read a name or a number."""
         word = text.strip()
-        return self.values[word] if word in self.values else int_from(word, self.valid)
+        if word in self.values:
+            return self.values[word]
+        try:
+            return int(word, 0)
+        except ValueError:
+            raise self._unknown(word) from None
+
+    def _unknown(self, name: str) -> ValueError:
+        return ValueError(f"{name!r} is no {self.label}: take one of {self._names}")
