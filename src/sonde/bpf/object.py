@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from sonde.bpf.map import Map, MapShape
 
 
+LEGACY_MAPS_HINT = (
+    'declare them with their types: struct { __uint(type, …); __type(key, …); … } name SEC(".maps")'
+)
+
+
 class ObjectSpec:
     """A BPF object that was read and not yet loaded; nothing of it is in the kernel.
 
@@ -236,7 +241,8 @@ def _open(content: bytes, name: str) -> ObjectHandle:
     with log.capture() as messages:
         pointer = lib.bpf_object__open_mem(content, len(content), options)
     why = messages[-1].removeprefix("libbpf: ") if messages else ""
-    handle = ObjectHandle(check_pointer(pointer, "open object", name, why=why), name)
+    hint = LEGACY_MAPS_HINT if "legacy map definitions" in why else ""
+    handle = ObjectHandle(check_pointer(pointer, "open object", name, why=why, hint=hint), name)
     counts = {
         spec.name: spec.instruction_count for spec in (ProgramSpec(handle, p) for p in _programs(handle))
     }
