@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -82,6 +83,9 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
             selection = replace(selection, pid=target.pid, children=True)
         room = asked.options["max_entries"]
         run = Run(asked.probe, asked.output.name, selection=selection, values=asked.values, max_entries=room)
+        if isinstance(asked.output, Stream):
+            # A ring fills up in the tenths of a second that this takes; a table only counts on.
+            importlib.import_module("numpy")
         try:
             stack.enter_context(run)
         except KernelError as error:
@@ -94,7 +98,7 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         ends = [signals.fileno(), *_ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
-        # NumPy and rich are imported from here on, when the programs count already.
+        # NumPy and rich are imported from here on, when the programs of a table count already.
         asked = replace(asked, destination=destination, enough=signals.end)
         _flow(asked, run, make_sink, ends)
         if target is None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from sonde.cli.behind import Line, MeasuringCommand
 from sonde.cli.measurement import Measurement, measure
 from sonde.cli.parameter import Count, Descriptor, Duration, OneOf, Setting, unknown
 from sonde.cli.selection import selection_from, selection_options, why_filtered
@@ -114,7 +115,7 @@ class VerbGroup(click.Group):
             formatter.write_dl(rows)
 
 
-class ProbeCommand(click.Command):
+class ProbeCommand(MeasuringCommand):
     """A verb and a probe: the options of both, and a command to start behind ``--``."""
 
     def __init__(self, verb: Verb, probe: Probe) -> None:
@@ -132,7 +133,6 @@ class ProbeCommand(click.Command):
             short_help=f"{probe.summary}.",
             epilog=_epilog(verb, probe.name),
             options_metavar="[OPTIONS] [-- COMMAND …]",
-            context_settings={"allow_extra_args": True},
         )
 
     def _probe_options(self) -> list[click.Parameter]:
@@ -152,27 +152,9 @@ class ProbeCommand(click.Command):
             ),
         ]
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what is behind ``--`` as a command, and nothing else as one."""
-        command: list[str] = []
-        if "--" in args:
-            at = args.index("--")
-            args, command = args[:at], args[at + 1 :]
-            if not command:
-                raise click.UsageError("-- is followed by no command: give one, or leave it out", ctx)
-        ctx.obj = _Line(tuple(args), tuple(command))
-        rest = super().parse_args(ctx, args)
-        if ctx.args and not ctx.resilient_parsing:
-            raise click.UsageError(
-                f"there is no place for {ctx.args[0]!r}: a command to measure goes behind --: "
-                f"{ctx.command_path} -- {shlex.join(ctx.args)}",
-                ctx,
-            )
-        return rest
-
     def invoke(self, ctx: click.Context) -> int:
         """Measure."""
-        line: _Line = ctx.obj
+        line: Line = ctx.obj
         options = ctx.params
         values = {knob.name: _value_of(knob, options[f"knob_{knob.name}"]) for knob in self.probe.knobs}
         values = {name: value for name, value in values.items() if value is not None}
@@ -212,14 +194,6 @@ class ProbeCommand(click.Command):
         what = f"{asked[0].flag} and {wrong.flag}" if asked and isinstance(asked[0], Table) else wrong.flag
         hint = "leave one out" if asked else f"it is for {_commands_for(self.probe, wrong)}"
         raise click.UsageError(f"{what} cannot be had here: {hint}", ctx)
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """What was typed: the options as words, and the command to start."""
-
-    words: tuple[str, ...]
-    command: tuple[str, ...]
 
 
 def run_options() -> list[click.Parameter]:
@@ -311,7 +285,7 @@ def _selecting(probe: Probe) -> set[str]:
 _SILENT = {"path", "format", "ready_fd", "for_s"}
 
 
-def _request(ctx: click.Context, line: _Line, *, only: set[str] | None = None) -> list[str]:
+def _request(ctx: click.Context, line: Line, *, only: set[str] | None = None) -> list[str]:
     """Give back what was asked for, as it would be typed: for headings."""
     words = []
     for parameter in ctx.command.get_params(ctx):

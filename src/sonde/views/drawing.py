@@ -83,7 +83,9 @@ class Drawing:
             body = [[("nothing so far" if not page.is_last else "nothing was seen", "dim")]]
         hidden = page.hidden + left_out
         more: list[Line] = [[(self._more(hidden, is_room=left_out > 0), "dim")]] if hidden else []
-        return [self._heading(page, width), *body, *more, *foot]
+        lines = [self._heading(page, width), *body, *more, *foot]
+        # The last page is not redrawn: what is longer than a line may then take two.
+        return lines if width is None or page.is_last else [cut_line(line, width) for line in lines]
 
     def _more(self, hidden: int, *, is_room: bool) -> str:
         how = "a larger window shows more" if is_room else "--limit 0 shows all"

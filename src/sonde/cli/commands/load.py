@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sonde.cli.attaching import Places, attach, plan
+from sonde.cli.behind import MeasuringCommand
 from sonde.cli.destination import Destination
 from sonde.cli.measurement import INTERVAL_S, tell_ready
 from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Process
@@ -33,21 +34,6 @@ Examples:
 """
 
 
-class LoadCommand(click.Command):
-    """``load``, with a command to start behind ``--``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what is behind ``--`` as a command."""
-        if "--" in args:
-            at = args.index("--")
-            args, ctx.obj = args[:at], tuple(args[at + 1 :])
-            if not ctx.obj:
-                raise click.UsageError("-- is followed by no command: give one, or leave it out", ctx)
-        else:
-            ctx.obj = ()
-        return super().parse_args(ctx, args)
-
-
 def _assignments(option: str, noun: str) -> Any:
     def read(
         ctx: click.Context, param: click.Parameter, values: Sequence[str]
@@ -64,7 +50,7 @@ def _assignments(option: str, noun: str) -> Any:
 
 
 @click.command(
-    cls=LoadCommand,
+    cls=MeasuringCommand,
     name="load",
     short_help="Any BPF object: load it safely, attach it, watch it.",
     epilog=EXAMPLES,
@@ -146,7 +132,8 @@ def COMMAND(ctx: click.Context, /, **options: Any) -> int:  # noqa: N802  # foun
             write_contents(spec, destination, options["format_"])
             return 0
         signals = stack.enter_context(Signals())
-        target = stack.enter_context(Target(ctx.obj)) if ctx.obj else None
+        command = ctx.obj.command
+        target = stack.enter_context(Target(command)) if command else None
         return _watch(spec, options, destination, signals, target)
 
 
