@@ -11,7 +11,7 @@ import functools
 import os
 from pathlib import Path
 
-from sonde_build.compilers import BPF_FLAGS, BuildError, find_clang
+from sonde_build.compilers import BPF_FLAGS, BuildError, find_clang, host_compiler, run
 from sonde_build.extension import PACKAGE, object_builder
 from sonde_build.objects import ObjectBuilder
 from sonde_build.stamps import digest_of, write_if_changed
@@ -54,16 +54,39 @@ def _output(path: Path) -> Path:
 
 
 def _compile(path: Path, output: Path) -> None:
+    _require_compiler(path)
+    _builder().build(path, output)
+
+
+def _require_compiler(path: Path) -> None:
     if "SONDE_VM_KERNEL" in os.environ:
         raise BuildError(
             f"{path.name} is not compiled: on the host, before the guest boots: PYTHONPATH=tools:tests python -m kernel.compiled"
         )
-    _builder().build(path, output)
+
+
+def program_of(source: str | Path) -> Path:
+    """The program for this machine of a C file below ``tests/kernel/objects``, compiled and kept like the objects."""
+    path = OBJECTS / source
+    output = CACHE / f"{path.stem}-{digest_of(path.name, path)[:16]}"
+    if not output.exists():
+        _require_compiler(path)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        part = output.with_suffix(f".{os.getpid()}")
+        compiler = host_compiler()
+        run([*compiler.command, *compiler.flags, "-O2", "-Wall", str(path), "-o", str(part)])
+        part.replace(output)
+    return output
 
 
 def compile_all() -> list[Path]:
-    """Compile every source below ``tests/kernel``; the objects."""
-    return [object_of(path) for path in sorted(HERE.rglob("*.bpf.c"))]
+    """Compile every source below ``tests/kernel``; the objects and programs."""
+    programs = [path for path in sorted(OBJECTS.rglob("*.c")) if not path.name.endswith(".bpf.c")]
+    # Shapes and examples are compiled as other people compile: kernel.plain.
+    sources = [path for path in sorted(HERE.rglob("*.bpf.c")) if path.parent.name != "shapes"]
+    from kernel.plain import compile_plain
+
+    return [object_of(path) for path in sources] + [program_of(path) for path in programs] + compile_plain()
 
 
 def main() -> None:

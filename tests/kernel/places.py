@@ -36,11 +36,11 @@ class Network:
     address: str
     peer: str
 
-    def ping(self, count: int) -> int:
+    def ping(self, count: int, *, timeout_s: float = 10) -> int:
         """Send echo requests one after the other; the number of replies, each of which has arrived here."""
         replies = 0
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as wire:
-            wire.settimeout(5)
+            wire.settimeout(timeout_s)
             for sequence in range(count):
                 wire.sendto(_echo_request(os.getpid() & 0xFFFF, sequence), (self.peer, 0))
                 replies += _await_reply(wire, sequence)
@@ -90,12 +90,23 @@ def network() -> Iterator[Network]:
         _set_up("sonde1", "10.99.0.2", "10.99.0.1", "02:00:00:00:00:01")
         _call("setns", own, CLONE_NEWNET)
         os.close(own)
-        yield Network("sonde0", socket.if_nametoindex("sonde0"), "10.99.0.1", "10.99.0.2")
+        made = Network("sonde0", socket.if_nametoindex("sonde0"), "10.99.0.1", "10.99.0.2")
+        _await_carrier(made)
+        yield made
     finally:
         _call("setns", outside, CLONE_NEWNET)
         os.close(outside)
         if peer >= 0:
             os.close(peer)
+
+
+def _await_carrier(made: Network) -> None:
+    """Until the first reply: an interface drops what is sent before its carrier has been noticed."""
+    for _ in range(50):
+        with suppress(TimeoutError):
+            made.ping(1, timeout_s=0.2)
+            return
+    raise TimeoutError("the veth pair carries nothing")
 
 
 def _disable_ipv6() -> None:

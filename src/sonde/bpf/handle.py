@@ -21,7 +21,7 @@ class ObjectHandle:
     ``close`` they raise SondeError, where libbpf would read freed memory.
     """
 
-    __slots__ = ("_btf", "_children", "_lock", "_pointer", "name")
+    __slots__ = ("_btf", "_children", "_lock", "_pointer", "name", "targets")
 
     def __init__(self, pointer: Any, name: str) -> None:
         self._pointer = pointer
@@ -29,6 +29,8 @@ class ObjectHandle:
         self._lock = threading.RLock()  # a collection inside may close a link
         self._btf: Btf | None = None
         self.name = name
+        self.targets: dict[str, str] = {}
+        """Program → its attach target, where one was set before load."""
 
     @property
     def closed(self) -> bool:

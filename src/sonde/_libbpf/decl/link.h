@@ -20,6 +20,7 @@ struct bpf_link_create_opts {
 	union bpf_iter_link_info *iter_info;
 	__u32 iter_info_len;
 	union {
+		struct { unsigned long long bpf_cookie; } perf_event;
 		struct { __u32 flags; __u32 cnt; const char **syms; const unsigned long *addrs; const unsigned long long *cookies; } kprobe_multi;
 		struct { __u32 flags; __u32 cnt; const char *path; const unsigned long *offsets; const unsigned long *ref_ctr_offsets; const unsigned long long *cookies; __u32 pid; } uprobe_multi;
 	};
@@ -28,10 +29,8 @@ struct bpf_link_create_opts {
 int bpf_link_create(int prog_fd, int target_fd, enum bpf_attach_type attach_type, const struct bpf_link_create_opts *opts);
 int bpf_iter_create(int link_fd);
 
-// Made by libbpf, which has work to do beside it: a perf event, symbols, USDT's notes.
+// Made by libbpf, which has work to do beside it: symbols, USDT's notes.
 struct bpf_link *bpf_program__attach(const struct bpf_program *prog);
-struct bpf_perf_event_opts { size_t sz; __u64 bpf_cookie; bool force_ioctl_attach; ...; };
-struct bpf_link *bpf_program__attach_perf_event_opts(const struct bpf_program *prog, int pfd, const struct bpf_perf_event_opts *opts);
 struct bpf_kprobe_opts { size_t sz; __u64 bpf_cookie; size_t offset; bool retprobe; ...; };
 struct bpf_link *bpf_program__attach_kprobe_opts(const struct bpf_program *prog, const char *func_name, const struct bpf_kprobe_opts *opts);
 struct bpf_kprobe_multi_opts { size_t sz; const char **syms; const unsigned long *addrs; const unsigned long long *cookies; size_t cnt; bool retprobe; ...; };

@@ -91,11 +91,13 @@ def attach_by_libbpf(program: Program, hook: Hook, call: Callable[[], Any], **mo
     raise failure(program, hook, number, why=why.partition(": ")[2])
 
 
-def create_link(program: Program, target: int, attach_type: int, *, flags: int = 0) -> int:
+def create_link(program: Program, target: int, attach_type: int, *, flags: int = 0, cookie: int = 0) -> int:
     """BPF_LINK_CREATE: the new descriptor, or a negative errno; for callers that know what an errno means."""
     options = ffi.new("struct bpf_link_create_opts *")
     options.sz = ffi.sizeof("struct bpf_link_create_opts")
     options.flags = flags
+    # Two members of one union: zero where the other is meant.
+    options.perf_event.bpf_cookie = cookie
     return int(lib.bpf_link_create(program.fd, target, attach_type, options))
 
 

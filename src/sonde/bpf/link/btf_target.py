@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import attach_by_libbpf
 from sonde.bpf.link.hook import wrong_section
 from sonde.bpf.link.link import Link
+from sonde.errors import AttachError, KernelError
 
 if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
     from sonde.bpf.program import Program, ProgramSpec
 
+PREFIXES = {"trace_raw_tp": "btf_trace_", "lsm_mac": "bpf_lsm_"}
+"""Attach type → what stands in front of the target's name in the kernel's BTF."""
 
-def attach_to_target(program: Program, hook: Hook, *, cookie: int = 0) -> Link:
-    """Attach where the program was loaded for; a cookie needs Linux 5.18."""
+
+def attach_to_target(program: Program, hook: Hook, target: str, *, cookie: int = 0) -> Link:
+    """Attach where the program was loaded for, which has to be ``target``; a cookie needs Linux 5.18."""
+    if program.attach_target != target:
+        raise AttachError(
+            f"attach program {program.name} to {hook}",
+            why=f"it was loaded for {program.attach_target}, and the verifier has checked it for that",
+            hint="call the hook's configure(spec.programs[…]) before load()",
+            program=program.name,
+            hook=str(hook),
+        )
     options = ffi.new("struct bpf_trace_opts *")
     options.sz = ffi.sizeof("struct bpf_trace_opts")
     options.cookie = cookie
@@ -27,5 +40,32 @@ def set_target(spec: ProgramSpec, target: str, *, section: str, attach_type: str
     """Load a program for this target; raises SondeError for a program of another kind."""
     if spec.expected_attach_type != attach_type:
         raise wrong_section(spec, section)
-    if spec.attach_target != target:
+    if spec.attach_target == target:
+        return
+    try:
         spec.attach_target = target
+    except KernelError as error:
+        if error.errno not in (errno.ESRCH, errno.ENOENT):
+            raise
+        near = _nearest(target, attach_type)
+        raise AttachError(
+            f"load program {spec.name} for {section}:{target}",
+            why=f"the kernel's types have no {target} that {section} could take",
+            hint=f"the nearest are {', '.join(near)}" if near else "list them with: bpftool btf dump id 1",
+            program=spec.name,
+            hook=f"{section}:{target}",
+        ) from None
+
+
+def _nearest(target: str, attach_type: str) -> list[str]:
+    """Up to three targets of the same kind that are spelt alike: the kernel's BTF knows each under a name of its own."""
+    import difflib
+
+    from sonde.bpf.btf import Btf, Func, Typedef
+
+    prefix, kind = PREFIXES.get(attach_type, ""), Typedef if attach_type == "trace_raw_tp" else Func
+    names = [
+        each.name.removeprefix(prefix) for each in Btf.kernel() if type(each) is kind and prefix in each.name
+    ]
+    likely = [name for name in names if abs(len(name) - len(target)) <= 4 and target.strip("_")[:3] in name]
+    return difflib.get_close_matches(target, likely, 3)

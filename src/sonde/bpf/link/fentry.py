@@ -47,7 +47,7 @@ class Fentry(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "tracing")
-        return attach_to_target(program, self, cookie=self.cookie)
+        return attach_to_target(program, self, self.function, cookie=self.cookie)
 
     def configure(self, spec: ProgramSpec) -> None:
         set_target(spec, self.function, section=self.kind, attach_type=ATTACH_TYPES[self.kind])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sonde._libbpf.check import error_for
 from sonde.bpf.link.tracefs import tracefs
-from sonde.errors import AttachError, KernelError
+from sonde.errors import AttachError
 
 if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
@@ -18,23 +21,18 @@ def traceable() -> Iterator[tuple[str, int, str]]:
 
     The same name may come several times. Raises KernelError without tracefs or without ftrace in the kernel.
     """
+    root = tracefs()
+    name = "available_filter_functions_addrs"
+    if not os.path.exists(f"{root}/{name}"):
+        name = "available_filter_functions"
     try:
-        with open(f"{tracefs()}/available_filter_functions_addrs") as file:
+        with open(f"{root}/{name}") as file:
             for line in file:
-                address, name, *module = line.split()
-                yield name, int(address, 16), module[0].strip("[]") if module else ""
-            return
-    except FileNotFoundError:
-        pass
-    try:
-        with open(f"{tracefs()}/available_filter_functions") as file:
-            for line in file:
-                name, *module = line.split()
-                yield name, 0, module[0].strip("[]") if module else ""
+                address, function, *module = line.split() if name.endswith("_addrs") else ("0", *line.split())
+                yield function, int(address, 16), module[0].strip("[]") if module else ""
     except OSError as error:
-        raise KernelError(
-            error.errno or 0, operation="list", subject="the kernel's traceable functions"
-        ) from None
+        number = error.errno or errno.EIO
+        raise error_for(number, "read", f"{name} in tracefs", capability="CAP_SYS_ADMIN") from None
 
 
 def nearest(name: str) -> list[str]:

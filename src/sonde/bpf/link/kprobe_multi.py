@@ -46,20 +46,14 @@ class KprobeMulti(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "kprobe")
-        names: list[bytes] = []
-        addresses: list[int] = []
-        if isinstance(self.functions, tuple):
-            names = [name.encode() for name in self.functions]
-        else:
-            names, addresses = self._matching(program)
         try:
-            return Link(program, self, self._attach(program, names, addresses))
+            return Link(program, self, self._attach(program, *self._places(program)))
         except KernelError as error:
             require_feature("kprobe_multi", program, self)
-            if error.errno not in (errno.ESRCH, errno.ENOENT) or not names:
+            if error.errno not in (errno.ESRCH, errno.ENOENT) or isinstance(self.functions, str):
                 raise
             known = {name for name, _, _ in traceable()}
-            missing = next((name for name in map(bytes.decode, names) if name not in known), "")
+            missing = next((name for name in self.functions if name not in known), "")
             raise no_such_function(program, self, missing) from None
 
     def configure(self, spec: ProgramSpec) -> None:
@@ -82,9 +76,11 @@ class KprobeMulti(Hook):
         del keep, texts, cookies
         return link
 
-    def _matching(self, program: Program) -> tuple[list[bytes], list[int]]:
-        """What the pattern matches: addresses where the kernel lists them, which tells namesakes apart, else names."""
-        matches = _matcher(str(self.functions))
+    def _places(self, program: Program) -> tuple[list[bytes], list[int]]:
+        """Names, or what the pattern matches: addresses where the kernel lists them, which tells namesakes apart."""
+        if isinstance(self.functions, tuple):
+            return [name.encode() for name in self.functions], []
+        matches = _matcher(self.functions)
         found = [each for each in traceable() if matches(each[0])]
         if not found:
             raise AttachError(

@@ -40,7 +40,7 @@ class Lsm(Hook):
                 why=f"bpf is not among the active security modules ({', '.join(active)})",
                 provides=f"the kernel parameter lsm={','.join(active)},bpf",
             )
-        return attach_to_target(program, self)
+        return attach_to_target(program, self, self.hook)
 
     def configure(self, spec: ProgramSpec) -> None:
         set_target(spec, self.hook, section="lsm", attach_type="lsm_mac")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import error_for
-from sonde.bpf.link.attachment import LibbpfLink, Several
+from sonde.bpf.link.attachment import Several
 from sonde.bpf.link.hook import (
     Hook,
     integer,
@@ -21,7 +21,7 @@ from sonde.bpf.link.hook import (
     split_options,
 )
 from sonde.bpf.link.link import Link
-from sonde.bpf.link.perf_source import attach_to_event
+from sonde.bpf.link.perf_source import PerfAttachment, attach_to_event
 from sonde.errors import AttachError, KernelError, NotSupportedError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class PerfEvent(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "perf_event")
-        parts: list[LibbpfLink] = []
+        parts: list[PerfAttachment] = []
         try:
             for descriptor in self._open(program):
                 parts.append(attach_to_event(program, self, descriptor, cookie=self.cookie))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sonde._libbpf import ffi, lib
-from sonde.bpf.link.attachment import LibbpfLink, attach_by_libbpf, require_feature
+from sonde._libbpf import lib
+from sonde.bpf.link.attachment import create_link, failure, require_feature
 from sonde.errors import KernelError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sonde.bpf.program import Program
 
 SOURCES = Path("/sys/bus/event_source/devices")
+PERF_EVENT_IOC_SET_BPF = 0x40042408  # _IOW('$', 8, __u32)
 
 
 def require_source(name: str, program: Program, hook: Hook) -> None:
@@ -35,17 +37,39 @@ def require_source(name: str, program: Program, hook: Hook) -> None:
     )
 
 
-def attach_to_event(program: Program, hook: Hook, fd: int, *, cookie: int = 0) -> LibbpfLink:
-    """Attach to an open perf event, which then belongs to the link; closed where that fails."""
-    options = ffi.new("struct bpf_perf_event_opts *")
-    options.sz = ffi.sizeof("struct bpf_perf_event_opts")
-    options.bpf_cookie = cookie
+class PerfAttachment:
+    """A perf event with a program, by a link of the kernel's, or (before Linux 5.15) by the event alone.
 
-    def call() -> Any:
-        return lib.bpf_program__attach_perf_event_opts(program.pointer, fd, options)
+    Not libbpf's: when that lets go of its link it also disables the event, and a pinned link would sample no more.
+    """
 
+    __slots__ = ("_event", "descriptors")
+
+    def __init__(self, event: int, link: int | None) -> None:
+        self._event = event
+        self.descriptors: tuple[int, ...] = (event if link is None else link,)
+
+    def detach(self) -> None:
+        if self.descriptors != (self._event,):
+            os.close(self.descriptors[0])
+        os.close(self._event)
+
+
+def attach_to_event(program: Program, hook: Hook, event: int, *, cookie: int = 0) -> PerfAttachment:
+    """Attach to an open perf event, which then belongs to the attachment; closed where that fails."""
     try:
-        return attach_by_libbpf(program, hook, call)
-    except BaseException:
-        os.close(fd)
+        result = create_link(program, event, lib.BPF_PERF_EVENT, cookie=cookie)
+        if result == -errno.EINVAL:
+            if cookie:
+                require_feature("cookie", program, hook)
+            # A kernel without perf links; with them it would refuse the ioctl as it refused the link.
+            fcntl.ioctl(event, PERF_EVENT_IOC_SET_BPF, program.fd)
+            return PerfAttachment(event, None)
+        if result < 0:
+            raise failure(program, hook, result)
+        return PerfAttachment(event, result)
+    except BaseException as error:
+        os.close(event)
+        if type(error) is OSError:
+            raise failure(program, hook, error.errno or errno.EIO) from None
         raise

@@ -15,12 +15,16 @@ from sonde.errors import AttachError, KernelError
 if TYPE_CHECKING:
     from sonde.bpf.program import Program
 
-MISSING = {
+PLACELESS = {
     "xdp": ("a network interface", 'Xdp("eth0")'),
     "sched_cls": ("a network interface and a direction", 'Tc("eth0", "ingress")'),
     "perf_event": ("an event and how often", 'PerfEvent("cpu-clock", frequency=99)'),
-    "cgroup": ("a directory of cgroup version 2", 'Cgroup("/sys/fs/cgroup")'),
     "sock_ops": ("a directory of cgroup version 2", 'Cgroup("/sys/fs/cgroup")'),
+    "cgroup": ("a directory of cgroup version 2", 'Cgroup("/sys/fs/cgroup")'),
+}
+"""Program type whose section never says where → what it lacks, and a hook that has it."""
+
+MISSING = {
     "uprobe": ("a file and a function", 'Uprobe("/bin/bash", "readline")'),
     "uretprobe": ("a file and a function", 'Uprobe("/bin/bash", "readline", retprobe=True)'),
     "uprobe.multi": ("a file and a pattern", 'UprobeMulti("libc.so.6", "mem*")'),
@@ -35,10 +39,7 @@ MISSING = {
     "raw_tracepoint": ("a tracepoint", 'RawTracepoint("sys_enter")'),
     "raw_tp": ("a tracepoint", 'RawTracepoint("sys_enter")'),
 }
-"""Program type, or kind of section without a place → what it lacks, and a hook that has it."""
-
-WHOLE = ("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "iter")
-"""Kinds whose section may stand without a place: it was given before the program was loaded."""
+"""Kind of section, where it stands alone → what it lacks, and a hook that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,12 @@ class Section(Hook):
     kinds: ClassVar = {"section": "section"}
 
     def attach(self, program: Program) -> Link:
-        kind, _, place = program.section.partition("/")
+        kind, _, _ = program.section.partition("/")
+        # What the section says, unless another target was set before load.
+        place = program.attach_target or ""
         kind = kind.removesuffix(".s")
-        lacking = MISSING.get("cgroup" if program.type.startswith("cgroup_") else program.type)
-        if lacking is None and not place and kind not in WHOLE:
+        lacking = PLACELESS.get("cgroup" if program.type.startswith("cgroup_") else program.type)
+        if lacking is None and not place:
             lacking = MISSING.get(kind)
         if lacking:
             raise self._says_too_little(program, *lacking)
@@ -81,7 +84,7 @@ class Section(Hook):
 
             return Iterator()
         hook = hook_kinds().get(kind)
-        return hook.parse(place or "?", kind=kind) if hook else None
+        return hook.parse(place, kind=kind) if hook else None
 
     def _attach_by_libbpf(self, program: Program, kind: str) -> Link:
         if kind in ("ksyscall", "kretsyscall"):

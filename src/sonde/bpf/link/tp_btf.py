@@ -28,7 +28,7 @@ class TpBtf(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "tracing")
-        return attach_to_target(program, self, cookie=self.cookie)
+        return attach_to_target(program, self, self.name, cookie=self.cookie)
 
     def configure(self, spec: ProgramSpec) -> None:
         set_target(spec, self.name, section="tp_btf", attach_type="trace_raw_tp")

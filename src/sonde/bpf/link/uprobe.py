@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import attach_by_libbpf
+from sonde.bpf.link.elf import nearest_symbols, whole_path
 from sonde.bpf.link.hook import (
     Hook,
     integer,
@@ -54,13 +56,14 @@ class Uprobe(Hook):
         options.bpf_cookie, options.retprobe = self.cookie, self.retprobe
         symbol = ffi.new("char[]", self.symbol.encode())
         options.func_name = symbol if self.symbol else ffi.NULL
-        call, path, pid = lib.bpf_program__attach_uprobe_opts, self.path.encode(), pid_argument(self.pid)
+        path = whole_path(self.path)
+        call, c_path, pid = lib.bpf_program__attach_uprobe_opts, os.fsencode(path), pid_argument(self.pid)
         try:
             link = attach_by_libbpf(
-                program, self, lambda: call(program.pointer, pid, path, self.offset, options)
+                program, self, lambda: call(program.pointer, pid, c_path, self.offset, options)
             )
         except KernelError as error:
-            raise user_space_error(program, self, error, self.path, self.symbol) from None
+            raise user_space_error(program, self, error, path, self.symbol) from None
         return Link(program, self, link)
 
     def __str__(self) -> str:
@@ -95,18 +98,21 @@ def pid_argument(pid: int | None) -> int:
 
 def user_space_error(program: Program, hook: Hook, error: KernelError, path: str, symbol: str) -> Exception:
     """Say what of a user-space place is not there; any other error is given back as it is."""
-    from sonde.bpf.link.elf import nearest_symbols
-
-    about = {"program": program.name, "hook": str(hook)}
-    what = f"attach program {program.name} to {hook}"
     if error.errno == errno.ESRCH:
-        return AttachError(what, why="there is no such process", **about)
-    if error.errno != errno.ENOENT:
-        return error
-    near = nearest_symbols(path, symbol) if symbol else []
-    if "symbol" in error.why:
-        hint = (
-            f"the nearest are {', '.join(near)}" if near else "the file may be stripped, or link to a library"
-        )
-        return AttachError(what, why=f"{path} has no function {symbol}", hint=hint, **about)
-    return AttachError(what, why=f"there is no file {path}", hint="give its whole path", **about)
+        what = f"attach program {program.name} to {hook}"
+        return AttachError(what, why="there is no such process", program=program.name, hook=str(hook))
+    return no_such_symbol(program, hook, path, symbol) if error.errno == errno.ENOENT else error
+
+
+def no_such_symbol(program: Program, hook: Hook, path: str, symbol: str) -> AttachError:
+    """Say that a file has no such function, and what comes near."""
+    near = nearest_symbols(path, symbol)
+    return AttachError(
+        f"attach program {program.name} to {hook}",
+        why=f"{path} has no function {symbol}",
+        hint=f"the nearest are {', '.join(near)}"
+        if near
+        else "the file may be stripped, or have it from a library",
+        program=program.name,
+        hook=str(hook),
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import LibbpfLink, attach_by_libbpf, require_feature
+from sonde.bpf.link.elf import function_offsets, whole_path
 from sonde.bpf.link.hook import (
     Hook,
     join_options,
@@ -18,7 +20,7 @@ from sonde.bpf.link.hook import (
 )
 from sonde.bpf.link.kprobe_multi import pattern_or_names
 from sonde.bpf.link.link import Link
-from sonde.bpf.link.uprobe import pid_argument, user_space_error
+from sonde.bpf.link.uprobe import no_such_symbol, pid_argument, user_space_error
 from sonde.errors import KernelError
 
 if TYPE_CHECKING:
@@ -46,36 +48,42 @@ class UprobeMulti(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "kprobe")
+        path = whole_path(self.path)
         try:
-            return Link(program, self, self._attach(program))
+            return Link(program, self, self._attach(program, path))
         except KernelError as error:
             require_feature("uprobe_multi", program, self)
-            symbol = self.functions if isinstance(self.functions, str) else ",".join(self.functions)
-            raise user_space_error(program, self, error, self.path, symbol) from None
+            raise user_space_error(program, self, error, path, str(self.functions)) from None
 
     def configure(self, spec: ProgramSpec) -> None:
         if spec.expected_attach_type != "trace_uprobe_multi":
             raise wrong_section(spec, "uprobe.multi")
 
-    def _attach(self, program: Program) -> LibbpfLink:
-        options = _options()
+    def _attach(self, program: Program, path: str) -> LibbpfLink:
+        options = ffi.new("struct bpf_uprobe_multi_opts *")
+        options.sz = ffi.sizeof("struct bpf_uprobe_multi_opts")
         options.retprobe = self.retprobe
-        pattern, texts = ffi.NULL, []
+        pattern, places = ffi.NULL, []
         if isinstance(self.functions, str):
             pattern = ffi.new("char[]", self.functions.encode())
         else:
-            texts = [ffi.new("char[]", name.encode()) for name in self.functions]
-            options.cnt = len(texts)
-        names = ffi.new("const char *[]", texts)
-        cookies = ffi.new("unsigned long long[]", [self.cookie] * len(texts))
-        if texts:
-            options.syms = names
+            places = self._offsets(program, path, self.functions)
+        offsets = ffi.new("unsigned long[]", places)
+        cookies = ffi.new("unsigned long long[]", [self.cookie] * len(places))
+        if places:
+            options.cnt, options.offsets = len(places), offsets
         if self.cookie:
             options.cookies = cookies
-        link = attach_by_libbpf(program, self, lambda: _call(program, self.pid, self.path, pattern, options))
-        # What the options point to had to live until here.
-        del names, cookies, texts
-        return link
+        call, c_path, pid = lib.bpf_program__attach_uprobe_multi, os.fsencode(path), pid_argument(self.pid)
+        return attach_by_libbpf(program, self, lambda: call(program.pointer, pid, c_path, pattern, options))
+
+    def _offsets(self, program: Program, path: str, names: tuple[str, ...]) -> list[int]:
+        found = function_offsets(path, names)
+        for name in names:
+            if name not in found:
+                raise no_such_symbol(program, self, path, name)
+        # Two names of one function are one place.
+        return sorted(set(found.values()))
 
     def __str__(self) -> str:
         names = self.functions if isinstance(self.functions, str) else ",".join(self.functions)
@@ -95,14 +103,3 @@ class UprobeMulti(Hook):
             retprobe=kind.startswith("uret"),
             cookie=optional_integer(options, "cookie") or 0,
         )
-
-
-def _options() -> Any:
-    options = ffi.new("struct bpf_uprobe_multi_opts *")
-    options.sz = ffi.sizeof("struct bpf_uprobe_multi_opts")
-    return options
-
-
-def _call(program: Program, pid: int | None, path: str, pattern: Any, options: Any) -> Any:
-    call = lib.bpf_program__attach_uprobe_multi
-    return call(program.pointer, pid_argument(pid), path.encode(), pattern, options)

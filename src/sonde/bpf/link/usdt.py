@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import attach_by_libbpf
+from sonde.bpf.link.elf import usdt_probes, whole_path
 from sonde.bpf.link.hook import Hook, join_options, needs, optional_integer, require_type, split_options
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.perf_source import require_source
-from sonde.bpf.link.uprobe import pid_argument
+from sonde.bpf.link.uprobe import pid_argument, user_space_error
 from sonde.errors import AttachError, KernelError
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Usdt(Hook):
         options = ffi.new("struct bpf_usdt_opts *")
         options.sz = ffi.sizeof("struct bpf_usdt_opts")
         options.usdt_cookie = self.cookie
-        texts = [text.encode() for text in (self.path, self.provider, self.name)]
+        path = whole_path(self.path)
+        texts = [text.encode() for text in (path, self.provider, self.name)]
         call, pid = lib.bpf_program__attach_usdt, pid_argument(self.pid)
         try:
             # The descriptor in libbpf's USDT link was never set: it is 0, which is somebody's standard input.
@@ -48,20 +50,18 @@ class Usdt(Hook):
                 program, self, lambda: call(program.pointer, pid, *texts, options), has_descriptor=False
             )
         except KernelError as error:
-            raise self._explain(program, error) from None
+            raise self._explain(program, error, path) from None
         return Link(program, self, link)
 
-    def _explain(self, program: Program, error: KernelError) -> Exception:
+    def _explain(self, program: Program, error: KernelError, path: str) -> Exception:
         """Say what the file has, where it has not what was asked for."""
-        from sonde.bpf.link.elf import usdt_probes
-
-        probes = usdt_probes(self.path)
-        if f"{self.provider}:{self.name}" in probes or "/" not in self.path:
-            return error
+        probes = usdt_probes(path)
+        if f"{self.provider}:{self.name}" in probes:
+            return user_space_error(program, self, error, path, self.name)
         shown = ", ".join(probes[:10]) + (f" and {len(probes) - 10} more" if len(probes) > 10 else "")
         return AttachError(
             f"attach program {program.name} to {self}",
-            why=f"{self.path} has no USDT probe {self.provider}:{self.name}",
+            why=f"{path} has no USDT probe {self.provider}:{self.name}",
             hint=f"it has {shown or 'none at all'}",
             program=program.name,
             hook=str(self),

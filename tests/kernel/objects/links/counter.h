@@ -9,7 +9,6 @@
 const volatile __u32 target = 0;
 
 __u64 runs = 0;
-__u64 cookie = 0;
 
 static __always_inline void count(void)
 {

@@ -39,6 +39,13 @@ int at_kprobe_multi(void *context)
 	return 0;
 }
 
+SEC("?uprobe")
+int at_uprobe(void *context)
+{
+	count();
+	return 0;
+}
+
 SEC("?uprobe.multi")
 int at_uprobe_multi(void *context)
 {
@@ -102,6 +109,20 @@ int at_cgroup(struct __sk_buff *context)
 	return 1;
 }
 
+SEC("?iter/task")
+int at_iter(void *context)
+{
+	__sync_fetch_and_add(&runs, 1);
+	return 0;
+}
+
+SEC("?tracepoint/syscalls/sys_enter_getppid")
+int at_section(void *context)
+{
+	count();
+	return 0;
+}
+
 /* A second one of each kind that a link can be updated to: it counts a thousand. */
 SEC("?xdp")
 int at_xdp_other(struct xdp_md *context)
@@ -122,4 +143,11 @@ int at_cgroup_other(struct __sk_buff *context)
 {
 	__sync_fetch_and_add(&runs, 1000);
 	return 1;
+}
+
+SEC("?iter/task")
+int at_iter_other(void *context)
+{
+	__sync_fetch_and_add(&runs, 1000);
+	return 0;
 }
