@@ -34,15 +34,14 @@ class Collector:
     def load(
         self, path: str | os.PathLike[str], *, strict: bool = False, sha256: str | None = None
     ) -> Object:
-        """Load an object safely (see ``ObjectSpec.open``) in the place of the one loaded before, which is closed.
+        """Load an object safely (see ``ObjectSpec.open``) in the place of what there was before, which is closed.
 
         Raises UnsafeObjectError, VerifierError, PermissionDeniedError or KernelError; then the one before stays.
         """
         with ObjectSpec.open(path, strict=strict, sha256=sha256) as spec:
             loaded = spec.load()
-        previous, self._object = self._object, loaded
-        if previous is not None:
-            previous.close()
+        self.close()
+        self._object = loaded
         return loaded
 
     @property

@@ -123,6 +123,10 @@ def test_variables_are_live_in_both_directions() -> None:
         assert variables["number"].value == 1 << 41
         assert variables["limits"].value == (2, -(1 << 31), "twelve chars")
         assert variables["runs"].value == 2
+        # The sections are maps of bytes.
+        sections = [name for name in made.maps if name.startswith(".")]
+        assert sorted(sections) == [".bss", ".bss.more", ".data", ".data.apart", ".rodata", ".rodata.far"]
+        assert made.maps[".bss.more"][0] == struct.pack("I", 2)  # type: ignore[index]
 
 
 def test_globals_end_with_their_object() -> None:
@@ -262,7 +266,7 @@ def test_object_without_btf_has_programs_and_bytes() -> None:
         assert (list(made.variables), made.btf) == ([], None)
         data: Any = made.maps[".data"]
         assert data[0] == struct.pack("Q", 12)
-        keys, values = data.to_numpy()
+        _, values = data.to_numpy()
         assert values[0].tobytes() == struct.pack("Q", 12)
 
 

@@ -91,7 +91,8 @@ def shape_of(handle: ObjectHandle, spec: MapSpec) -> MapShape:
     btf = handle.btf
     inner = lib.bpf_map__inner_map(spec.pointer)
     key_id = int(lib.bpf_map__btf_key_type_id(spec.pointer))
-    value_id = int(lib.bpf_map__btf_value_type_id(spec.pointer))
+    # A section of globals is bytes; ``Object.variables`` knows what is where in it.
+    value_id = 0 if spec.is_internal else int(lib.bpf_map__btf_value_type_id(spec.pointer))
     return MapShape(
         spec.name,
         spec.type,

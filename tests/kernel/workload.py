@@ -1,0 +1,57 @@
+"""Running ``make_calls.py`` between two moments: stopped before, ended after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("make_calls.py")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How many threads each make how many calls; primes show what is counted twice or split."""
+
+    threads: int = 8
+    openat: int = 1009
+    read: int = 2003
+    write: int = 503
+    connect: int = 307
+    process: subprocess.Popen[bytes] = field(init=False, repr=False)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """What the process makes in all, by system call."""
+        names = ("openat", "read", "write", "connect")
+        return {name: self.threads * getattr(self, name) for name in names}
+
+    def run(self) -> None:
+        """Let it make its calls; returns when it has ended."""
+        os.kill(self.pid, signal.SIGCONT)
+        assert self.process.wait(120) == 0
+
+
+@contextmanager
+def stopped(calls: Calls) -> Iterator[Calls]:
+    """Start the process, and wait until it has stopped before its first call."""
+    numbers = (calls.threads, calls.openat, calls.read, calls.write, calls.connect)
+    process = subprocess.Popen([sys.executable, str(SCRIPT), *map(str, numbers)])
+    object.__setattr__(calls, "process", process)
+    try:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), f"it ended with {status}"
+        yield calls
+    finally:
+        if process.returncode is None:
+            process.kill()
+        process.wait()
