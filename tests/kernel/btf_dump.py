@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -50,22 +49,22 @@ class Dump:
             "raw",
         ]
         output = subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
-        begins = [
-            (int(found[1]), found.start()) for found in re.finditer(rb'\{"id":([0-9]+),"kind":"', output)
-        ]
-        ends = [start for _, start in begins[1:]] + [output.rindex(b"]")]
-        self._texts = {id: output[start:end] for (id, start), end in zip(begins, ends, strict=True)}
+        # Only types begin with an id, and bpftool writes them in its order, from 1.
+        self._texts = output.split(b'{"id":')
         self._types: dict[int, dict[str, Any]] = {}
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._texts) - 1
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._texts)
+        return iter(range(1, len(self._texts)))
 
     def __getitem__(self, id: int) -> dict[str, Any]:
         if id not in self._types:
-            self._types[id] = json.loads(self._texts[id].rstrip(b", \n"))
+            # What is behind the type, a comma or the end of the list, is not read.
+            found, _ = json.JSONDecoder().raw_decode('{"id":' + self._texts[id].decode())
+            assert found["id"] == id
+            self._types[id] = found
         return self._types[id]
 
     def bare(self, id: int) -> dict[str, Any]:
