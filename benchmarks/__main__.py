@@ -27,11 +27,15 @@ def main() -> None:
     content, storm = built.floor_object(), built.storm()
 
     tracers = syscall_tracers(content)
-    results = per_call.measure(storm, tracers, rounds=2 if quick else 7, calls=300_000 if quick else 1_000_000)
+    results = per_call.measure(
+        storm, tracers, rounds=2 if quick else 7, calls=300_000 if quick else 1_000_000
+    )
     per_call.report(results, tracers)
 
     rounds = 3 if quick else 11
-    print(f"start to attached, count-only      {whole_process.start_to_attached_s('--count-only', rounds=rounds):.3f} s")
+    print(
+        f"start to attached, count-only      {whole_process.start_to_attached_s('--count-only', rounds=rounds):.3f} s"
+    )
     print(f"start to attached, latency         {whole_process.start_to_attached_s(rounds=rounds):.3f} s")
     for command in (
         [str(SONDE), "top", "syscalls", "--for", "3s"],
@@ -42,8 +46,12 @@ def main() -> None:
         told = "not installed" if peak is None else f"{peak:.1f} MB"
         print(f"peak memory, {command[0].rpartition('/')[2]:22}{told}")
     _map_memory()
-    print(f"ring buffer, 16-byte records       {throughput.ring_records_per_s(content, rounds=rounds) / 1e6:.1f} M/s")
-    print(f"hash entries                       {throughput.hash_entries_per_s(content, rounds=rounds) / 1e6:.2f} M/s")
+    print(
+        f"ring buffer, 16-byte records       {throughput.ring_records_per_s(content, rounds=rounds) / 1e6:.1f} M/s"
+    )
+    print(
+        f"hash entries                       {throughput.hash_entries_per_s(content, rounds=rounds) / 1e6:.2f} M/s"
+    )
 
 
 if __name__ == "__main__":

@@ -115,7 +115,14 @@ def _peer(name: str, program: str, *command: str, package: str) -> Tracer:
 def syscall_tracers(floor_object: bytes) -> list[Tracer]:
     """Everything that counts system calls by process, with the floors; the first is no tracer at all."""
     # A private mount of tracefs: bpftrace 0.17 looks for it at its place, where a machine may have none.
-    mounted = ["unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing; exec "$@"', "sh"]
+    mounted = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tracefs tracefs /sys/kernel/tracing; exec "$@"',
+        "sh",
+    ]
     script = "tracepoint:raw_syscalls:sys_enter { @[pid] = count(); }"
     return [
         Tracer("no tracer", nothing),
@@ -124,6 +131,18 @@ def syscall_tracers(floor_object: bytes) -> list[Tracer]:
         Tracer("sonde --count-only", lambda: sonde_running("--count-only")),
         Tracer("sonde (latency)", lambda: sonde_running()),
         _peer("syscount -P", "syscount", *mounted, "syscount", "-P", "-d", "120", package="libbpf-tools"),
-        _peer("syscount -P -L", "syscount", *mounted, "syscount", "-P", "-L", "-d", "120", package="libbpf-tools"),
-        _peer("bpftrace @[pid] = count()", "bpftrace", *mounted, "bpftrace", "-e", script, package="bpftrace"),
+        _peer(
+            "syscount -P -L",
+            "syscount",
+            *mounted,
+            "syscount",
+            "-P",
+            "-L",
+            "-d",
+            "120",
+            package="libbpf-tools",
+        ),
+        _peer(
+            "bpftrace @[pid] = count()", "bpftrace", *mounted, "bpftrace", "-e", script, package="bpftrace"
+        ),
     ]

@@ -101,8 +101,7 @@ def counts(batch: RecordBatch, pid: int | None = None) -> dict[tuple[str, str | 
 
 
 WORKLOAD = (
-    "from sonde.probes.syscalls.workload import Workload\n"
-    "Workload(int(sys.argv[1]), int(sys.argv[2])).run()"
+    "from sonde.probes.syscalls.workload import Workload\nWorkload(int(sys.argv[1]), int(sys.argv[2])).run()"
 )
 
 
@@ -241,7 +240,7 @@ FORKS = "for _ in range(101):\n    pid = os.fork()\n    if pid == 0: os._exit(0)
 
 def test_a_childs_return_from_fork_is_no_call() -> None:
     """101 forks are 101 calls, though 202 processes return from them; children are counted as their own."""
-    batch, started = measured(FORKS, children=True)
+    batch, _ = measured(FORKS, children=True)
 
     by_name: dict[str, int] = {}
     for row in batch.rows():
@@ -282,7 +281,8 @@ def test_what_is_seen_is_what_the_kernel_ran(table: str) -> None:
 def elf32(calls: int) -> bytes:
     """A static 32-bit program: getpid ``calls`` times by int 0x80, then exit(0)."""
     code = (
-        b"\xbe" + struct.pack("<I", calls)  # mov esi, calls
+        b"\xbe"
+        + struct.pack("<I", calls)  # mov esi, calls
         + b"\xb8\x14\x00\x00\x00\xcd\x80"  # mov eax, 20 (getpid); int 0x80
         + b"\x4e\x75\xf6"  # dec esi; jnz back to the mov
         + b"\xb8\x01\x00\x00\x00\x31\xdb\xcd\x80"  # mov eax, 1 (exit); xor ebx, ebx; int 0x80
@@ -290,7 +290,9 @@ def elf32(calls: int) -> bytes:
     base, header = 0x08048000, 52 + 32
     size = header + len(code)
     return (
-        struct.pack("<16sHHIIIIIHHHHHH", b"\x7fELF\x01\x01\x01", 2, 3, 1, base + header, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+        struct.pack(
+            "<16sHHIIIIIHHHHHH", b"\x7fELF\x01\x01\x01", 2, 3, 1, base + header, 52, 0, 0, 52, 32, 1, 0, 0, 0
+        )
         + struct.pack("<IIIIIIII", 1, 0, base, base, size, size, 5, 0x1000)
         + code
     )
@@ -456,7 +458,10 @@ def test_by_cgroup_and_all_below_it() -> None:
     below = above / "inner"
     below.mkdir(parents=True)
     try:
-        with child("for _ in range(307): os.getppid()") as inside, child("for _ in range(307): os.getppid()") as outside:
+        with (
+            child("for _ in range(307): os.getppid()") as inside,
+            child("for _ in range(307): os.getppid()") as outside,
+        ):
             (below / "cgroup.procs").write_text(str(inside.pid))
             with Run(SYSCALLS, "counts", selection=Selection(cgroup=str(above))) as run:
                 for started in (inside, outside):
@@ -558,16 +563,18 @@ def test_a_stream_has_each_call_with_arguments_and_result() -> None:
 
 def test_a_small_ring_under_a_storm_loses_and_says_so() -> None:
     """A ring of 4 KiB loses records; what was lost is counted exactly."""
-    with child(WORKLOAD, "4", "5003") as started:
-        with Run(SYSCALLS, "calls", selection=Selection(pid=started.pid), max_entries=4096) as run:
-            run.read()
-            started.go()
-            started.finish()
-            run.stop()
-            delivered = 0
-            while len(batch := run.read()):
-                delivered += len(batch)
-            accounting = run.read().accounting
+    with (
+        child(WORKLOAD, "4", "5003") as started,
+        Run(SYSCALLS, "calls", selection=Selection(pid=started.pid), max_entries=4096) as run,
+    ):
+        run.read()
+        started.go()
+        started.finish()
+        run.stop()
+        delivered = 0
+        while len(batch := run.read()):
+            delivered += len(batch)
+        accounting = run.read().accounting
 
     assert 0 < accounting.lost["ring_full"]
     assert 60_036 <= accounting.seen
@@ -619,23 +626,22 @@ def test_rows_of_ended_processes_leave_the_kernel_and_stay_counted() -> None:
 
 def test_reading_while_it_runs_loses_nothing() -> None:
     """A reader in a tight loop beside the workload does not disturb the counts."""
-    with child(WORKLOAD, "4", "20011") as started:
-        with Run(SYSCALLS, selection=Selection(pid=started.pid)) as run:
-            done = threading.Event()
-            reads = []
+    with child(WORKLOAD, "4", "20011") as started, Run(SYSCALLS, selection=Selection(pid=started.pid)) as run:
+        done = threading.Event()
+        reads = []
 
-            def read() -> None:
-                while not done.is_set():
-                    reads.append(len(run.read()))
+        def read() -> None:
+            while not done.is_set():
+                reads.append(len(run.read()))
 
-            reader = threading.Thread(target=read)
-            reader.start()
-            started.go()
-            started.finish()
-            done.set()
-            reader.join()
-            run.stop()
-            batch = run.read()
+        reader = threading.Thread(target=read)
+        reader.start()
+        started.go()
+        started.finish()
+        done.set()
+        reader.join()
+        run.stop()
+        batch = run.read()
 
     found = counts(batch)
     assert 4 * 20011 == found["getppid", None] == found["close", "EBADF"]
