@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sonde.errors import AttachError, CommandError
+from sonde.nearest import nearest
 
 if TYPE_CHECKING:
     from sonde.bpf.link import Hook, Link
@@ -46,7 +46,7 @@ def read_hook(text: str) -> Hook:
 
     kind = text.partition(":")[0]
     if kind not in hook_kinds():
-        near = difflib.get_close_matches(kind, hook_kinds(), n=2)
+        near = nearest(kind, hook_kinds(), 2)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         examples = ", ".join(hook_examples().values())
         raise CommandError(

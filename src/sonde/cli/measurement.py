@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -94,13 +95,14 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
             raise CommandError(
                 f"--max-entries {room}", why="the kernel has no room for so many", hint="give fewer", status=2
             ) from error
+        attached_at = time.monotonic()
         tell_ready(asked.options["ready_fd"])
         ends = [signals.fileno(), *_ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
         # NumPy and rich are imported from here on, when the programs of a table count already.
         asked = replace(asked, destination=destination, enough=signals.end)
-        _flow(asked, run, make_sink, ends)
+        _flow(asked, run, make_sink, ends, attached_at)
         if target is None:
             return 0
         ended_by_itself = target.has_ended and signals.received is None
@@ -108,12 +110,21 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         return status if ended_by_itself else 0
 
 
-def _flow(asked: Measurement, run: Run, make_sink: Callable[[Measurement], Sink], ends: list[int]) -> None:
+def _flow(
+    asked: Measurement,
+    run: Run,
+    make_sink: Callable[[Measurement], Sink],
+    ends: list[int],
+    attached_at: float,
+) -> None:
     from sonde.records.pipeline import Pipeline
 
     sink = make_sink(asked)
     pipeline = Pipeline(run, sink, every_s=asked.options.get("every_s") or INTERVAL_S)
-    pipeline.run(duration_s=asked.options["for_s"], until=ends)
+    duration_s = asked.options["for_s"]
+    if duration_s is not None:
+        duration_s = max(0.0, duration_s - (time.monotonic() - attached_at))
+    pipeline.run(duration_s=duration_s, until=ends)
 
 
 def _ends_of(selection: Selection, target: Target | None, stack: ExitStack) -> list[int]:

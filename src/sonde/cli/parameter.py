@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from sonde.duration import duration_s
 from sonde.errors import SondeError
+from sonde.nearest import nearest
 
 COMM_BYTES_MAX = 15  # TASK_COMM_LEN is 16, with the NUL
 
@@ -162,7 +162,7 @@ class Descriptor(click.ParamType[int]):
 
 def unknown(value: str, valid: Sequence[str], *, noun: str) -> str:
     """Say that there is no such thing, what may have been meant, and what there is."""
-    near = difflib.get_close_matches(value, valid, n=3)
+    near = nearest(value, valid)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"there is no {noun} {value!r}: {hint}valid: {', '.join(valid) or 'none'}"
 

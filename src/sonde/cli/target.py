@@ -73,10 +73,23 @@ class Target:
                     f"end {self.command[0]}", why=f"it ignores SIGTERM and still runs as process {self.pid}"
                 )
         if self._status is None:
+            name = _name_of(self.pid)
             _, wait_status = os.waitpid(self.pid, 0)
             code = os.waitstatus_to_exitcode(wait_status)
             self._status = code if code >= 0 else 128 - code
+            if self._status in (NOT_FOUND, NOT_EXECUTABLE) and name == _name_of(os.getpid()) != self._name:
+                # It died with our name, so its execve has failed.
+                raise CommandError(
+                    f"start {self.command[0]}",
+                    why="the kernel cannot execute it: it is no program for this machine, and names no interpreter",
+                    status=self._status,
+                )
         return self._status
+
+    @property
+    def _name(self) -> str:
+        """The name that the kernel gives the program once it runs."""
+        return os.path.basename(self._path)[:15]
 
     def _wait(self, seconds: float) -> list[tuple[int, int]]:
         poll = select.poll()
@@ -89,6 +102,11 @@ class Target:
             os.waitpid(self.pid, 0)
         if self._pidfd >= 0:
             os.close(self._pidfd)
+
+
+def _name_of(pid: int) -> str:
+    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().removesuffix("\n")
 
 
 def _resolved(name: str) -> str:

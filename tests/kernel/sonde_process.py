@@ -1,0 +1,153 @@
+"""The command line as a process of its own, and processes for it to measure."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+SONDE = (sys.executable, "-m", "sonde")
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run of sonde wrote, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines of JSON but the last, which is the accounting."""
+        return self.lines[:-1]
+
+    @property
+    def accounting(self) -> dict[str, Any]:
+        """The last line of JSON."""
+        found: dict[str, Any] = self.lines[-1]["accounting"]
+        return found
+
+    @property
+    def final(self) -> list[dict[str, Any]]:
+        """The rows of the last reading."""
+        return [row for row in self.rows if row["time"] == self.rows[-1]["time"]] if self.rows else []
+
+
+def output_of(process: subprocess.Popen[str], before: str = "") -> Output:
+    """Wait for the end; a traceback is an error whatever the test is about. ``before`` is what was read already."""
+    out, err = process.communicate(timeout=PATIENCE_S)
+    out = before + out
+    assert "Traceback" not in err, err
+    is_json = all(line.startswith("{") for line in out.splitlines())
+    return Output(
+        process.returncode, out, err, [json.loads(line) for line in out.splitlines()] if is_json else []
+    )
+
+
+def sonde(*arguments: str, **options: Any) -> Output:
+    """Run it to its end."""
+    return output_of(start(*arguments, **options))
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Start it, and do not wait."""
+    given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen([*SONDE, *arguments], **given)
+
+
+@contextmanager
+def ready(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start it, and go on once it says that it is attached; it is killed at the end if the test has not waited."""
+    read_end, write_end = os.pipe()
+    process = start(*arguments, "--ready-fd", str(write_end), pass_fds=(write_end,), **options)
+    os.close(write_end)
+    try:
+        if not select.select([read_end], [], [], PATIENCE_S)[0] or not os.read(read_end, 2):
+            raise AssertionError(f"sonde was never ready: {output_of(process)}")
+        yield process
+    finally:
+        os.close(read_end)
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+class Child:
+    """A Python process that runs its code each time it is told to, and lives until it is told to end."""
+
+    def __init__(self, code: str) -> None:
+        around = "import os, sys\ncode = compile(sys.argv[1], 'code', 'exec')\nfor _ in sys.stdin:\n    exec(code)\n    print('done', flush=True)\n"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", around, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.pid = self.process.pid
+
+    def run(self) -> None:
+        """Let it run its code, and wait until it has."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def end(self) -> None:
+        """Let it go, and wait for it."""
+        self.process.communicate(timeout=PATIENCE_S)
+
+
+def line_with(process: subprocess.Popen[str], words: str) -> str:
+    """Read what a process prints until a line has these words; that line, and all before it."""
+    assert process.stdout is not None
+    text = ""
+    while words not in text:
+        line = process.stdout.readline()
+        assert line, f"it ended without {words!r}: {text}"
+        text += line
+    return text
+
+
+@contextmanager
+def child(code: str) -> Iterator[Child]:
+    """A child that is gone at the end."""
+    started = Child(code)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.kill()
+        started.process.communicate()
+
+
+def descendants() -> list[int]:
+    """Processes that this one has started and that are there."""
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pids: Sequence[int], seconds: float = 5) -> bool:
+    """Whether all of them are gone within the time."""
+    deadline = time.monotonic() + seconds
+    while any(map(is_alive, pids)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
