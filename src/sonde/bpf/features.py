@@ -6,7 +6,6 @@ kernel and the commit that it came with only to tell people, and what would prov
 
 from __future__ import annotations
 
-import difflib
 import errno
 import functools
 import os
@@ -19,6 +18,7 @@ from sonde.bpf import capabilities, trial
 from sonde.bpf.capabilities import NETWORK, TRACING
 from sonde.bpf.trial import AbsentError, UntriedError
 from sonde.errors import NotSupportedError, PermissionDeniedError, errno_text
+from sonde.nearest import nearest
 
 # A function of the kernel that exists to be attached to and that nothing else calls (net/bpf/test_run.c).
 TEST_FUNCTION = "bpf_fentry_test1"
@@ -98,7 +98,7 @@ def all() -> Iterator[Support]:
 def _named(name: str) -> Feature:
     plain = name.replace(".", "_").replace("-", "_").lower()
     if plain not in _BY_NAME:
-        near = difflib.get_close_matches(plain, _BY_NAME, 1)
+        near = nearest(plain, _BY_NAME, 1)
         raise ValueError(f"no feature is called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return _BY_NAME[plain]
 

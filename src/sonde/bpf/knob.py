@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from sonde.bpf.btf import BtfType, DataSec, Var, is_volatile, resolve
 from sonde.bpf.codec import Codec, codec_of
 from sonde.errors import KnobError, LayoutError
+from sonde.nearest import nearest
 
 KNOB = "knob"
 VARIABLE = "variable"
@@ -148,7 +148,7 @@ class Globals(Mapping[str, Global]):
             each.close()
 
     def _unknown(self, name: str) -> KnobError:
-        near = difflib.get_close_matches(name, self._by_name, n=3)
+        near = nearest(name, self._by_name)
         if near:
             hint = f"did you mean {' or '.join(near)}?"
         else:

@@ -42,7 +42,8 @@ def _largest(maximum: npt.NDArray[Any], buckets: npt.NDArray[Any]) -> npt.NDArra
 
     top = buckets.shape[1] - 1 - np.argmax(buckets[:, ::-1] != 0, axis=1)
     lower = np.floor(np.exp2(top / 2**SCALE)).astype(np.uint64)
-    return np.maximum(maximum, np.where((buckets != 0).any(axis=1) & (top > 0), lower, 0))
+    found: npt.NDArray[Any] = np.maximum(maximum, np.where((buckets != 0).any(axis=1) & (top > 0), lower, 0))
+    return found
 
 
 def _whole(values: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.numbered import numbered
 from sonde.errors import KnobError
+from sonde.nearest import nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,16 +76,16 @@ def syscall_numbers(name: str, machine: str | None = None) -> SyscallNumbers:
         return SyscallNumbers(number, number)
     native, compat = _numbers(machine, NATIVE), _numbers(machine, COMPAT)
     if name not in native and name not in compat:
-        nearest = difflib.get_close_matches(name, sorted({*native, *compat}), n=3)
+        near = nearest(name, sorted({*native, *compat}))
         hint = (
-            f"the nearest are {', '.join(nearest)}" if nearest else "names are those of the kernel, as openat"
+            f"the nearest are {', '.join(near)}" if near else "names are those of the kernel, as openat"
         )
         raise KnobError(
             f"select system call {name}",
             why=f"Linux on {machine} has none of that name",
             hint=hint,
             knob="syscall",
-            valid=", ".join(nearest),
+            valid=", ".join(near),
         )
     found = native.get(name, (None, None))
     return SyscallNumbers(found[0], compat.get(name, (None, None))[0], found[1])

@@ -8,9 +8,7 @@ copied, so a ``Btf`` holds no resource, outlives the object that it came from, a
 from __future__ import annotations
 
 import builtins
-import difflib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from struct import Struct as Packed
 from typing import Any, Self, TypeVar, overload
 
@@ -44,8 +42,9 @@ from sonde.bpf.btf.type import (
     Volatile,
 )
 from sonde.errors import LayoutError, NotSupportedError
+from sonde.nearest import nearest
 
-KERNEL = Path("/sys/kernel/btf")
+KERNEL = "/sys/kernel/btf"
 
 Kind = TypeVar("Kind", bound=BtfType)
 
@@ -83,15 +82,16 @@ class Btf:
         without BTF, or the module is not loaded.
         """
         base = (base or cls.kernel()) if module else None
-        path = KERNEL / (module or "vmlinux")
+        path = f"{KERNEL}/{module or 'vmlinux'}"
         try:
-            data = path.read_bytes()
+            with open(path, "rb") as file:
+                data = file.read()
         except FileNotFoundError as error:
             loaded = " and the module has to be loaded" if module else ""
             raise NotSupportedError(
                 f"BTF of {module or 'the kernel'}",
                 operation="read",
-                subject=str(path),
+                subject=path,
                 provides=f"a kernel with CONFIG_DEBUG_INFO_BTF=y{loaded}",
             ) from error
         return cls(data, base=base)
@@ -169,7 +169,7 @@ class Btf:
         found = self.find(name, kind)
         if found is None:
             names = {each.name for each in self if isinstance(each, kind)}
-            near = difflib.get_close_matches(name, names, n=3)
+            near = nearest(name, names)
             raise LayoutError(
                 f"find {kind.kind} {name}",
                 why="the BTF has none",

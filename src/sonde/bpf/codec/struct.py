@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from sonde.bpf.codec.codec import Buffer, Codec
 from sonde.bpf.codec.integer import CODES, BitsCodec
 from sonde.bpf.codec.record import record_class
 from sonde.bpf.codec.text import BytesCodec
+from sonde.nearest import nearest
 
 _new = tuple.__new__
 
@@ -118,7 +118,7 @@ class StructCodec(Codec):
         if isinstance(value, Mapping):
             for name in value:
                 if name not in self.names:
-                    near = difflib.get_close_matches(str(name), self.names, n=3) or self.names
+                    near = nearest(str(name), self.names) or self.names
                     raise ValueError(f"{self.label} has no {name}: did you mean {' or '.join(near)}?")
             missing = [name for name in self.names if name not in value]
             if missing:

@@ -10,6 +10,7 @@ from sonde.bpf.link.attachment import attach_by_libbpf
 from sonde.bpf.link.hook import wrong_section
 from sonde.bpf.link.link import Link
 from sonde.errors import AttachError, KernelError
+from sonde.nearest import nearest
 
 if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
@@ -59,8 +60,6 @@ def set_target(spec: ProgramSpec, target: str, *, section: str, attach_type: str
 
 def _nearest(target: str, attach_type: str) -> list[str]:
     """Up to three targets of the same kind that are spelt alike: the kernel's BTF knows each under a name of its own."""
-    import difflib
-
     from sonde.bpf.btf import Btf, Func, Typedef
 
     prefix, kind = PREFIXES.get(attach_type, ""), Typedef if attach_type == "trace_raw_tp" else Func
@@ -68,4 +67,4 @@ def _nearest(target: str, attach_type: str) -> list[str]:
         each.name.removeprefix(prefix) for each in Btf.kernel() if type(each) is kind and prefix in each.name
     ]
     likely = [name for name in names if abs(len(name) - len(target)) <= 4 and target.strip("_")[:3] in name]
-    return difflib.get_close_matches(target, likely, 3)
+    return nearest(target, likely)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sonde.errors import AttachError
+from sonde.nearest import nearest
 
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
@@ -98,8 +99,6 @@ def _occurrences(strings: bytes, name: str) -> Iterator[int]:
 
 def nearest_symbols(path: str, name: str) -> list[str]:
     """Up to three symbols of a file that are spelt like ``name``."""
-    import difflib
-
     tables = (section.content for section in _sections(path, STRTAB))
     names = {text for content in tables for text in content.split(b"\0")}
     part = name.strip("_")[:4].encode()
@@ -107,7 +106,7 @@ def nearest_symbols(path: str, name: str) -> list[str]:
     likely = [
         each.decode(errors="replace") for each in names if part in each and abs(len(each) - len(name)) <= 8
     ]
-    return difflib.get_close_matches(name, likely, 3)
+    return nearest(name, likely)
 
 
 def usdt_probes(path: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sonde._libbpf.check import error_for
 from sonde.bpf.link.tracefs import tracefs
 from sonde.errors import AttachError
+from sonde.nearest import nearest
 
 if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
@@ -35,21 +36,19 @@ def traceable() -> Iterator[tuple[str, int, str]]:
         raise error_for(number, "read", f"{name} in tracefs", capability="CAP_SYS_ADMIN") from None
 
 
-def nearest(name: str) -> list[str]:
+def nearest_functions(name: str) -> list[str]:
     """Up to three functions of the kernel that are spelt like ``name``."""
-    import difflib
-
     with open("/proc/kallsyms") as file:
         symbols = {fields[2] for line in file if (fields := line.split())[1] in "tTwW"}
     # Comparing with all 100,000 takes seconds: those of much the same length that share a part are enough.
     part = name.strip("_")[:4]
     likely = [symbol for symbol in symbols if part in symbol and abs(len(symbol) - len(name)) <= 8]
-    return difflib.get_close_matches(name, likely, 3)
+    return nearest(name, likely)
 
 
 def no_such_function(program: Program, hook: Hook, name: str) -> AttachError:
     """Say that the kernel has no such function, and what comes near."""
-    near = nearest(name)
+    near = nearest_functions(name)
     return AttachError(
         f"attach program {program.name} to {hook}",
         why=f"this kernel has no function {name} that can be probed (it may be inlined here)",

@@ -13,6 +13,7 @@ from sonde.bpf.link.link import Link
 from sonde.bpf.link.perf_source import attach_to_event
 from sonde.bpf.link.tracefs import tracefs
 from sonde.errors import AttachError
+from sonde.nearest import nearest
 
 if TYPE_CHECKING:
     from sonde.bpf.program import Program
@@ -55,9 +56,7 @@ class Tracepoint(Hook):
                     return int(file.read())
             except (FileNotFoundError, NotADirectoryError):
                 continue
-        import difflib
-
-        near = difflib.get_close_matches(self.name, self._known(group), 3)
+        near = nearest(self.name, self._known(group))
         raise AttachError(
             f"attach to tracepoint {self.name}",
             why="this kernel has no such tracepoint",
