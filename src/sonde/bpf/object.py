@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sonde._libbpf import ffi, lib, log
 from sonde._libbpf.check import check_pointer, error_for
-from sonde.bpf import safe
+from sonde.bpf import elf, safe
 from sonde.bpf.handle import ObjectHandle
 from sonde.bpf.map.spec import MapSpec
 from sonde.bpf.program import Program, ProgramSpec
@@ -234,9 +234,10 @@ def _maps(handle: ObjectHandle) -> Iterator[Any]:
 
 
 def _open(content: bytes, name: str) -> ObjectHandle:
+    elf.check(content, path=name)
     options = ffi.new("struct bpf_object_open_opts *")
     options.sz = ffi.sizeof("struct bpf_object_open_opts")
-    c_name = ffi.new("char[]", name.encode())
+    c_name = ffi.new("char[]", name.encode(errors="replace"))
     options.object_name = c_name
     with log.capture() as messages:
         pointer = lib.bpf_object__open_mem(content, len(content), options)
