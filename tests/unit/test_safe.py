@@ -85,6 +85,14 @@ def test_refuses_a_dangling_link_as_a_link(tmp_path: Path) -> None:
     assert refusal(link).cause == "link"
 
 
+def test_directories_that_link_in_a_circle_are_no_link_to_a_file(tmp_path: Path) -> None:
+    """The same errno, another matter."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(KernelError, match="ELOOP"):
+        safe.read_object(tmp_path / "a" / "x.bpf.o")
+
+
 def test_accepts_a_link_among_the_directories(file: Path, tmp_path: Path) -> None:
     """Only the last name must be the file itself: /tmp or /var/run may be links."""
     (tmp_path / "way").symlink_to(tmp_path)

@@ -130,7 +130,8 @@ def _open(path: str, *, follow: bool) -> int:
     except ValueError as error:  # a NUL in the path
         raise KernelError(errno.EINVAL, operation="open", subject=repr(path), why=str(error)) from error
     except OSError as error:
-        if error.errno == errno.ELOOP and os.path.islink(path):
+        # ELOOP is also said of directories that link in a circle; then the directory cannot be entered either.
+        if error.errno == errno.ELOOP and not follow and os.path.exists(os.path.dirname(path) or "."):
             raise _refuse_link(path) from error
         hint = {
             errno.ENOENT: "check the spelling; relative paths start at the current directory",
