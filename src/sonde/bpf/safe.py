@@ -144,7 +144,10 @@ def _open(path: str, *, follow: bool) -> int:
 
 
 def _refuse_link(path: str) -> UnsafeObjectError:
-    target = os.path.realpath(path)
+    try:
+        target = os.path.realpath(path)
+    except OSError:  # turned again, to a file this time
+        target = ""
     if os.path.isfile(target):
         hint = f"name the file itself: {_quote(target)}"
     else:
