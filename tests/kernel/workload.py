@@ -1,17 +1,15 @@
-"""Running ``make_calls.py`` between two moments: stopped before, ended after."""
+"""Running ``objects/make_calls.c`` between two moments: stopped before, ended after."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("make_calls.py")
+from kernel.compiled import program_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Calls:
 def stopped(calls: Calls) -> Iterator[Calls]:
     """Start the process, and wait until it has stopped before its first call."""
     numbers = (calls.threads, calls.openat, calls.read, calls.write, calls.connect)
-    process = subprocess.Popen([sys.executable, str(SCRIPT), *map(str, numbers)])
+    process = subprocess.Popen([program_of("make_calls.c"), *map(str, numbers)])
     object.__setattr__(calls, "process", process)
     try:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
