@@ -76,10 +76,28 @@ def plan(spec: ObjectSpec, places: Places) -> dict[str, tuple[Hook, ...]]:
     chosen = {
         name: _hooks_for(program, places) for name, program in spec.programs.items() if program.autoload
     }
+    _check_interfaces(chosen)
     for name, hooks in chosen.items():
         for hook in hooks:
             hook.configure(spec.programs[name])
     return chosen
+
+
+def _check_interfaces(chosen: Mapping[str, tuple[Hook, ...]]) -> None:
+    """Refuse a second XDP program on an interface, which takes one."""
+    taken: dict[str, str] = {}
+    for name, hooks in chosen.items():
+        for hook in map(str, hooks):
+            if not hook.startswith("xdp:"):
+                continue
+            if hook in taken:
+                raise CommandError(
+                    f"attach program {name} to {hook}",
+                    why=f"an interface takes one XDP program, and {taken[hook]} is to go there",
+                    hint=f"leave one out: --attach {name}=none",
+                    status=2,
+                )
+            taken[hook] = name
 
 
 def _hooks_for(program: ProgramSpec, places: Places) -> tuple[Hook, ...]:

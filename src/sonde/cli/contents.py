@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sonde.bpf.codec.record import as_dict
 from sonde.cli.destination import Destination
 from sonde.cli.watch import is_marker
 from sonde.errors import SondeError
 from sonde.views.cell import text
+from sonde.views.entries import machine_value
 
 if TYPE_CHECKING:
     from sonde.bpf.object import ObjectSpec
@@ -46,7 +46,7 @@ def contents_of(spec: ObjectSpec) -> dict[str, Any]:
 def _knob(spec: ObjectSpec, name: str) -> dict[str, Any]:
     knob = spec.knobs[name]
     try:
-        return {"name": name, "value": as_dict(knob.value), "valid": knob.valid}
+        return {"name": name, "value": machine_value(knob.value), "valid": knob.valid}
     except SondeError as error:
         return {"name": name, "value": None, "valid": f"it cannot be set: {error}"}
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonde.bpf.codec.enum import EnumMember
 from sonde.bpf.codec.record import Record, as_dict
+from sonde.bpf.codec.text import CutText
 from sonde.errors import KernelError, SondeError
 from sonde.views import cell
 from sonde.views.line import Line
@@ -65,7 +67,10 @@ class Entries:
 
     def rows(self) -> list[dict[str, Any]]:
         """Give the entries as machines get them."""
-        return [{"map": self.name, "key": as_dict(key), "value": as_dict(value)} for key, value in self.pairs]
+        return [
+            {"map": self.name, "key": machine_value(key), "value": machine_value(value)}
+            for key, value in self.pairs
+        ]
 
 
 def entries_of(each: Map) -> Entries:
@@ -135,6 +140,21 @@ _UNREADABLE = {
     "arena": "memory shared with programs",
     "struct_ops": "functions of the kernel",
 }
+
+
+def machine_value(value: Any) -> Any:
+    """Give any decoded value as JSON has it: structs as objects, bytes in hexadecimal, enumerations by name."""
+    if isinstance(value, dict):
+        return {name: machine_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [machine_value(item) for item in value]
+    if isinstance(value, tuple):
+        return machine_value(as_dict(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
+    if isinstance(value, EnumMember):
+        return value.name or int(value)
+    return str(value) if isinstance(value, CutText) else value
 
 
 def _is_zero(value: Any) -> bool:

@@ -54,16 +54,8 @@ def machine_row(row: Row, page: Page, now: str) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """Give what the encoder knows for what it does not: enumerations, bytes, NumPy's numbers."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).hex()
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if hasattr(value, "item"):
-        return value.item()
-    return str(value)
+    """Give what the encoder knows for what it does not: NumPy's numbers."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _encodable(value: Any) -> Any:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
-from sonde.bpf.codec.record import as_dict
 from sonde.views import cell
-from sonde.views.entries import Entries, value_text
+from sonde.views.entries import Entries, machine_value, value_text
 from sonde.views.json import JsonWriter
 from sonde.views.line import Line, Span, cut_line, plain
 from sonde.views.screen import Screen
@@ -72,13 +71,13 @@ class JsonObjectWriter:
             for row in each.rows():
                 self._json.line(now | row)
         for name, value in state.variables.items():
-            self._json.line(now | {"variable": name, "value": as_dict(value)})
+            self._json.line(now | {"variable": name, "value": machine_value(value)})
         for name, text in state.texts.items():
             self._json.line(now | {"iterator": name, "text": text})
         self._file.flush()
 
     def record(self, stream: str, value: Any, time_ns: int) -> None:
-        what = {"bytes": value} if isinstance(value, bytes) else {"record": as_dict(value)}
+        what = {"bytes" if isinstance(value, bytes) else "record": machine_value(value)}
         self._json.line({"time": cell.rfc3339(time_ns), "stream": stream, **what})
 
     def close(self, tallies: Mapping[str, Tally]) -> None:

@@ -148,6 +148,11 @@ def _watch(
         raise CommandError("load", why="--pid and a command behind -- exclude each other", status=2)
     chosen = plan(spec, _places(options, target))
     with spec.load() as loaded:
+        from sonde.bpf.hooks import IteratorLink
+        from sonde.cli.watch import Watch, streams_of
+
+        # Before anything is attached: a perf buffer that nobody has opened takes no records.
+        streams = streams_of(loaded)
         told = attach(loaded, chosen)
         tell_ready(options["ready_fd"])
         if target is not None:
@@ -158,10 +163,6 @@ def _watch(
                     f"sonde: program {each.program} is loaded and not attached: {each.why_not}",
                     file=sys.stderr,
                 )
-        from sonde.bpf.hooks import IteratorLink
-        from sonde.cli.watch import Watch, streams_of
-
-        streams = streams_of(loaded)
         iterators = [link for link in loaded.links if isinstance(link, IteratorLink)]
         only_at_end = target is not None and options["every_s"] is None
         writer = _writer(options, destination, loaded, streams, is_live=not (target or streams or iterators))
