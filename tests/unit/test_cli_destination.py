@@ -63,7 +63,7 @@ def test_an_error_of_the_kernels_stays_what_it_is(tmp_path: Path) -> None:
         with Destination(str(tmp_path / "rows")):
             raise KernelError(errno.ENOSPC, operation="write map", subject="m")
 
-    with pytest.raises(KernelError, match="^write map m"):
+    with pytest.raises(KernelError, match=r"^write map m"):
         fail()
 
 

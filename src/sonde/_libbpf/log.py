@@ -22,6 +22,10 @@ def sonde_on_log(level: int, text: object) -> None:
     # Imported here: logging costs 10 ms that a run without messages need not pay.
     import logging
 
+    library = logging.getLogger("sonde")
+    if not library.handlers:
+        # Without any handler Python itself would write warnings to stderr.
+        library.addHandler(logging.NullHandler())
     logger = logging.getLogger("sonde.libbpf")
     # While a caller captures, the messages become part of an error or of a feature test that may well fail.
     expected = capture is not None or level >= _DEBUG
