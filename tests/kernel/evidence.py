@@ -79,6 +79,22 @@ def has_kernel_name(name: str) -> bool:
 
 
 @dataclass(frozen=True)
+class KernelMember:
+    """A struct in the kernel's BTF has no member of a name."""
+
+    struct: str
+    member: str
+
+    def __call__(self) -> str | None:
+        from sonde.bpf.btf import Btf, Struct
+
+        found = Btf.kernel().require(self.struct, Struct)
+        if any(member.name == self.member for member in found.members):
+            return None
+        return f"the kernel's BTF: struct {self.struct} has no member {self.member}"
+
+
+@dataclass(frozen=True)
 class MinimalProgram:
     """The kernel refuses ``return 0`` at a function of its own, although the process has every capability."""
 
@@ -137,6 +153,7 @@ FEATURES: dict[str, tuple[Evidence | Callable[[], str | None], ...]] = {
     "cgroup": (Configuration("CONFIG_CGROUP_BPF"),),
     "perf_link": (KernelName("BPF_LINK_TYPE_PERF_EVENT"),),
     "cookie": (KernelName("bpf_get_attach_cookie_trace"), KernelName("BPF_LINK_TYPE_PERF_EVENT")),
+    "cookie_raw_tp": (KernelMember("bpf_raw_tp_link", "cookie"),),
     "cookie_tracing": (KernelName("bpf_get_attach_cookie_tracing"),),
     "task_iterator_parameters": (KernelName("bpf_iter_attach_task"),),
     "cgroup_iterator": (KernelName("bpf_iter_cgroup"),),

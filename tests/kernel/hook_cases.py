@@ -42,6 +42,8 @@ from sonde.bpf.hooks import (
 )
 
 GETPPID = {"x86_64": "__x64_sys_getppid", "aarch64": "__arm64_sys_getppid"}[platform.machine()]
+ASKED = "security_task_getpgid"
+"""What getpgid(2) asks: a function that all of fentry, fmod_ret and (as task_getpgid) LSM can take."""
 PR_SET_NAME = 15
 NOBODY_LISTENS = 9
 
@@ -60,16 +62,15 @@ class Stage:
     def ask(self, line: object) -> str:
         """Have the worker do something, and wait until it has."""
         assert self.worker is not None
-        assert self.worker.stdin is not None
-        assert self.worker.stdout is not None
-        self.worker.stdin.write(f"{line}\n")
-        self.worker.stdin.flush()
-        return self.worker.stdout.readline().strip()
+        return places.ask(self.worker, line)
 
     @property
     def wire(self) -> places.Network:
         assert self.network is not None
         return self.network
+
+
+Place = Callable[[Stage], Hook]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Case:
 
     name: str
     program: str
-    hook: Callable[[Stage], Hook]
+    hook: Place
     work: Callable[[Stage, Link, int], object]
     features: tuple[str, ...] = ()
     object: str = "links/hooks.bpf.c"
@@ -127,7 +128,7 @@ class Case:
                 ("sender", ["python3", SENDER]),
             ):
                 if kind in self.needs:
-                    stage.worker = stack.enter_context(_worker(command))
+                    stage.worker = stack.enter_context(places.worker(command))
             if "marked" in self.needs and stage.worker is not None:
                 stage.target = stage.worker.pid
             if stage.cgroup is not None and stage.worker is not None:
@@ -136,16 +137,6 @@ class Case:
 
 
 SENDER = str(Path(__file__).with_name("send_datagrams.py"))
-
-
-@contextmanager
-def _worker(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.communicate()
 
 
 def getppid(stage: Stage, link: Link, count: int) -> None:
@@ -203,60 +194,76 @@ def libc_path() -> str:
     return next(line.split()[-1] for line in lines if line.rpartition("/")[2].startswith("libc.so"))
 
 
-def veth(stage: Stage) -> str:
-    """This side's end of the pair."""
-    return stage.wire.interface
+def on_perf(name: str, program: str, hook: Place, *features: str) -> Case:
+    """A case that counts system calls of this process, held by a perf event."""
+    return Case(name, program, hook, getppid, features, held_by="perf")
 
 
-UPROBE = {"work": getppid, "features": ("uprobe",), "held_by": "perf"}
-NETWORK = {"work": ping, "needs": ("network",)}
+def on_samples(name: str, hook: Place) -> Case:
+    """A case that counts samples, as many as there are."""
+    return Case(name, "at_perf_event", hook, compute, held_by="perf", exact=False)
+
+
+def on_usdt(name: str, probe: str) -> Case:
+    """A case of a USDT probe in another process."""
+
+    def hook(stage: Stage) -> Hook:
+        return Usdt(str(program_of("links/marked.c")), "sonde", probe, pid=stage.target)
+
+    source = "links/usdt.bpf.c"
+    return Case(name, "at_usdt", hook, marked, ("usdt",), source, needs=("marked",), held_by="nothing")
+
+
+def on_packets(
+    name: str,
+    program: str,
+    hook: Callable[[str], Hook],
+    feature: str,
+    *,
+    other: str = "",
+    held_by: str = "link",
+) -> Case:
+    """A case that counts pings over this side's end of a pair; ``hook`` gets its name."""
+
+    def place(stage: Stage) -> Hook:
+        return hook(stage.wire.interface)
+
+    return Case(name, program, place, ping, (feature,), needs=("network",), other=other, held_by=held_by)
+
+
+def getppid_of_libc(*, retprobe: bool = False) -> Place:
+    """The C library's function, in the process that counts."""
+    return lambda stage: Uprobe(libc_path(), "getppid", pid=stage.target, retprobe=retprobe)
+
 
 CASES = [
-    Case(
-        "tracepoint",
-        "at_tracepoint",
-        lambda stage: Tracepoint("syscalls/sys_enter_getppid"),
-        getppid,
-        held_by="perf",
-    ),
-    Case("section", "at_section", lambda stage: Section(), getppid, held_by="perf"),
-    Case("raw_tp", "at_raw_tp", lambda stage: RawTracepoint("task_rename"), rename),
-    Case("tp_btf", "at_tp_btf", lambda stage: TpBtf("task_rename"), rename, ("tp_btf",)),
-    Case("kprobe", "at_kprobe", lambda stage: Kprobe(GETPPID), getppid, ("kprobe",), held_by="perf"),
-    Case(
-        "kretprobe",
-        "at_kprobe",
-        lambda stage: Kprobe(GETPPID, retprobe=True),
-        getppid,
-        ("kprobe",),
-        held_by="perf",
-    ),
+    on_perf("tracepoint", "at_tracepoint", lambda _: Tracepoint("syscalls/sys_enter_getppid")),
+    on_perf("section", "at_section", lambda _: Section()),
+    Case("raw_tp", "at_raw_tp", lambda _: RawTracepoint("task_rename"), rename),
+    Case("tp_btf", "at_tp_btf", lambda _: TpBtf("task_rename"), rename, ("tp_btf",)),
+    on_perf("kprobe", "at_kprobe", lambda _: Kprobe(GETPPID), "kprobe"),
+    on_perf("kretprobe", "at_kprobe", lambda _: Kprobe(GETPPID, retprobe=True), "kprobe"),
     Case(
         "kprobe.multi",
         "at_kprobe_multi",
-        lambda stage: KprobeMulti(f"{GETPPID[:-2]}*"),
+        lambda _: KprobeMulti(f"{GETPPID[:-2]}*"),
         getppid,
         ("kprobe_multi",),
     ),
     Case(
         "kretprobe.multi",
         "at_kprobe_multi",
-        lambda stage: KprobeMulti((GETPPID,), retprobe=True),
+        lambda _: KprobeMulti((GETPPID,), retprobe=True),
         getppid,
         ("kprobe_multi",),
     ),
-    Case("uprobe", "at_uprobe", lambda stage: Uprobe(libc_path(), "getppid", pid=stage.target), **UPROBE),
-    Case("uprobe-everywhere", "at_uprobe", lambda stage: Uprobe(libc_path(), "getppid"), **UPROBE),
-    Case(
-        "uretprobe",
-        "at_uprobe",
-        lambda stage: Uprobe(libc_path(), "getppid", pid=stage.target, retprobe=True),
-        **UPROBE,
-    ),
+    on_perf("uprobe", "at_uprobe", getppid_of_libc(), "uprobe"),
+    on_perf("uprobe-everywhere", "at_uprobe", lambda _: Uprobe(libc_path(), "getppid"), "uprobe"),
+    on_perf("uretprobe", "at_uprobe", getppid_of_libc(retprobe=True), "uprobe"),
     Case(
         "uprobe.multi",
         "at_uprobe_multi",
-        lambda stage: UprobeMulti(libc_path(), "getppi*"),
+        lambda _: UprobeMulti(libc_path(), "getppi*"),
         getppid,
         ("uprobe_multi",),
     ),
@@ -267,92 +274,29 @@ CASES = [
         getppid,
         ("uprobe_multi",),
     ),
-    Case(
-        "usdt",
-        "at_usdt",
-        lambda stage: Usdt(str(program_of("links/marked.c")), "sonde", "called", pid=stage.target, cookie=7),
-        marked,
-        ("usdt",),
-        object="links/usdt.bpf.c",
-        needs=("marked",),
-        held_by="nothing",
+    on_usdt("usdt", "called"),
+    on_usdt("usdt-semaphore", "wanted"),
+    Case("fentry", "at_fentry", lambda _: Fentry(ASKED), getpgid, ("fentry",)),
+    Case("fexit", "at_fexit", lambda _: Fentry(ASKED, exit=True), getpgid, ("fentry",)),
+    Case("fmod_ret", "at_fmod_ret", lambda _: Fentry(ASKED, modify=True), getpgid, ("fentry",)),
+    Case("lsm", "at_lsm", lambda _: Lsm("task_getpgid"), getpgid, ("lsm",)),
+    on_samples("perf_event", lambda _: PerfEvent("cpu-clock", frequency=999)),
+    on_samples("perf_event-pid", lambda stage: PerfEvent("cpu-clock", frequency=999, pid=stage.target)),
+    on_packets("xdp", "at_xdp", Xdp, "xdp", other="at_xdp_other"),
+    on_packets("xdp-generic", "at_xdp", lambda name: Xdp(name, "generic"), "xdp", other="at_xdp_other"),
+    on_packets("tcx-ingress", "at_tc", lambda name: Tc(name, "ingress"), "tcx", other="at_tc_other"),
+    on_packets(
+        "tcx-egress", "at_tc", lambda name: Tc(name, "egress", first=True), "tcx", other="at_tc_other"
     ),
-    Case(
-        "usdt-semaphore",
-        "at_usdt",
-        lambda stage: Usdt(str(program_of("links/marked.c")), "sonde", "wanted", pid=stage.target),
-        marked,
-        ("usdt",),
-        object="links/usdt.bpf.c",
-        needs=("marked",),
-        held_by="nothing",
+    on_packets(
+        "clsact-ingress", "at_tc", lambda name: Tc(name, mechanism="clsact"), "clsact", held_by="nothing"
     ),
-    Case("fentry", "at_fentry", lambda stage: Fentry("security_task_getpgid"), getpgid, ("fentry",)),
-    Case("fexit", "at_fexit", lambda stage: Fentry("security_task_getpgid", exit=True), getpgid, ("fentry",)),
-    Case(
-        "fmod_ret",
-        "at_fmod_ret",
-        lambda stage: Fentry("security_task_getpgid", modify=True),
-        getpgid,
-        ("fmod_ret",),
-    ),
-    Case("lsm", "at_lsm", lambda stage: Lsm("task_getpgid"), getpgid, ("lsm",)),
-    Case(
-        "perf_event",
-        "at_perf_event",
-        lambda stage: PerfEvent("cpu-clock", frequency=999),
-        compute,
-        held_by="perf",
-        exact=False,
-    ),
-    Case(
-        "perf_event-pid",
-        "at_perf_event",
-        lambda stage: PerfEvent("cpu-clock", frequency=999, pid=stage.target),
-        compute,
-        held_by="perf",
-        exact=False,
-    ),
-    Case("xdp", "at_xdp", lambda stage: Xdp(veth(stage)), features=("xdp",), other="at_xdp_other", **NETWORK),
-    Case(
-        "xdp-generic",
-        "at_xdp",
-        lambda stage: Xdp(veth(stage), "generic"),
-        features=("xdp",),
-        other="at_xdp_other",
-        **NETWORK,
-    ),
-    Case(
-        "tcx-ingress",
-        "at_tc",
-        lambda stage: Tc(veth(stage), "ingress"),
-        features=("tcx",),
-        other="at_tc_other",
-        **NETWORK,
-    ),
-    Case(
-        "tcx-egress",
-        "at_tc",
-        lambda stage: Tc(veth(stage), "egress", first=True),
-        features=("tcx",),
-        other="at_tc_other",
-        **NETWORK,
-    ),
-    Case(
-        "clsact-ingress",
-        "at_tc",
-        lambda stage: Tc(veth(stage), "ingress", mechanism="clsact"),
-        features=("clsact",),
-        held_by="nothing",
-        **NETWORK,
-    ),
-    Case(
+    on_packets(
         "clsact-egress",
         "at_tc",
-        lambda stage: Tc(veth(stage), "egress", mechanism="clsact", first=True),
-        features=("clsact",),
+        lambda name: Tc(name, "egress", mechanism="clsact", first=True),
+        "clsact",
         held_by="nothing",
-        **NETWORK,
     ),
     Case(
         "cgroup",
@@ -366,7 +310,7 @@ CASES = [
     Case(
         "iter",
         "at_iter",
-        lambda stage: IteratorHook(),
+        lambda _: IteratorHook(),
         read,
         ("task_iterator",),
         other="at_iter_other",

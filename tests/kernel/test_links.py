@@ -29,7 +29,7 @@ COUNT = 13
 UPDATED = 1000
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(scope="module", params=CASES, ids=str)
 def case(request: pytest.FixtureRequest, require_feature: Callable[[str], None]) -> Case:
     chosen: Case = request.param
     for feature in chosen.features:
@@ -37,8 +37,9 @@ def case(request: pytest.FixtureRequest, require_feature: Callable[[str], None])
     return chosen
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stage(case: Case) -> Iterator[Stage]:
+    """One for all tests of a case, which come one after the other: a network takes seconds in a virtual machine."""
     with case.stage() as made:
         yield made
 
@@ -220,12 +221,12 @@ def qdiscs(stage: Stage) -> list[str]:
         time.sleep(0.02)
 
 
-def test_twenty_cycles_leave_descriptors_as_before(case: Case, stage: Stage) -> None:
+def test_ten_cycles_leave_descriptors_as_before(case: Case, stage: Stage) -> None:
     """Load, attach, close: each program is gone, and no descriptor is left."""
     cycle(case, stage)
     gc.collect()
     before = sorted(os.listdir("/proc/self/fd"))
-    programs = [cycle(case, stage) for _ in range(20)]
+    programs = [cycle(case, stage) for _ in range(10)]
     assert sorted(os.listdir("/proc/self/fd")) == before
     for number in programs:
         wait_until_gone("prog", number)

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from kernel import places
-from kernel.compiled import object_of
-from kernel.hook_cases import program_of
+from kernel.compiled import object_of, program_of
 from kernel.leftovers import exists, wait_until_gone
 from sonde.bpf import Object, ObjectSpec
 from sonde.bpf.hooks import PerfEvent, RawTracepoint, Tc, TcLink, Tracepoint, Usdt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import ffi, lib
@@ -19,9 +20,20 @@ if TYPE_CHECKING:
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}  # TC_H_CLSACT with TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
 CAPABILITY = "CAP_NET_ADMIN CAP_BPF"
 
-_qdiscs: set[tuple[int, int]] = set()
-"""(network namespace, interface) where the qdisc is of this process's making: its last filter takes it away."""
-_lock = threading.Lock()
+_lock = threading.RLock()  # a collection inside may close a link
+
+
+@dataclass(slots=True)
+class Qdisc:
+    """The clsact of one interface, while this process has filters there; ``owned`` if it was one of them that made it."""
+
+    filters: int = 0
+    owned: bool = False
+
+
+_qdiscs: dict[tuple[int, int], Qdisc] = {}
+"""By network namespace and interface, whose numbers are used again: an entry lives as long as a filter of ours,
+whose guardian keeps the namespace."""
 
 
 class ClsactFilter:
@@ -31,14 +43,14 @@ class ClsactFilter:
     made it and nobody else's filter is there.
     """
 
-    __slots__ = ("_guardian", "_place", "_qdisc")
+    __slots__ = ("_guardian", "_key", "_place")
 
     descriptors: tuple[int, ...] = ()
 
-    def __init__(self, guardian: Any, place: Any, qdisc: tuple[int, int]) -> None:
+    def __init__(self, guardian: Any, place: Any, key: tuple[int, int]) -> None:
         self._guardian = guardian
         self._place = place
-        self._qdisc = qdisc
+        self._key = key
 
     @classmethod
     def attach(cls, program: Program, hook: Hook, *, index: int, direction: str, first: bool) -> ClsactFilter:
@@ -47,14 +59,15 @@ class ClsactFilter:
         place.interface, place.parent = index, PARENTS[direction]
         place.program_fd, place.program_id, place.first = program.fd, program.id, first
         guardian = ffi.new("struct sonde_guardian *")
-        qdisc = (os.stat("/proc/thread-self/ns/net").st_ino, index)
+        key = (os.stat("/proc/thread-self/ns/net").st_ino, index)
         with _lock:
-            place.owns_qdisc = qdisc in _qdiscs
+            qdisc = _qdiscs.get(key) or Qdisc()
+            place.owns_qdisc = qdisc.owned
             result = lib.sonde_guardian_start(place, guardian)
-            if result == 0 and place.owns_qdisc:
-                _qdiscs.add(qdisc)
-        if result == 0:
-            return cls(guardian, place, qdisc)
+            if result == 0:
+                _qdiscs[key] = qdisc
+                qdisc.filters, qdisc.owned = qdisc.filters + 1, bool(place.owns_qdisc)
+                return cls(guardian, place, key)
         if -result in (errno.ENOENT, errno.EOPNOTSUPP):
             raise NotSupportedError(
                 "TC programs",
@@ -67,7 +80,9 @@ class ClsactFilter:
 
     def detach(self) -> None:
         with _lock:
+            qdisc = _qdiscs[self._key]
             result = lib.sonde_guardian_stop(self._guardian, self._place)
-            if self._place.qdisc_removed:
-                _qdiscs.discard(self._qdisc)
+            qdisc.filters -= 1
+            if qdisc.filters == 0:
+                del _qdiscs[self._key]
         check(result, "remove TC filter from", f"interface {self._place.interface}", capability=CAPABILITY)

@@ -81,6 +81,11 @@ class Iterator(Hook):
 
     def attach(self, program: Program) -> IteratorLink:
         require_type(program, self, "tracing")
+        task = self.pid or self.tid
+        # The kernel would walk over nothing, and not say so.
+        if task is not None and not os.path.exists(f"/proc/{task}"):
+            what = f"attach program {program.name} to {self}"
+            raise AttachError(what, why="there is no such process", program=program.name, hook=str(self))
         directory = -1 if self.cgroup is None else self._open_cgroup(program)
         try:
             return self._attach(program, self._parameters(directory))
@@ -126,8 +131,6 @@ class Iterator(Hook):
 
     def _explain(self, program: Program, error: KernelError) -> Exception:
         what, about = f"attach program {program.name} to {self}", {"program": program.name, "hook": str(self)}
-        if error.errno == errno.ESRCH:
-            return AttachError(what, why="there is no such process", **about)
         if error.errno == errno.EBADF and self.map is None:
             return AttachError(
                 what, why="this iterator walks over a map", hint="give it: Iterator(map=…)", **about

@@ -94,7 +94,10 @@ class PerfEvent(Hook):
 
     def _open(self, program: Program) -> Iterator[int]:
         if self.pid is None:
-            for cpu in online_cpus() if self.cpu is None else [self.cpu]:
+            online = online_cpus()
+            if self.cpu is not None and self.cpu not in online:
+                raise self._not_online()
+            for cpu in online if self.cpu is None else [self.cpu]:
                 result = self._open_one(-1, cpu)
                 # A CPU may go offline between the list and here.
                 if result == -errno.ENODEV and self.cpu is None:
@@ -146,9 +149,13 @@ class PerfEvent(Hook):
         if number == errno.EINVAL and self.period is None and (limit := _rate_max()) < (self.frequency or 0):
             hint = f"the kernel allows {limit} a second: sysctl kernel.perf_event_max_sample_rate"
             return AttachError(f"attach program {subject}", why="the frequency is too high", hint=hint)
-        if number == errno.ENODEV:
-            return AttachError(f"attach program {subject}", why=f"CPU {self.cpu} is not online")
         return error_for(number, "attach program", subject, capability=CAPABILITY)
+
+    def _not_online(self) -> AttachError:
+        hint = f"online are {CPUS_ONLINE.read_text().strip()}"
+        return AttachError(
+            f"attach to {self}", why=f"CPU {self.cpu} is not online", hint=hint, hook=str(self)
+        )
 
     def _no_process(self, program: Program) -> AttachError:
         why = "there is no such process" if self.pid is not None else "no CPU is online"

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* One program for each way that a section names its place, and for those that name none. */
+#include "counter.h"
+
+#define PROGRAM(name, section)                                                                              \
+	SEC(section) int name(void *context)                                                                \
+	{                                                                                                   \
+		count();                                                                                    \
+		return 0;                                                                                   \
+	}
+
+PROGRAM(as_tracepoint, "?tracepoint/syscalls/sys_enter_getppid")
+PROGRAM(as_tp, "?tp/syscalls/sys_enter_getppid")
+PROGRAM(as_raw_tp, "?raw_tp/task_rename")
+PROGRAM(as_raw_tracepoint, "?raw_tracepoint/task_rename")
+PROGRAM(as_tp_btf, "?tp_btf/task_rename")
+PROGRAM(as_uprobe, "?uprobe/libc.so.6:getppid")
+PROGRAM(as_uretprobe, "?uretprobe/libc.so.6:getppid")
+PROGRAM(as_uprobe_multi, "?uprobe.multi/libc.so.6:getppi*")
+PROGRAM(as_kprobe, "?kprobe/security_task_getpgid")
+PROGRAM(as_kretprobe, "?kretprobe/security_task_getpgid")
+PROGRAM(as_ksyscall, "?ksyscall/getppid")
+PROGRAM(as_kprobe_multi, "?kprobe.multi/security_task_getpgi*")
+PROGRAM(as_fentry, "?fentry/security_task_getpgid")
+PROGRAM(as_fexit, "?fexit/security_task_getpgid")
+PROGRAM(as_lsm, "?lsm/task_getpgid")
+
+/* A return value of zero drops packets: these are never attached. */
+PROGRAM(bare_xdp, "?xdp")
+PROGRAM(bare_tc, "?tc")
+PROGRAM(bare_tcx, "?tcx/ingress")
+PROGRAM(bare_cgroup, "?cgroup_skb/egress")
+PROGRAM(bare_perf_event, "?perf_event")
+PROGRAM(bare_uprobe, "?uprobe")
+PROGRAM(bare_kprobe, "?kprobe")
+PROGRAM(bare_tracepoint, "?tracepoint")
+PROGRAM(bare_raw_tp, "?raw_tp")
+PROGRAM(bare_socket, "?socket")
