@@ -54,6 +54,7 @@ class Run:
         self._source: TableSource | StreamSource | None = None
         self._enrichers: tuple[Enricher, ...] | None = None
         self._stopped = False
+        self._skipped_before = self._skipped_at_end = 0
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         known = {knob.name: knob for knob in self.probe.knobs}
@@ -83,6 +84,7 @@ class Run:
             cells = Cells.of(self._object, self.output.map)
             if cells is not None:
                 cells.start()
+            self._skipped_before = self._skipped()
             self._object.variables["active"].value = 1
         except BaseException:
             self._object.close()
@@ -193,7 +195,18 @@ class Run:
         # One entry per program, so that two of them never write the same one; all CPUs and entries add up.
         entries = self.loaded.maps[f"{self.output.name}_accounting"].totals()  # type: ignore[attr-defined]
         counters: dict[str, int] = as_dict(summed(list(entries.values())))
+        skipped = (self._skipped_at_end if self._stopped else self._skipped()) - self._skipped_before
+        counters["seen"] += skipped
+        counters["lost_recursion"] = skipped
         return counters
+
+    def _skipped(self) -> int:
+        """Events for which the kernel did not run the program that counts, the output's last, and counted that itself.
+
+        It does not start a program on a CPU where it runs already. Since programs on system calls can be preempted
+        (Linux 7.x) that happens to other tasks' calls while one is.
+        """
+        return self.loaded.programs[self.output.programs[-1]].recursion_misses
 
     @property
     def source(self) -> TableSource | StreamSource:
@@ -243,6 +256,7 @@ class Run:
             return
         self._stopped = True
         loaded.variables["active"].value = 0
+        self._skipped_at_end = self._skipped()
         for link in reversed(loaded.links):
             link.close()
         wait_for_programs()
