@@ -31,6 +31,9 @@ ARM_PRIVATE_BASE = 0x0F_0000  # __ARM_NR_BASE, arch/arm/include/uapi/asm/unistd.
 MACHINES = MappingProxyType({"x86_64": ("X86_64", "I386"), "aarch64": ("ARM64", "ARM")})
 """What os.uname() says → the tables of its 64-bit and its 32-bit calls."""
 
+SELECTABLE_END = 1024
+"""Numbers below this can be selected: SYSCALL_SET_BITS in probes/syscalls/call.bpf.h."""
+
 UNKNOWN = re.compile(r"syscall_(-?\d+)")
 
 
@@ -68,8 +71,23 @@ def syscall_name(number: int, abi: int = NATIVE, machine: str | None = None) -> 
 
 
 def syscall_numbers(name: str, machine: str | None = None) -> SyscallNumbers:
-    """Find a call by name, ``syscall_N`` included; raises KnobError with the nearest names."""
-    machine = machine or os.uname().machine
+    """Find a call by name, ``syscall_N`` included; raises KnobError with the nearest names.
+
+    Calls that no set can hold raise it too: numbers from SELECTABLE_END on, which are arm's own and no calls at all.
+    """
+    found = _found(name, machine or os.uname().machine)
+    numbers = [number for number in (found.native, found.compat, found.x32) if number is not None]
+    if all(0 <= number < SELECTABLE_END for number in numbers):
+        return found
+    raise KnobError(
+        f"select system call {name}",
+        why=f"its number is {numbers[0]}",
+        hint=f"only calls with numbers from 0 to {SELECTABLE_END - 1} can be selected",
+        knob="syscall",
+    )
+
+
+def _found(name: str, machine: str) -> SyscallNumbers:
     unknown = UNKNOWN.fullmatch(name)
     if unknown:
         number = int(unknown[1])
@@ -77,9 +95,7 @@ def syscall_numbers(name: str, machine: str | None = None) -> SyscallNumbers:
     native, compat = _numbers(machine, NATIVE), _numbers(machine, COMPAT)
     if name not in native and name not in compat:
         near = nearest(name, sorted({*native, *compat}))
-        hint = (
-            f"the nearest are {', '.join(near)}" if near else "names are those of the kernel, as openat"
-        )
+        hint = f"the nearest are {', '.join(near)}" if near else "names are those of the kernel, as openat"
         raise KnobError(
             f"select system call {name}",
             why=f"Linux on {machine} has none of that name",

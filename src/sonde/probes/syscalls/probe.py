@@ -40,7 +40,8 @@ def _select(spec: ObjectSpec, names: Iterable[str]) -> None:
     native, compat = [0] * (SET_BITS // 64), [0] * (SET_BITS // 64)
     for name in names:
         numbers = syscall_numbers(name, os.uname().machine)
-        for words, number in ((native, numbers.native), (compat, numbers.compat)):
+        # x32 programs have some calls of their own, whose numbers no other native call has.
+        for words, number in ((native, numbers.native), (native, numbers.x32), (compat, numbers.compat)):
             if number is not None:
                 words[number // 64] |= 1 << number % 64
     spec.knobs["only_syscalls"].value = True
@@ -90,7 +91,8 @@ def _without_durations(batch: RecordBatch) -> RecordBatch:
 
 
 RAW = dict.fromkeys(
-    ("count_enter", "latency_enter", "latency_exit", "stream_enter", "stream_exit", *FOLLOWERS), "raw_tracepoint"
+    ("count_enter", "latency_enter", "latency_exit", "stream_enter", "stream_exit", *FOLLOWERS),
+    "raw_tracepoint",
 )
 DURATIONS = ("duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
 ROW = ("pid", "comm", "syscall", "error", "count", *DURATIONS)
