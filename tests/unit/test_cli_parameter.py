@@ -37,6 +37,14 @@ def test_a_time_of_nothing_is_none() -> None:
     assert "above 0" in refused(Duration(), "0s")
 
 
+def test_a_time_can_have_bounds() -> None:
+    kind = Duration(least="10ms", most="1d")
+
+    assert kind.convert("10ms", None, None) == pytest.approx(0.01)
+    assert refused(kind, "9ms") == "'9ms' cannot be: give from 10ms to 1d"
+    assert refused(kind, "25h") == "'25h' cannot be: give from 10ms to 1d"
+
+
 def test_a_process_has_to_be_there() -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()

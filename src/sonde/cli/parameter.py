@@ -20,8 +20,12 @@ class Duration(click.ParamType[float]):
 
     name = "time"
 
+    def __init__(self, *, least: str = "", most: str = "") -> None:
+        """Take times above 0, or within bounds that are written as times themselves."""
+        self.least, self.most = least, most
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it; a time of nothing is none."""
+        """Read it."""
         if isinstance(value, float):
             return value
         try:
@@ -30,6 +34,10 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
         if seconds <= 0:
             self.fail(f"{value!r} is no time: it has to be above 0, as 500ms or 5s", param, ctx)
+        if (self.least and seconds < duration_s(self.least)) or (
+            self.most and seconds > duration_s(self.most)
+        ):
+            self.fail(f"{value!r} cannot be: give from {self.least} to {self.most}", param, ctx)
         return seconds
 
 

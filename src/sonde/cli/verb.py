@@ -234,7 +234,7 @@ def interval_option() -> click.Option:
     """Make the option that says how often a table is shown."""
     return click.Option(
         ["--every", "every_s"],
-        type=Duration(),
+        type=Duration(least="10ms", most="1d"),
         metavar="TIME",
         help="Time between two readings (1s); with a command: only at its end, unless given.",
     )

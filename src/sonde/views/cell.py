@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -75,11 +76,22 @@ def _escaped(character: str) -> str:
 def clock(time_ns: int, *, digits: int = 0) -> str:
     """Write a time of day here: ``14:03:22``, with up to nine digits of a second's fraction."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
-    whole = time.strftime("%H:%M:%S", time.localtime(seconds))
+    whole = _clock_of(seconds)
     return f"{whole}.{rest:09}"[: len(whole) + 1 + digits] if digits else whole
 
 
 def rfc3339(time_ns: int) -> str:
     """Write a moment as RFC 3339 in UTC, to the nanosecond: ``2026-07-01T12:00:00.000000123Z``."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09}Z"
+    return f"{_date_of(seconds)}.{rest:09}Z"
+
+
+# A stream's records come many to a second.
+@functools.lru_cache(maxsize=8)
+def _clock_of(seconds: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
+
+
+@functools.lru_cache(maxsize=8)
+def _date_of(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

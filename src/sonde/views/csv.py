@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from sonde.records.accounting import Accounting
-from sonde.views.cell import rfc3339
-from sonde.views.json import machine_row
+from sonde.views.json import machine_rows
 from sonde.views.page import MOMENTS, TIME, Page
 
 
@@ -27,9 +26,7 @@ class CsvWriter:
 
     def write(self, page: Page) -> None:
         """Write each row of a page."""
-        now = rfc3339(page.time_ns)
-        for row in page.rows:
-            found = machine_row(row, page, now)
+        for found in machine_rows(page):
             self._csv.writerow([_field(found.get(name)) for name in self._names])
         self._file.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,16 +84,21 @@ class Drawing:
             body = [[("nothing so far" if not page.is_last else "nothing was seen", "dim")]]
         hidden = page.hidden + left_out
         more: list[Line] = [[(self._more(hidden, is_room=left_out > 0), "dim")]] if hidden else []
-        lines = [self._heading(page, width), *body, *more, *foot]
+        lines = [self._heading(page.time_ns, width), *body, *more, *foot]
         # The last page is not redrawn: what is longer than a line may then take two.
         return lines if width is None or page.is_last else [cut_line(line, width) for line in lines]
+
+    def beginning(self, width: int) -> list[Line]:
+        """Draw what there is to say before the first page."""
+        now = time.time_ns()
+        return [self._heading(now, width), [("measuring …", "dim")]]
 
     def _more(self, hidden: int, *, is_room: bool) -> str:
         how = "a larger window shows more" if is_room else "--limit 0 shows all"
         return f"… {hidden:,} more {self.noun} ({how})"
 
-    def _heading(self, page: Page, width: int | None) -> Line:
-        clock = cell.clock(page.time_ns)
+    def _heading(self, time_ns: int, width: int | None) -> Line:
+        clock = cell.clock(time_ns)
         line: Line = [(self.caption.title, "bold")]
         if self.caption.request:
             line.append((f" {self.caption.request}", "cyan"))

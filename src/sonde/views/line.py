@@ -33,6 +33,8 @@ def _cells(character: str) -> int:
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:
     """Make a text exactly ``width`` columns wide: padded, or cut with an ellipsis."""
+    if len(text) <= width and text.isascii():
+        return text.rjust(width) if right else text.ljust(width)
     taken = width_of(text)
     if taken > width:
         text = cut(text, width)

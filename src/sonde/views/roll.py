@@ -80,20 +80,24 @@ class RollWriter:
 
     def _line(self, row: Row) -> Line:
         cells = [(column.cell(row.get(column.name)), column.style) for column in self._columns]
+        widths = self._widths
         for at, (text, _) in enumerate(cells[:-1]):
-            taken = width_of(text)
-            if self._widths[at] < taken <= _LEARNT_WIDTH_MAX:
-                self._widths[at] = taken
+            taken = len(text)
+            if widths[at] < taken <= _LEARNT_WIDTH_MAX:
+                widths[at] = taken
         return self._joined(cells)
 
     def _joined(self, cells: list[Span]) -> Line:
         line: Line = []
+        last = len(cells) - 1
         for at, (text, style) in enumerate(cells):
-            is_last = at == len(cells) - 1
-            right = self._columns[at].is_right
-            if not is_last or right:
-                text = fitted(text, max(self._widths[at], width_of(text)), right=right)
-            line += [(text, style)] if not line else [(self._gap, ""), (text, style)]
+            width, right = self._widths[at], self._columns[at].is_right
+            # A longer value is not cut: it moves the rest of its own line.
+            if (at < last or right) and len(text) < width:
+                text = fitted(text, width, right=right)
+            if at:
+                line.append((self._gap, ""))
+            line.append((text, style))
         return line
 
     def _put(self, line: Line, room: int | None) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from sonde.records.accounting import Accounting
@@ -29,6 +32,15 @@ class Screen:
         # No thread of its own: a page is drawn when it comes.
         self._live = Live(console=self._console, screen=True, auto_refresh=False, vertical_overflow="crop")
         self._live.start()
+        self._before = signal.signal(signal.SIGTSTP, self._suspend)
+
+    def _suspend(self, number: int, _: FrameType | None) -> None:
+        """Give the terminal back while Ctrl-Z has us stopped, and take it over again after that."""
+        self._live.stop()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, self._suspend)
+        self._live.start(refresh=True)
 
     def show(self, draw: Draw) -> None:
         """Draw in the place of what was there."""
@@ -37,6 +49,7 @@ class Screen:
 
     def leave(self, draw: Draw | None = None) -> None:
         """Give the terminal back; what ``draw`` makes stands below the command line like any output. Again is fine."""
+        signal.signal(signal.SIGTSTP, self._before)
         self._live.stop()
         if draw is not None:
             size = self._console.size
@@ -50,6 +63,8 @@ class ScreenWriter:
     def __init__(self, screen: Screen, drawing: Drawing) -> None:
         self._screen, self._drawing = screen, drawing
         self._last: Page | None = None
+        # The first page comes after an interval; until then the terminal shows what is being measured.
+        screen.show(lambda width, _: drawing.beginning(width))
 
     def write(self, page: Page) -> None:
         """Draw one page in the place of the one before."""

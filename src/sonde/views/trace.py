@@ -8,6 +8,9 @@ from sonde.records.accounting import Accounting
 from sonde.records.model import RecordBatch
 from sonde.views.page import Page, Writer
 
+PAGE_RECORDS = 4096
+"""Records that are Python values at one time: they take many times the room that they have in a batch."""
+
 
 class Trace:
     """A sink for streams: hands records to a writer, all of them or the first ``limit``.
@@ -35,8 +38,8 @@ class Trace:
         if len(batch) > room:
             batch = batch.picking(slice(room))
         self.shown += len(batch)
-        if len(batch):
-            self._writer.write(self.page(batch))
+        for start in range(0, len(batch), PAGE_RECORDS):
+            self._writer.write(self.page(batch.picking(slice(start, start + PAGE_RECORDS))))
         if self._limit and self.shown == self._limit and self._enough is not None:
             self._enough()
             self._enough = None

@@ -95,7 +95,7 @@ def _assignments(option: str, noun: str) -> Any:
 @click.option(
     "--every",
     "every_s",
-    type=Duration(),
+    type=Duration(least="10ms", most="1d"),
     metavar="TIME",
     help="Time between two readings of the maps (1s); with a command: only at its end, unless given.",
 )
