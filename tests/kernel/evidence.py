@@ -144,7 +144,11 @@ FEATURES: dict[str, tuple[Evidence | Callable[[], str | None], ...]] = {
     "uprobe_multi": (KernelName("BPF_TRACE_UPROBE_MULTI"), Configuration("CONFIG_UPROBE_EVENTS")),
     "usdt": (Configuration("CONFIG_UPROBE_EVENTS"),),
     "fentry": (Configuration("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"), FENTRY),
-    "fmod_ret": (Configuration("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"), FENTRY),
+    "fmod_ret": (
+        Configuration("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
+        Configuration("CONFIG_FUNCTION_ERROR_INJECTION"),
+        FENTRY,
+    ),
     "lsm": (Configuration("CONFIG_BPF_LSM"), LSM),
     "tp_btf": (Configuration("CONFIG_DEBUG_INFO_BTF"),),
     "tcx": (KernelName("BPF_TCX_INGRESS"), Configuration("CONFIG_NET_XGRESS")),

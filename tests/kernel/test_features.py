@@ -58,8 +58,21 @@ def test_answer_agrees_with_the_evidence(name: str) -> None:
 
 
 def test_every_hook_has_a_feature() -> None:
-    """What the tests may skip for, the product can tell."""
-    assert set(evidence.FEATURES) - set(SHARED) <= {"cookie_tracing"}
+    """What programs attach to, the product can tell before; and there is evidence to hold it against."""
+    hooks = {
+        "tracepoint",
+        "raw_tp",
+        "tp_btf",
+        "kprobe",
+        "kprobe_multi",
+        "uprobe",
+        "uprobe_multi",
+        "usdt",
+        "fentry",
+    }
+    hooks |= {"perf_event", "xdp", "tcx", "clsact", "cgroup", "task_iterator", "lsm"}
+    assert hooks <= {feature.name for feature in features.FEATURES}
+    assert {"kprobe", "uprobe_multi", "fentry", "lsm", "tcx", "tp_btf"} <= set(SHARED)
 
 
 @pytest.mark.parametrize("feature", features.FEATURES, ids=lambda feature: feature.name)

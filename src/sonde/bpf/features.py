@@ -307,7 +307,7 @@ FEATURES = (
             "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS and CONFIG_DEBUG_INFO_BTF", TRACING,
             lambda: _by_target("fentry/x", TEST_FUNCTION)),
     Feature("fmod_ret", "programs that change what a function returns", "5.7", "ae24082331d9",
-            "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS and CONFIG_DEBUG_INFO_BTF", TRACING,
+            "CONFIG_FUNCTION_ERROR_INJECTION, CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS and CONFIG_DEBUG_INFO_BTF", TRACING,
             lambda: _by_target("fmod_ret/x", TEST_FUNCTION_RETURNS_ERROR)),
     Feature("kprobe", "programs on instructions of the kernel", "4.17", "e12f03d7031a", "CONFIG_KPROBE_EVENTS",
             TRACING, _kprobe),
