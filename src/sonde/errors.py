@@ -24,6 +24,9 @@ import errno as _errno
 import os
 from typing import Any
 
+# Numbers with two names, where Python knows them by the one that the kernel does not use.
+_ERRNO_KERNEL_NAMES = {35: "EDEADLK", 95: "EOPNOTSUPP"}
+
 _ERRNO_KERNEL_ONLY = {
     # The kernel keeps these to itself (include/linux/errno.h), yet some reach user space through bpf().
     512: ("ERESTARTSYS", "interrupted, the call is restarted"),
@@ -56,7 +59,7 @@ def errno_name(number: int) -> str:
     number = abs(number)
     if number in _ERRNO_KERNEL_ONLY:
         return _ERRNO_KERNEL_ONLY[number][0]
-    return _errno.errorcode.get(number, f"errno {number}")
+    return _ERRNO_KERNEL_NAMES.get(number) or _errno.errorcode.get(number, f"errno {number}")
 
 
 def errno_text(number: int) -> str:
