@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Self, overload
 
-from sonde.bpf.link import Link, Tracepoint
+from sonde.bpf.link.link import Link
+from sonde.bpf.link.tracepoint import Tracepoint
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.program import Program
 from sonde.errors import AttachError, SondeError

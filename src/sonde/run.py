@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sonde._libbpf import lib
 from sonde.bpf.codec import as_dict
-from sonde.bpf.link import RawTracepoint, Section, TpBtf
 from sonde.bpf.map import possible_cpus
 from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.map.per_cpu import summed
@@ -178,8 +177,17 @@ class Run:
 
     def _hook_of(self, program: Program) -> Hook:
         kind, _, target = program.section.partition("/")
+        # Imported here: each takes 2 ms and more, and one is needed.
+        if kind in ("tp_btf", "raw_tp") and program.type == "tracing":
+            from sonde.bpf.link.tp_btf import TpBtf
+
+            return TpBtf(target)
         if kind in ("tp_btf", "raw_tp"):
-            return TpBtf(target) if program.type == "tracing" else RawTracepoint(target)
+            from sonde.bpf.link.raw_tracepoint import RawTracepoint
+
+            return RawTracepoint(target)
+        from sonde.bpf.link.section import Section
+
         return Section()
 
     # ---- read -----------------------------------------------------------------------------------------------
@@ -198,6 +206,8 @@ class Run:
         skipped = (self._skipped_at_end if self._stopped else self._skipped()) - self._skipped_before
         counters["seen"] += skipped
         counters["lost_recursion"] = skipped
+        if self.selection.children:
+            counters["unfollowed"] = int(self.loaded.variables["unfollowed"].value)
         return counters
 
     def _skipped(self) -> int:

@@ -288,7 +288,7 @@ class Program:
     def attach(self, hook: Hook | None = None) -> Link:
         """Attach to ``hook``, or as the section says; the link closes with the object at the latest."""
         if hook is None:
-            from sonde.bpf.link import Section
+            from sonde.bpf.link.section import Section
 
             hook = Section()
         link = hook.attach(self)

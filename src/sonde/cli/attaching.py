@@ -101,7 +101,7 @@ def _check_interfaces(chosen: Mapping[str, tuple[Hook, ...]]) -> None:
 
 
 def _hooks_for(program: ProgramSpec, places: Places) -> tuple[Hook, ...]:
-    from sonde.bpf.link import Section
+    from sonde.bpf.link.section import Section
 
     given = places.attach.get(program.name)
     if given is not None:
@@ -162,7 +162,7 @@ def attach(loaded: Object, chosen: Mapping[str, tuple[Hook, ...]]) -> list[Attac
 
 
 def _attach(program: Program, hooks: Sequence[Hook]) -> tuple[list[Link], str]:
-    from sonde.bpf.link import Section
+    from sonde.bpf.link.section import Section
 
     try:
         return [program.attach(hook) for hook in hooks], ""

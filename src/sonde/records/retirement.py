@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,22 @@ def start_ticks(pid: int) -> int | None:
     return int(text.rpartition(b")")[2].split()[19])
 
 
+@functools.cache
+def boot_clock_offset_ns() -> int:
+    """Give what this time namespace adds to the boot clock, and so to the starts in /proc/PID/stat (Linux 5.5)."""
+    try:
+        with open("/proc/self/timens_offsets") as file:
+            offsets = {words[0]: words[1:] for words in map(str.split, file)}
+    except FileNotFoundError:
+        return 0
+    seconds, nanoseconds = offsets.get("boottime", ("0", "0"))
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
 def lives(pid: int, start_ns: int) -> bool:
-    """Tell whether the process that had this pid and began at this time (boot clock) is still there."""
+    """Tell whether the process that had this pid and began at this time (kernel's boot clock) is still there."""
     ticks = start_ticks(pid)
+    start_ns += boot_clock_offset_ns()
     # A number was taken anew if the start differs; one tick is allowed for the rounding of either side.
     return ticks is not None and abs(ticks - start_ns // CLOCK_TICK_NS) <= 1
 
@@ -52,7 +66,13 @@ class Retirement:
     """
 
     def __init__(
-        self, table: Map, *, pid: str, start_ns: str, cells: Cells | None = None, rows_max: int = ROWS_KEPT_MAX
+        self,
+        table: Map,
+        *,
+        pid: str,
+        start_ns: str,
+        cells: Cells | None = None,
+        rows_max: int = ROWS_KEPT_MAX,
     ) -> None:
         import numpy as np
 
@@ -89,9 +109,7 @@ class Retirement:
             return np.empty(0, np.void)
         rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[[self._pid, self._start_ns]]
         processes, first = np.unique(_as_bytes(rows), return_index=True)
-        gone = [
-            not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in first.tolist()
-        ]
+        gone = [not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in first.tolist()]
         return processes[gone]
 
     def _keep(self, keys: Array, values: Array) -> None:

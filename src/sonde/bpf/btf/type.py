@@ -2,12 +2,14 @@
 
 A type belongs to a ``Btf`` and is made once by it, so types are compared by identity. It refers to other types
 by id and looks them up when asked: ``struct list_head``, which points to itself, is no problem.
+
+These are values: nothing changes them once they are made. They are no dataclasses because twenty of those cost as much
+at start-up as the rest of sonde's imports together (1.7 ms each), and the kernel's BTF makes 120,000 of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sonde.errors import LayoutError
 
@@ -20,16 +22,58 @@ DAMAGED = "the BTF is damaged: compile the object again"
 SIZE_MAX = (1 << 31) - 1  # NumPy's limit, and far beyond any map value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A piece of BTF that says ``own`` about itself, beside the BTF that it belongs to; equal if it says the same."""
+
+    __slots__ = ("btf",)
+    own: ClassVar[tuple[str, ...]] = ()
+    btf: Btf
+
+    def __init__(self, btf: Btf, *own: Any) -> None:
+        """Take the members that the class names in ``own``, in their order."""
+        self.btf = btf
+        for name, value in zip(self.own, own, strict=True):
+            setattr(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(
+            getattr(self, name) == getattr(other, name) for name in self.own
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in self.own)))
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.own)
+        return f"{type(self).__name__}({told})"
+
+
 class BtfType:
     """One C type; ``id`` is its number in ``btf``, ``name`` is empty where C gives none."""
 
-    btf: Btf = field(repr=False)
+    __slots__ = ("btf", "id", "name", "word")
+    own: ClassVar[tuple[str, ...]] = ()
+    """What a kind says of itself beside its name, in the order of its constructor."""
+
+    kind: ClassVar[str]
+    btf: Btf
     id: int
     name: str
     # The third word of every BTF type: a size for some kinds, the id of another type for others.
-    word: int = field(repr=False)
-    kind: ClassVar[str]
+    word: int
+
+    def __init__(self, btf: Btf, id: int, name: str, word: int, *own: Any) -> None:
+        """Take what all kinds have, then what the class names in ``own``."""
+        self.btf = btf
+        self.id = id
+        self.name = name
+        self.word = word
+        for member, value in zip(self.own, own, strict=True):
+            setattr(self, member, value)
+
+    def __repr__(self) -> str:
+        told = "".join(f", {member}={getattr(self, member)!r}" for member in self.own)
+        return f"{type(self).__name__}(id={self.id}, name={self.name!r}{told})"
 
     @property
     def size(self) -> int:
@@ -85,10 +129,10 @@ class Void(BtfType):
         return "void"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Int(Sized):
     """An integer of ``bits`` bits, normally all of its bytes; ``offset`` is where they begin."""
 
+    __slots__ = own = ("bits", "offset", "signed", "is_char", "is_bool")
     bits: int
     offset: int
     signed: bool
@@ -130,10 +174,10 @@ class Pointer(Reference):
         return f"pointer to {self.btf.name_of(self.word)}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Array(BtfType):
     """``count`` times ``element``; several dimensions are arrays of arrays, the outermost first."""
 
+    __slots__ = own = ("element_id", "count")
     element_id: int
     count: int
     kind = "array"
@@ -161,14 +205,13 @@ class Array(BtfType):
         return f"{self.btf.name_of(self.element_id)}[{self.count}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Part):
     """One member of a struct or union exactly as BTF says it; ``fields_of`` gives the tidy view.
 
     ``bit_size`` is 0 unless it is a bit-field.
     """
 
-    btf: Btf = field(repr=False, compare=False)
+    __slots__ = own = ("name", "type_id", "bit_offset", "bit_size")
     name: str
     type_id: int
     bit_offset: int
@@ -180,26 +223,26 @@ class Member:
         return self.btf.type(self.type_id)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Union(Sized):
     """A C union: its members share their bytes."""
 
+    __slots__ = own = ("members",)
     members: tuple[Member, ...]
     kind = "union"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Struct(Sized):
     """A C struct."""
 
+    __slots__ = own = ("members",)
     members: tuple[Member, ...]
     kind = "struct"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Enum(Sized):
     """An enumeration: names and their values, in the order of declaration."""
 
+    __slots__ = own = ("signed", "values")
     signed: bool
     values: tuple[tuple[str, int], ...]
     kind = "enum"
@@ -258,27 +301,26 @@ class TypeTag(Modifier):
     kind = "type tag"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Fwd(BtfType):
     """A struct or union that is declared and not defined."""
 
+    __slots__ = own = ("is_union",)
     is_union: bool
     kind = "forward declaration"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class FuncProto(Reference):
     """The type of a function: what it returns (``target``) and its parameters."""
 
+    __slots__ = own = ("parameters",)
     parameters: tuple[Parameter, ...]
     kind = "function type"
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Part):
     """One parameter of a function; without a name and of type ``void`` it stands for ``...``."""
 
-    btf: Btf = field(repr=False, compare=False)
+    __slots__ = own = ("name", "type_id")
     name: str
     type_id: int
 
@@ -288,27 +330,26 @@ class Parameter:
         return self.btf.type(self.type_id)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Func(Reference):
     """A function by name; ``target`` is its FuncProto, ``linkage`` static, global or extern."""
 
+    __slots__ = own = ("linkage",)
     linkage: str
     kind = "function"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Var(Alias):
     """A global variable by name, of type ``target``; ``linkage`` is static, global or extern."""
 
+    __slots__ = own = ("linkage",)
     linkage: str
     kind = "variable"
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Part):
     """Where a global variable lies in its section, in bytes."""
 
-    btf: Btf = field(repr=False, compare=False)
+    __slots__ = own = ("type_id", "offset", "size")
     type_id: int
     offset: int
     size: int
@@ -319,26 +360,26 @@ class Placed:
         return self.btf.type(self.type_id)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class DataSec(Sized):
     """A section of global variables: ``.data``, ``.rodata``, ``.maps``."""
 
+    __slots__ = own = ("variables",)
     variables: tuple[Placed, ...]
     kind = "section"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class DeclTag(Reference):
     """A tag, its ``name``, on a declaration or, where ``component`` is not -1, on one of its parts."""
 
+    __slots__ = own = ("component",)
     component: int
     kind = "declaration tag"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Unknown(BtfType):
     """A kind that is younger than this sonde, skipped by the lengths that the BTF gives for it."""
 
+    __slots__ = own = ("number",)
     number: int
     kind = "unknown kind"
 

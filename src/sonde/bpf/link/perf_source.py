@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonde._libbpf import lib
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
     from sonde.bpf.program import Program
 
-SOURCES = Path("/sys/bus/event_source/devices")
+SOURCES = "/sys/bus/event_source/devices"
 PERF_EVENT_IOC_SET_BPF = 0x40042408  # _IOW('$', 8, __u32)
 
 
@@ -25,14 +24,14 @@ def require_source(name: str, program: Program, hook: Hook) -> None:
 
     libbpf would then write to kprobe_events in tracefs, which needs it mounted and stays when the process is killed.
     """
-    if (SOURCES / name / "type").exists():
+    if os.path.exists(f"{SOURCES}/{name}/type"):
         return
     require_feature(name, program, hook)
     raise KernelError(
         errno.ENOENT,
         operation="attach program",
         subject=f"{program.name} to {hook}",
-        why=f"{SOURCES / name} is missing",
+        why=f"{SOURCES}/{name} is missing",
         hint="mount sysfs: mount -t sysfs sysfs /sys",
     )
 

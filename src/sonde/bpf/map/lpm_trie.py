@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sonde.bpf.map.hash import HashMap
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 
 class Prefix(NamedTuple):
@@ -18,8 +18,10 @@ class Prefix(NamedTuple):
     data: bytes
 
     @property
-    def network(self) -> Network:
+    def network(self) -> IPv4Network | IPv6Network:
         """The prefix as an IP network; raises ValueError unless it is 4 or 16 bytes wide."""
+        import ipaddress
+
         return ipaddress.ip_network((self.data, self.length_bits))
 
 
@@ -33,6 +35,8 @@ class LpmTrieMap(HashMap):
     _full = (-errno.ENOSPC,)
 
     def encode_key(self, key: Any) -> bytes:
+        import ipaddress
+
         width = self.key_size - 4
         if isinstance(key, str):
             key = ipaddress.ip_network(key, strict=False)

@@ -677,3 +677,33 @@ def test_a_killed_process_leaves_nothing_loaded() -> None:
             break
         time.sleep(0.02)
     assert set() == left
+
+
+OTHER_CLOCK = """
+import subprocess, sys
+from sonde.probe import Selection
+from sonde.probes import probe
+from sonde.run import Run
+code = "import os, sys; sys.stdin.readline(); os.getppid(); os.getuid(); os.getgid(); os.getpgid(0); os.getsid(0); print(flush=True); sys.stdin.readline()"
+child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+with Run(probe("syscalls"), "counts", selection=Selection(pid=child.pid), max_entries=8) as run:
+    child.stdin.write(b"\\n")
+    child.stdin.flush()
+    child.stdout.readline()
+    alive = len(run.read()), len(run.loaded.maps["counts"])
+    child.communicate(b"\\n")
+    run.read()
+    ended = len(run.loaded.maps["counts"])
+    run.stop()
+    print(alive[0] - run.read()["is_other"].sum() <= alive[1], ended, run.read().accounting.balanced)
+"""
+
+
+def test_the_living_are_not_taken_for_ended_in_a_time_namespace() -> None:
+    """Where /proc tells starts by another clock than the kernel's, rows leave the map when their process has ended."""
+    unshare = ["unshare", "--time", "--boottime", "100000", "--fork", sys.executable, "-c", OTHER_CLOCK]
+    ran = subprocess.run(unshare, check=False, capture_output=True, text=True)
+    if "unshare failed" in ran.stderr:
+        pytest.skip(f"no time namespaces here: {ran.stderr.strip()}")
+
+    assert ["True", "0", "True"] == ran.stdout.split(), ran.stderr
