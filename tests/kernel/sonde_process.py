@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SONDE = (sys.executable, "-m", "sonde")
-PATIENCE_S = 60
+PATIENCE_S = 180
+ROW = ["time", "pid", "comm", "syscall", "error", "count",
+       "duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns"]  # fmt: skip
+"""What a row of JSON has, in this order."""
 
 
 @dataclass(frozen=True)
@@ -151,3 +154,12 @@ def wait_until_gone(pids: Sequence[int], seconds: float = 5) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def balanced(accounting: dict[str, object]) -> bool:
+    """Whether the equation holds, in the figures as they are printed."""
+    figures = {name: value for name, value in accounting.items() if isinstance(value, int)}
+    lost = accounting["lost"]
+    assert isinstance(lost, dict)
+    parts = ("delivered", "aggregated", "filtered", "sampled_out")
+    return figures["seen"] == sum(figures[name] for name in parts) + sum(lost.values())

@@ -40,6 +40,7 @@ def test_sonde_works_here() -> None:
     assert output.out.splitlines()[-1] == "✓ sonde works here"
 
 
+@pytest.mark.host_only
 def test_every_check_is_an_object_and_what_is_not_fine_has_its_fix() -> None:
     output = sonde("doctor", "--json")
 
@@ -66,6 +67,7 @@ def test_every_output_of_every_probe_was_run() -> None:
     assert all("128 CPUs" in check["found"] for check in told.values())
 
 
+@pytest.mark.host_only
 def test_without_capabilities_it_says_which_and_fails() -> None:
     output = denied("doctor", "--json")
     told = {check["check"]: check for check in output.lines}
@@ -89,6 +91,7 @@ def test_the_list_says_what_runs_here_and_how() -> None:
         assert [knob["flag"] for knob in line["knobs"]] == [knob.flag for knob in found.knobs]
 
 
+@pytest.mark.host_only
 def test_the_list_is_there_without_capabilities_and_says_that_it_could_not_try() -> None:
     output = denied("list", "--json")
 
@@ -100,6 +103,7 @@ def test_the_list_is_there_without_capabilities_and_says_that_it_could_not_try()
     )
 
 
+@pytest.mark.host_only
 def test_the_list_for_people_names_outputs_and_knobs() -> None:
     text = sonde("list").out
 
@@ -160,6 +164,7 @@ def told_of_filters() -> dict[str, object]:
     return told
 
 
+@pytest.mark.host_only
 def test_a_filter_in_use_is_no_leftover(holder: subprocess.Popen[str]) -> None:
     assert told_of_filters()["ok"] is True
     assert sonde("doctor", "--clean").out == "there was nothing to remove\n"
@@ -186,6 +191,7 @@ def test_what_a_killed_sonde_left_is_found_and_removed(
     assert told_of_filters()["ok"] is True
 
 
+@pytest.mark.host_only
 def test_a_dead_sonde_with_a_living_guardian_leaves_nothing(holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()

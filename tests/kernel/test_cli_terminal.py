@@ -16,7 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from kernel.sonde_process import SONDE, child
+
+# The same on every kernel, and a virtual machine takes long for each of them.
+pytestmark = pytest.mark.host_only
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

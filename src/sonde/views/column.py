@@ -9,7 +9,8 @@ from typing import Any
 from sonde.views import cell
 from sonde.views.page import MOMENTS
 
-_IDENTIFIERS = frozenset({"pid", "tid", "ppid", "uid", "gid", "cpu", "port", "id", "ifindex"})
+IDENTIFIERS = frozenset({"pid", "tid", "ppid", "uid", "gid", "cpu", "port", "id", "ifindex", "syscall"})
+"""Columns of numbers that are names of things, not how many there are of them."""
 _UNITS = ("_ns", "_bytes")
 _CLOCK_DIGITS = 6
 
@@ -44,7 +45,7 @@ def shown(
 def _shown(name: str, title: str, meaning: str, sample: Any) -> Shown:
     if name in MOMENTS:
         return Shown(name, "TIME", lambda value: cell.clock(value, digits=_CLOCK_DIGITS), style="dim")
-    if name in _IDENTIFIERS or name.endswith("_id"):
+    if (name in IDENTIFIERS and not isinstance(sample, str)) or name.endswith("_id"):
         return Shown(name, title, str, style="cyan")
     if name == "error":
         return Shown(name, title, cell.text, is_right=False, style="red")

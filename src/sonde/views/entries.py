@@ -11,13 +11,14 @@ from sonde.bpf.codec.record import Record, as_dict
 from sonde.bpf.codec.text import CutText
 from sonde.errors import KernelError, SondeError
 from sonde.views import cell
+from sonde.views.column import IDENTIFIERS
 from sonde.views.line import Line
 from sonde.views.table import grid
 
 if TYPE_CHECKING:
     from sonde.bpf.map import Map
 
-_ENTRY = "entry"
+_KEY = "key"
 _CELL_WIDTH_MAX = 64
 
 
@@ -42,7 +43,7 @@ class Entries:
             return [head]
         pairs = sorted(self.pairs, key=_weight, reverse=True) if not self.is_ordered else self.pairs
         shown = pairs[:limit] if limit else pairs
-        rows = [{**_flat(key, "key"), **_flat(value, "value")} for key, value in shown]
+        rows = [_row(key, value) for key, value in shown]
         titles = list(dict.fromkeys(name for row in rows for name in row))
         right = [all(_is_number(row.get(name)) for row in rows) for name in titles]
         cells = [[_short(row.get(name), name) for name in titles] for row in rows]
@@ -173,11 +174,18 @@ def _weight(pair: tuple[Any, Any]) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _flat(value: Any, name: str) -> dict[str, Any]:
-    """Give a struct's members as columns of their own; a member that both key and value have is told apart."""
-    if not isinstance(value, Record):
-        return {name: value}
-    return {f"{name}.{member}": item for member, item in zip(value.__fields__, value, strict=True)}
+def _row(key: Any, value: Any) -> dict[str, Any]:
+    """Give a struct's members as columns of their own; a name that both key and value have is told apart."""
+    keys, values = _members(key, _KEY), _members(value, "value")
+    both = set(keys) & set(values)
+    return {
+        **{f"{_KEY}.{name}" if name in both else name: item for name, item in keys.items()},
+        **{f"value.{name}" if name in both else name: item for name, item in values.items()},
+    }
+
+
+def _members(value: Any, name: str) -> dict[str, Any]:
+    return dict(zip(value.__fields__, value, strict=True)) if isinstance(value, Record) else {name: value}
 
 
 def _short(value: Any, name: str) -> str:
@@ -187,7 +195,9 @@ def _short(value: Any, name: str) -> str:
         return "yes" if value else "no"
     if _is_number(value):
         # Keys are numbers of things; values are how many.
-        return str(value) if name.startswith("key") or type(value) is not int else cell.count(value)
+        return (
+            str(value) if name == _KEY or name in IDENTIFIERS or type(value) is not int else cell.count(value)
+        )
     words = value_text(value)
     return words if len(words) <= _CELL_WIDTH_MAX else words[: _CELL_WIDTH_MAX - 1] + "…"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
@@ -159,22 +160,16 @@ class ScreenObjectWriter:
         self._screen.leave(self._draw)
 
     def _draw(self, width: int, height: int) -> list[Line]:
-        if self._state is None:
+        state = self._state
+        if state is None:
             return self._head
-        room = height - len(self._head) - 2
-        limit = self._limit(room)
-        lines = [*self._head, [(cell.clock(self._state.time_ns), "dim")], *drawn(self._state, limit=limit)]
+        lines = [*self._head, [(cell.clock(state.time_ns), "dim")]]
+        # The most entries of each map that all fit with.
+        limits = range(max([1, *(len(each.pairs) for each in state.maps)]), 0, -1)
+        room = height - len(lines)
+        fitting = bisect_left(limits, x=True, key=lambda limit: len(drawn(state, limit=limit)) <= room)
+        lines += drawn(state, limit=limits[min(fitting, len(limits) - 1)])
         return [cut_line(line, width) for line in lines][:height]
-
-    def _limit(self, room: int) -> int:
-        """Find how many entries of each map fit when they share the room."""
-        assert self._state is not None
-        filled = [len(each.pairs) for each in self._state.maps if each.pairs]
-        fixed = len(self._state.maps) + 3 * len(filled) + len(self._state.variables)
-        limit = max([*filled, 1])
-        while limit > 1 and fixed + sum(min(limit, count) for count in filled) > room:
-            limit -= 1
-        return limit
 
 
 def heading(title: str, programs: Sequence[tuple[str, str, str]]) -> list[Line]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TextIO
 
 from sonde.records.accounting import Accounting
+from sonde.views import cell
 from sonde.views.column import Shown, shown
 from sonde.views.drawing import Caption
 from sonde.views.equation import equation
 from sonde.views.line import Line, Span, cut_line, fitted, plain, width_of
-from sonde.views.page import Page, Row
+from sonde.views.page import MOMENTS, Page, Row
 
 _WIDTHS = {"time": 15, "time_ns": 15, "pid": 5, "tid": 5, "comm": 12, "syscall": 12, "result": 6, "error": 6}
 _DURATION_WIDTH = 7
-_NARROW = 120
-_LEARNT_WIDTH_MAX = 24
+_ROOMY, _NARROW = 120, 100
+_LEARNT_WIDTH_MAX, _LEARNT_WIDTH_NARROW = 24, 12
 """A column grows up to here with what comes; a longer value moves its own line only."""
 
 
@@ -39,7 +41,7 @@ class RollWriter:
         self._columns: list[Shown] = []
         self._widths: list[int] = []
         self._hidden = 0
-        self._gap = "  "
+        self._gap, self._learnt_max = "  ", _LEARNT_WIDTH_MAX
 
     def write(self, page: Page) -> None:
         """Write the records of a page."""
@@ -73,8 +75,14 @@ class RollWriter:
         # What is of any length goes last, where it does not push the others around.
         columns.sort(key=lambda column: isinstance(first.get(column.name), list))
         self._columns = columns
-        self._widths = [max(width_of(column.title), _expected(column.name)) for column in columns]
-        self._gap = " " if room is not None and room < _NARROW else "  "
+        self._widths = [max(width_of(column.title), self._expected(column.name)) for column in columns]
+        if room is not None and room < _ROOMY:
+            self._gap = " "
+        if room is not None and room < _NARROW:
+            self._learnt_max = _LEARNT_WIDTH_NARROW
+            columns = [
+                replace(each, words=_short_clock) if each.name in MOMENTS else each for each in columns
+            ]
         heads = [(column.title, "bold") for column in columns]
         self._put(self._joined(heads), room)
 
@@ -83,7 +91,7 @@ class RollWriter:
         widths = self._widths
         for at, (text, _) in enumerate(cells[:-1]):
             taken = len(text)
-            if widths[at] < taken <= _LEARNT_WIDTH_MAX:
+            if widths[at] < taken <= self._learnt_max:
                 widths[at] = taken
         return self._joined(cells)
 
@@ -92,8 +100,9 @@ class RollWriter:
         last = len(cells) - 1
         for at, (text, style) in enumerate(cells):
             width, right = self._widths[at], self._columns[at].is_right
-            # A longer value is not cut: it moves the rest of its own line.
-            if (at < last or right) and len(text) < width:
+            # Where there is room a longer value is not cut: it moves the rest of its own line.
+            is_cut = self._learnt_max == _LEARNT_WIDTH_NARROW and not right and at < last
+            if is_cut or ((at < last or right) and len(text) < width):
                 text = fitted(text, width, right=right)
             if at:
                 line.append((self._gap, ""))
@@ -103,6 +112,10 @@ class RollWriter:
     def _put(self, line: Line, room: int | None) -> None:
         self._file.write(self._paint(cut_line(line, room) if room else line) + "\n")
 
+    def _expected(self, name: str) -> int:
+        width = _WIDTHS.get(name, _DURATION_WIDTH if name.endswith("_ns") else 0)
+        return min(width, self._learnt_max)
 
-def _expected(name: str) -> int:
-    return _WIDTHS.get(name, _DURATION_WIDTH if name.endswith("_ns") else 0)
+
+def _short_clock(time_ns: int) -> str:
+    return cell.clock(time_ns, digits=3)

@@ -57,6 +57,8 @@ def _memlock() -> Check:
         return Check(
             name, True, f"{limit:,} bytes, which do not matter here: maps count in the cgroup's memory"
         )
+    if "CAP_SYS_RESOURCE" in capabilities.effective():
+        return Check(name, True, f"{limit:,} bytes, raised as needed, with CAP_SYS_RESOURCE")
     fix = "ulimit -l unlimited, or LimitMEMLOCK=infinity in a systemd unit"
     return Check(name, False, f"{limit:,} bytes for all maps together", fix, is_needed=True)
 
