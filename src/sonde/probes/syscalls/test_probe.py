@@ -707,3 +707,30 @@ def test_the_living_are_not_taken_for_ended_in_a_time_namespace() -> None:
         pytest.skip(f"no time namespaces here: {ran.stderr.strip()}")
 
     assert ["True", "0", "True"] == ran.stdout.split(), ran.stderr
+
+
+def test_beyond_what_is_kept_rows_of_ended_processes_are_one_row() -> None:
+    """With room for 50 of them, the rows of 60 ended processes are added up into other, and nothing is missing."""
+    code = (
+        "for _ in range(60):\n    pid = os.fork()\n"
+        "    if pid == 0:\n        for _ in range(11): os.getppid()\n        os._exit(0)\n    os.waitpid(pid, 0)\n"
+        "    print(flush=True); sys.stdin.readline()"
+    )
+    with child(code) as started:
+        selection = Selection(pid=started.pid, children=True)
+        with Run(SYSCALLS, "latency", selection=selection, max_entries=96) as run:
+            run.source._retirement._rows_max = 50
+            started.go()
+            assert started.process.stdout is not None
+            for _ in range(60):
+                started.process.stdout.readline()
+                run.read()
+                started.go()
+            started.finish()
+            run.stop()
+            batch = run.read()
+
+    (other,) = (row for row in batch.rows() if row["is_other"])
+    assert other["count"] > 0
+    assert len(batch) < 160
+    assert batch.accounting.balanced, str(batch.accounting)
