@@ -44,11 +44,15 @@ class Feature:
 
 @dataclass(frozen=True)
 class Support:
-    """The answer for a feature: ``value`` is True, False or None (unknown), ``reason`` says why; true only if it works."""
+    """The answer for a feature: ``value`` is True, False or None (unknown), ``reason`` says why; true only if it works.
+
+    ``lacking`` are the capabilities for want of which it is unknown.
+    """
 
     feature: Feature
     value: bool | None
     reason: str
+    lacking: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,10 +80,9 @@ def require(name: str, *, operation: str = "use", subject: str = "") -> None:
     support = have(name)
     if support:
         return
-    lacking = capabilities.missing(support.feature.capabilities) if support.value is None else ()
-    if lacking:
+    if support.lacking:
         raise PermissionDeniedError(
-            operation=operation, subject=subject or support.name, capability=", ".join(lacking)
+            operation=operation, subject=subject or support.name, capability=", ".join(support.lacking)
         )
     raise NotSupportedError(
         support.name,
@@ -121,12 +124,15 @@ def _refused(feature: Feature, reason: str, number: int | None) -> Support:
     lacking = capabilities.missing(feature.capabilities)
     if lacking:
         # Without them a kernel with the feature and one without may answer alike.
-        return Support(feature, None, f"{reason}; the process lacks {', '.join(lacking)}")
+        return Support(feature, None, f"{reason}; the process lacks {', '.join(lacking)}", lacking)
     if feature.capabilities and (forbidden := capabilities.refusal()):
         return Support(feature, None, forbidden)
     if number in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN):
         return Support(feature, None, f"could not be tried: {reason}")
     if number in (errno.EPERM, errno.EACCES):
+        if admin := capabilities.missing(_ADMIN):
+            # Debian's kernels want it for perf events where kernel.perf_event_paranoid is 3, which it is.
+            return Support(feature, None, f"{reason}; it may take {', '.join(admin)} here", admin)
         return Support(feature, False, f"{reason}, although the process has every capability for it")
     return Support(feature, False, reason)
 
