@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import attach_by_libbpf
 from sonde.bpf.link.hook import wrong_section
+from sonde.bpf.link.kernel_function import nearest_functions
 from sonde.bpf.link.link import Link
 from sonde.errors import AttachError, KernelError
-from sonde.nearest import nearest
 
 if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
     from sonde.bpf.program import Program, ProgramSpec
 
-PREFIXES = {"trace_raw_tp": "btf_trace_", "lsm_mac": "bpf_lsm_"}
-"""Attach type → what stands in front of the target's name in the kernel's BTF."""
+PREFIXES = {"trace_raw_tp": "__traceiter_", "lsm_mac": "bpf_lsm_"}
+"""Attach type → what stands in front of the target's name among the kernel's symbols."""
 
 
 def attach_to_target(program: Program, hook: Hook, target: str, *, cookie: int = 0) -> Link:
@@ -48,7 +48,7 @@ def set_target(spec: ProgramSpec, target: str, *, section: str, attach_type: str
     except KernelError as error:
         if error.errno not in (errno.ESRCH, errno.ENOENT):
             raise
-        near = _nearest(target, attach_type)
+        near = nearest_functions(target, prefix=PREFIXES.get(attach_type, ""))
         raise AttachError(
             f"load program {spec.name} for {section}:{target}",
             why=f"the kernel's types have no {target} that {section} could take",
@@ -56,15 +56,3 @@ def set_target(spec: ProgramSpec, target: str, *, section: str, attach_type: str
             program=spec.name,
             hook=f"{section}:{target}",
         ) from None
-
-
-def _nearest(target: str, attach_type: str) -> list[str]:
-    """Up to three targets of the same kind that are spelt alike: the kernel's BTF knows each under a name of its own."""
-    from sonde.bpf.btf import Btf, Func, Typedef
-
-    prefix, kind = PREFIXES.get(attach_type, ""), Typedef if attach_type == "trace_raw_tp" else Func
-    names = [
-        each.name.removeprefix(prefix) for each in Btf.kernel() if type(each) is kind and prefix in each.name
-    ]
-    likely = [name for name in names if abs(len(name) - len(target)) <= 4 and target.strip("_")[:3] in name]
-    return nearest(target, likely)

@@ -36,14 +36,14 @@ def traceable() -> Iterator[tuple[str, int, str]]:
         raise error_for(number, "read", f"{name} in tracefs", capability="CAP_SYS_ADMIN") from None
 
 
-def nearest_functions(name: str) -> list[str]:
-    """Up to three functions of the kernel that are spelt like ``name``."""
+def nearest_functions(name: str, *, prefix: str = "") -> list[str]:
+    """Up to three functions spelt like ``name``, of those that begin with ``prefix``, which is left out."""
     with open("/proc/kallsyms") as file:
         symbols = {fields[2] for line in file if (fields := line.split())[1] in "tTwW"}
+    names = {symbol.removeprefix(prefix) for symbol in symbols if symbol.startswith(prefix)}
     # Comparing with all 100,000 takes seconds: those of much the same length that share a part are enough.
     part = name.strip("_")[:4]
-    likely = [symbol for symbol in symbols if part in symbol and abs(len(symbol) - len(name)) <= 8]
-    return nearest(name, likely)
+    return nearest(name, [each for each in names if part in each and abs(len(each) - len(name)) <= 8])
 
 
 def no_such_function(program: Program, hook: Hook, name: str) -> AttachError:

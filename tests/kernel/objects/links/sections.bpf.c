@@ -25,14 +25,21 @@ PROGRAM(as_fentry, "?fentry/security_task_getpgid")
 PROGRAM(as_fexit, "?fexit/security_task_getpgid")
 PROGRAM(as_lsm, "?lsm/task_getpgid")
 
-/* A return value of zero drops packets: these are never attached. */
-PROGRAM(bare_xdp, "?xdp")
-PROGRAM(bare_tc, "?tc")
-PROGRAM(bare_tcx, "?tcx/ingress")
-PROGRAM(bare_cgroup, "?cgroup_skb/egress")
-PROGRAM(bare_perf_event, "?perf_event")
-PROGRAM(bare_uprobe, "?uprobe")
-PROGRAM(bare_kprobe, "?kprobe")
-PROGRAM(bare_tracepoint, "?tracepoint")
-PROGRAM(bare_raw_tp, "?raw_tp")
-PROGRAM(bare_socket, "?socket")
+/* These are never attached. */
+#define BARE(name, section)                                                                                 \
+	SEC(section) int name(void *context)                                                                \
+	{                                                                                                   \
+		__sync_fetch_and_add(&runs, 1);                                                             \
+		return 1;                                                                                   \
+	}
+
+BARE(bare_xdp, "?xdp")
+BARE(bare_tc, "?tc")
+BARE(bare_tcx, "?tcx/ingress")
+BARE(bare_cgroup, "?cgroup_skb/egress")
+BARE(bare_perf_event, "?perf_event")
+BARE(bare_uprobe, "?uprobe")
+BARE(bare_kprobe, "?kprobe")
+BARE(bare_tracepoint, "?tracepoint")
+BARE(bare_raw_tp, "?raw_tp")
+BARE(bare_socket, "?socket")
