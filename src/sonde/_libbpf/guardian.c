@@ -100,8 +100,8 @@ static int exchange(int wire, struct request *request, on_message on_message, vo
 
 		if (bytes < 0 && errno == EINTR)
 			continue;
-		if (bytes < 0)
-			return -errno;
+		if (bytes <= 0)
+			return bytes ? -errno : -EIO;
 		for (; NLMSG_OK(message, bytes); message = NLMSG_NEXT(message, bytes)) {
 			if (message->nlmsg_type == NLMSG_ERROR)
 				return ((const struct nlmsgerr *)NLMSG_DATA(message))->error;
@@ -180,7 +180,10 @@ static int look(int wire, uint32_t interface, uint32_t parent, uint32_t program_
 	return exchange(wire, &request, look_at_filter, seen);
 }
 
-/* A filter is known by its program's id, which is ours alone: its priority and handle may be reused by others. */
+/*
+ * How many were removed.  A filter is known by its program's id, which is ours alone: its priority and handle may
+ * be reused by others.
+ */
 static int remove_filters(int wire, const struct sonde_clsact *place)
 {
 	struct seen seen;
@@ -189,7 +192,7 @@ static int remove_filters(int wire, const struct sonde_clsact *place)
 	for (removals = 0; removals < REMOVALS_MAX; removals++) {
 		error = look(wire, place->interface, place->parent, place->program_id, &seen);
 		if (error || !seen.found)
-			return error;
+			return error ? error : removals;
 		struct request request = request_of(RTM_DELTFILTER, NLM_F_ACK, place->interface, place->parent);
 		request.tc.tcm_handle = seen.handle;
 		request.tc.tcm_info = seen.info;
@@ -202,7 +205,7 @@ static int remove_filters(int wire, const struct sonde_clsact *place)
 }
 
 /* Take the qdisc away, if it is ours and nobody else's filter is there. */
-static int remove_qdisc(int wire, struct sonde_clsact *place)
+static int remove_qdisc(int wire, const struct sonde_clsact *place)
 {
 	static const uint32_t parents[] = { TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
 					    TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS) };
@@ -217,16 +220,15 @@ static int remove_qdisc(int wire, struct sonde_clsact *place)
 		if (error || seen.any)
 			return error;
 	}
-	error = change_qdisc(wire, RTM_DELQDISC, 0, place->interface);
-	place->qdisc_removed = !error;
-	return error;
+	return change_qdisc(wire, RTM_DELQDISC, 0, place->interface);
 }
 
 static int take_away(int wire, struct sonde_clsact *place)
 {
 	int error = remove_filters(wire, place);
 
-	if (!error)
+	/* Where nothing of ours was, as in another network namespace, the qdisc is not ours either. */
+	if (error > 0)
 		error = remove_qdisc(wire, place);
 	/* Gone already, by somebody else's hand or with its interface: that is what was wanted. */
 	return error == -ENODEV || error == -ENOENT || error == -EINVAL ? 0 : error;
@@ -250,34 +252,29 @@ static int put_up(int wire, struct sonde_clsact *place)
 	return error;
 }
 
-static int open_wire(void)
+/* Do something over a connection of its own. */
+static int over_wire(int (*act)(int wire, struct sonde_clsact *place), struct sonde_clsact *place)
 {
 	int wire = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int error;
 
-	return wire < 0 ? -errno : wire;
+	if (wire < 0)
+		return -errno;
+	error = act(wire, place);
+	close(wire);
+	return error;
 }
 
 int sonde_clsact_remove(struct sonde_clsact *place)
 {
-	int wire = open_wire();
-	int error;
-
-	if (wire < 0)
-		return wire;
-	error = take_away(wire, place);
-	close(wire);
-	return error;
+	return over_wire(take_away, place);
 }
 
 /* ---- the guardian --------------------------------------------------------------------------------------- */
 
 static void tell(int channel, int error, const struct sonde_clsact *place)
 {
-	struct sonde_clsact_answer answer = {
-		.error = error,
-		.owns_qdisc = place->owns_qdisc,
-		.qdisc_removed = place->qdisc_removed,
-	};
+	struct sonde_clsact_answer answer = { error, place->owns_qdisc };
 
 	/* Nobody may be there any more to read it. */
 	(void)!send(channel, &answer, sizeof(answer), MSG_NOSIGNAL);
@@ -299,8 +296,7 @@ static void keep_only(unsigned int one, unsigned int other)
 static void __attribute__((noreturn)) guard(int channel, int parent, struct sonde_clsact *place)
 {
 	struct pollfd wait[] = { { .fd = channel, .events = POLLIN }, { .fd = parent, .events = POLLIN } };
-	int wire = open_wire();
-	int error = wire < 0 ? wire : put_up(wire, place);
+	int error = over_wire(put_up, place);
 
 	prctl(PR_SET_NAME, "sonde-guardian", 0, 0, 0);
 	tell(channel, error, place);
@@ -310,9 +306,7 @@ static void __attribute__((noreturn)) guard(int channel, int parent, struct sond
 	(void)!chdir("/");
 	while (poll(wait, 2, -1) < 0 && errno == EINTR)
 		;
-	wire = open_wire();
-	error = wire < 0 ? wire : take_away(wire, place);
-	tell(channel, error, place);
+	tell(channel, over_wire(take_away, place), place);
 	_exit(0);
 }
 
@@ -349,7 +343,6 @@ static int await_answer(struct sonde_guardian *guardian, struct sonde_clsact *pl
 	if (received != sizeof(answer))
 		return -EPIPE; /* it was killed */
 	place->owns_qdisc = answer.owns_qdisc;
-	place->qdisc_removed = answer.qdisc_removed;
 	return answer.error;
 }
 

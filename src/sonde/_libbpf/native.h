@@ -88,13 +88,11 @@ struct sonde_clsact {
 	uint32_t program_id;
 	bool first;         /* before all other filters, else behind them */
 	bool owns_qdisc;    /* in: we made it for another link; out: it is ours */
-	bool qdisc_removed; /* out */
 };
 
 struct sonde_clsact_answer {
 	int error;
 	bool owns_qdisc;
-	bool qdisc_removed;
 };
 
 struct sonde_guardian {

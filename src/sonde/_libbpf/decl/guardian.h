@@ -6,7 +6,6 @@ struct sonde_clsact {
 	uint32_t program_id;
 	bool first;
 	bool owns_qdisc;
-	bool qdisc_removed;
 };
 struct sonde_guardian { int pid; int channel; };
 int sonde_guardian_start(struct sonde_clsact *place, struct sonde_guardian *guardian);
