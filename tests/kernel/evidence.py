@@ -166,10 +166,10 @@ FEATURES: dict[str, tuple[Evidence | Callable[[], str | None], ...]] = {
     "inode_storage": (KernelName("BPF_MAP_TYPE_INODE_STORAGE"), Configuration("CONFIG_BPF_LSM")),
     "cgrp_storage": (KernelName("BPF_MAP_TYPE_CGRP_STORAGE"),),
     "bloom_filter": (KernelName("BPF_MAP_TYPE_BLOOM_FILTER"),),
-    "user_ringbuf": (KernelName("BPF_MAP_TYPE_USER_RINGBUF"),),
+    "user_ring_buffer": (KernelName("BPF_MAP_TYPE_USER_RINGBUF"),),
     "arena": (KernelName("BPF_MAP_TYPE_ARENA"),),
     "syscall_program": (KernelName("BPF_PROG_TYPE_SYSCALL"),),
-    "callbacks": (KernelName("bpf_loop"),),
+    "loop": (KernelName("bpf_loop"),),
     "ksym_variable": (KernelName("bpf_this_cpu_ptr"), Configuration("CONFIG_KALLSYMS_ALL")),
 }
 """Feature → what would prove that it is missing; the names are those of tools/vm/expected.toml."""

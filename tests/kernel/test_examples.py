@@ -93,6 +93,7 @@ def test_every_openat_of_eight_threads_is_counted(name: str) -> None:
         assert made.variables["syscalls_other"].value == 0
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize("name", COUNTERS)
 def test_a_storm_on_one_entry_loses_no_count(name: str) -> None:
     """A count that is read, increased and written back loses some thousands of these 1.6 million."""
@@ -103,6 +104,7 @@ def test_a_storm_on_one_entry_loses_no_count(name: str) -> None:
         assert counts_of(made)[calls.pid] == calls.expected["read"]
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize("name", COUNTERS)
 def test_race_for_a_first_entry_loses_no_count(name: str) -> None:
     """Threads make their process's first call at once: the document's programs lose a third of these races."""
@@ -322,6 +324,7 @@ def programs_of(path: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize("at", range(len(programs_of(EXAMPLES / "README.md"))))
 def test_programs_of_the_readme_run(network: Network, tmp_path: Path, at: int) -> None:
     """As they are printed, in a folder with the four objects and a network of their own."""

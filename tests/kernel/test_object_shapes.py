@@ -154,7 +154,7 @@ def test_static_and_global_functions() -> None:
 
 
 def test_functions_that_the_kernel_calls_back(require_feature: Require) -> None:
-    require_feature("callbacks")
+    require_feature("loop")
     with loaded("callbacks") as made:
         numbers: Any = made.maps["numbers"]
         for index in range(7):

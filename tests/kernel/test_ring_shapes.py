@@ -299,7 +299,7 @@ def test_perf_buffers_say_what_they_need() -> None:
 
 
 def test_user_ring_is_a_map_like_others_until_it_is_written(require_feature: Require) -> None:
-    require_feature("user_ringbuf")
+    require_feature("user_ring_buffer")
     with opened("user_ring") as spec:
         assert spec.maps["orders"].type == "user_ringbuf"
         with spec.load() as made:
