@@ -58,6 +58,7 @@ def test_what_is_told_of_a_hook_agrees_with_the_evidence() -> None:
         assert told[name] == (absent(name) is None), name
 
 
+@pytest.mark.host_only
 def test_every_output_of_every_probe_was_run() -> None:
     told = {check["check"]: check for check in sonde("doctor", "--json").lines if check["group"] == "Probes"}
 
@@ -171,6 +172,7 @@ def test_a_filter_in_use_is_no_leftover(holder: subprocess.Popen[str]) -> None:
     assert holder.poll() is None
 
 
+@pytest.mark.host_only
 def test_what_a_killed_sonde_left_is_found_and_removed(
     holder: subprocess.Popen[str], network: Network
 ) -> None:

@@ -24,6 +24,9 @@ from kernel.sonde_process import (
     wait_until_gone,
 )
 
+# A guest runs what asks the kernel; a measurement takes it many seconds to start.
+host_only = pytest.mark.host_only
+
 CALLS = 10_007
 CLOSE_FAILS = "import ctypes\nlibc = ctypes.CDLL(None)\n"
 GETPPID = f"for _ in range({CALLS}): os.getppid()"
@@ -63,6 +66,7 @@ def test_json_counts_a_process_to_the_last_call(extra: list[str]) -> None:
     assert output.accounting["aggregated"] == sum(row["count"] for row in output.final)
 
 
+@host_only
 def test_latencies_are_there_and_in_order() -> None:
     output, _ = measured("top", "syscalls")
     (row,) = [row for row in output.final if row["syscall"] == "getppid"]
@@ -71,6 +75,7 @@ def test_latencies_are_there_and_in_order() -> None:
     assert CALLS * 10 < row["duration_sum_ns"] <= CALLS * row["duration_max_ns"]
 
 
+@host_only
 def test_errors_have_their_names() -> None:
     output, _ = measured(
         "top", "syscalls", "--errors", code=f"{CLOSE_FAILS}for _ in range(503): libc.close(-1)"
@@ -80,12 +85,14 @@ def test_errors_have_their_names() -> None:
     assert all(row["error"] for row in output.rows)
 
 
+@host_only
 def test_only_the_calls_that_were_named() -> None:
     output, _ = measured("top", "syscalls", "--syscall", "getppid,getuid", code=f"os.getuid()\n{GETPPID}")
 
     assert {row["syscall"]: row["count"] for row in output.final} == {"getppid": CALLS, "getuid": 1}
 
 
+@host_only
 def test_a_repeated_knob_adds_to_its_list() -> None:
     output, _ = measured(
         "top", "syscalls", "--syscall", "getppid", "--syscall", "getuid", code="os.getuid(); os.getppid()"
@@ -109,6 +116,7 @@ def measured_in_parts(*arguments: str, parts: int) -> Output:
         return output_of(process, text)
 
 
+@host_only
 def test_deltas_add_up_to_the_total() -> None:
     output = measured_in_parts("--delta", parts=3)
 
@@ -116,6 +124,7 @@ def test_deltas_add_up_to_the_total() -> None:
     assert output.accounting["aggregated"] == 303
 
 
+@host_only
 def test_cumulative_rows_only_grow() -> None:
     counts = [row["count"] for row in measured_in_parts(parts=3).rows]
 
@@ -123,6 +132,7 @@ def test_cumulative_rows_only_grow() -> None:
     assert set(counts) == {101, 202, 303}
 
 
+@host_only
 def test_it_ends_with_the_process_that_it_measures() -> None:
     with child("pass") as made, ready("top", "syscalls", "--pid", str(made.pid)) as process:
         made.run()
@@ -145,6 +155,7 @@ def test_a_command_is_measured_from_its_first_call_to_its_last() -> None:
     assert balanced(output.accounting)
 
 
+@host_only
 def test_all_that_a_command_starts_is_measured_too() -> None:
     code = f"import os\nfor _ in range(3):\n    if not os.fork():\n        {GETPPID}\n        os._exit(0)\nfor _ in range(3): os.wait()"
     output = sonde("top", "syscalls", "--format", "json", "--", sys.executable, "-c", code)
@@ -153,11 +164,13 @@ def test_all_that_a_command_starts_is_measured_too() -> None:
     assert len({row["pid"] for row in output.final if row["syscall"] == "getppid"}) == 3
 
 
+@host_only
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 137), ("exit 0", 0)])
 def test_the_commands_status_is_sondes(script: str, status: int) -> None:
     assert sonde("top", "syscalls", "--", *SHELL, script).status == status
 
 
+@host_only
 def test_the_command_keeps_its_input_and_output(tmp_path: Path) -> None:
     rows = tmp_path / "rows"
     process = start(
@@ -169,6 +182,7 @@ def test_the_command_keeps_its_input_and_output(tmp_path: Path) -> None:
     assert "seen " in rows.read_text()
 
 
+@host_only
 def test_a_command_is_shown_once_at_its_end_unless_an_interval_is_given() -> None:
     once = sonde("top", "syscalls", "--format", "json", "--", "sleep", "1.3")
     often = sonde("top", "syscalls", "--format", "json", "--every", "200ms", "--", "sleep", "1.3")
@@ -177,6 +191,7 @@ def test_a_command_is_shown_once_at_its_end_unless_an_interval_is_given() -> Non
     assert len({row["time"] for row in often.rows}) > 3
 
 
+@host_only
 def test_a_command_that_outlives_the_measurement_is_ended() -> None:
     started = time.monotonic()
     output = sonde(
@@ -188,12 +203,14 @@ def test_a_command_that_outlives_the_measurement_is_ended() -> None:
     assert wait_until_gone([int(output.err)])
 
 
+@host_only
 def test_a_command_that_is_not_there_is_a_sentence() -> None:
     output = sonde("top", "syscalls", "--", "no-such-command")
 
     assert (output.status, output.err) == (127, "sonde: start no-such-command: there is no such command\n")
 
 
+@host_only
 @pytest.mark.parametrize(
     ("mode", "words"),
     [(0o644, "it is no program that may be executed"), (0o755, "the kernel cannot execute it")],
@@ -208,12 +225,14 @@ def test_a_file_that_is_no_program_is_a_sentence(mode: int, words: str, tmp_path
     assert output.err.startswith(f"sonde: start {path}: {words}")
 
 
+@host_only
 def test_a_commands_own_126_is_its_own() -> None:
     output = sonde("top", "syscalls", "-o", "/dev/null", "--", *SHELL, "exit 126")
 
     assert (output.status, output.err) == (126, "")
 
 
+@host_only
 def test_a_command_never_runs_when_the_measurement_cannot_begin(tmp_path: Path) -> None:
     """It stands still before its execve until everything is attached, and is gone if that fails."""
     output = sonde("top", "syscalls", "--max-entries", "4000000000", "--", "touch", str(tmp_path / "ran"))
@@ -241,6 +260,7 @@ def test_a_trace_delivers_every_call_with_arguments_and_result() -> None:
     assert balanced(output.accounting)
 
 
+@host_only
 def test_the_times_of_a_trace_are_the_wall_clocks() -> None:
     before = time.time()
     output, _ = measured("trace", "syscalls", code="os.getppid()")
@@ -252,6 +272,7 @@ def test_the_times_of_a_trace_are_the_wall_clocks() -> None:
     assert before - 2 <= calendar.timegm(moment) <= time.time() + 2
 
 
+@host_only
 def test_only_slow_calls_are_traced_when_asked() -> None:
     output, _ = measured(
         "trace", "syscalls", "--min-latency", "20ms", code="import time\nos.getppid()\ntime.sleep(0.05)"
@@ -263,6 +284,7 @@ def test_only_slow_calls_are_traced_when_asked() -> None:
     assert all(row["duration_ns"] >= 20_000_000 for row in output.rows)
 
 
+@host_only
 def test_a_trace_ends_after_its_limit() -> None:
     output = sonde("trace", "syscalls", "--limit", "5", "--format", "json")
 
@@ -271,6 +293,7 @@ def test_a_trace_ends_after_its_limit() -> None:
     assert output.accounting["delivered"] >= 5
 
 
+@host_only
 def test_a_small_ring_under_a_storm_loses_records_and_says_so() -> None:
     output, _ = measured("trace", "syscalls", "--max-entries", "4096")
 
@@ -289,6 +312,7 @@ def test_the_buckets_of_a_histogram_hold_every_call() -> None:
     assert row["bounds_ns"][0] < row["p50_ns"] <= row["p99_ns"] <= row["max_ns"]
 
 
+@host_only
 def test_a_histogram_can_be_of_everything() -> None:
     output, _ = measured("hist", "syscalls", "--by", "all")
 
@@ -296,6 +320,7 @@ def test_a_histogram_can_be_of_everything() -> None:
     assert output.final[0]["count"] >= CALLS
 
 
+@host_only
 def test_a_histogram_for_people_has_bars() -> None:
     with child(GETPPID) as made, ready("hist", "syscalls", "--pid", str(made.pid)) as process:
         made.run()

@@ -20,8 +20,10 @@ class Destination:
     A file is replaced, as by other tools: it is emptied before anything is measured.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, for_machines: bool = False) -> None:
+        """Write to a file, or to standard output; ``for_machines`` it is UTF-8 in every locale."""
         self._path = path
+        self._for_machines = for_machines
         self._file: TextIO | None = None
         self._restore: Callable[[], None] | None = None
 
@@ -36,7 +38,8 @@ class Destination:
             raise CommandError("write the output", why="standard output is closed", hint="give -o FILE")
         else:
             # In a locale that lacks a letter a question mark is better than no output.
-            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+            encoding = "utf-8" if self._for_machines else None
+            sys.stdout.reconfigure(encoding=encoding, errors="replace")  # type: ignore[union-attr]
         return self
 
     @property

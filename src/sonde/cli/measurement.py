@@ -30,7 +30,7 @@ class Measurement:
     """What was asked for on the command line.
 
     ``options`` are all options by name; ``title``, ``request`` and ``filtered`` stand in headings and below them.
-    ``signals`` and ``destination`` are there when the sink is made.
+    ``destination`` is open when the sink is made, and ``enough`` ends the measurement.
     """
 
     probe: Probe
@@ -73,28 +73,19 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
 
     Raises SondeError and OSError; nothing stays attached, and no command stays stopped.
     """
-    from sonde.run import Run
-
     with ExitStack() as stack:
-        destination = stack.enter_context(Destination(asked.options["path"]))
+        destination = stack.enter_context(
+            Destination(asked.options["path"], for_machines=asked.format != "table")
+        )
         signals = stack.enter_context(Signals())
         target = stack.enter_context(Target(asked.command)) if asked.command else None
         selection = asked.selection
         if target is not None:
             selection = replace(selection, pid=target.pid, children=True)
-        room = asked.options["max_entries"]
-        run = Run(asked.probe, asked.output.name, selection=selection, values=asked.values, max_entries=room)
         if isinstance(asked.output, Stream):
             # A ring fills up in the tenths of a second that this takes; a table only counts on.
             importlib.import_module("numpy")
-        try:
-            stack.enter_context(run)
-        except KernelError as error:
-            if room is None or error.errno not in (errno.E2BIG, errno.ENOMEM):
-                raise
-            raise CommandError(
-                f"--max-entries {room}", why="the kernel has no room for so many", hint="give fewer", status=2
-            ) from error
+        run = _started(replace(asked, selection=selection), stack)
         attached_at = time.monotonic()
         tell_ready(asked.options["ready_fd"])
         ends = [signals.fileno(), *_ends_of(selection, target, stack)]
@@ -108,6 +99,28 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         ended_by_itself = target.has_ended and signals.received is None
         status = target.finish()
         return status if ended_by_itself else 0
+
+
+def _started(asked: Measurement, stack: ExitStack) -> Run:
+    from sonde.run import Run
+
+    room = asked.options["max_entries"]
+    try:
+        return stack.enter_context(
+            Run(
+                asked.probe,
+                asked.output.name,
+                selection=asked.selection,
+                values=asked.values,
+                max_entries=room,
+            )
+        )
+    except KernelError as error:
+        if room is None or error.errno not in (errno.E2BIG, errno.ENOMEM):
+            raise
+        raise CommandError(
+            f"--max-entries {room}", why="the kernel has no room for so many", hint="give fewer", status=2
+        ) from error
 
 
 def _flow(

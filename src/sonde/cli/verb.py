@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sonde.cli.behind import Line, MeasuringCommand
-from sonde.cli.measurement import Measurement, measure
-from sonde.cli.parameter import Count, Descriptor, Duration, OneOf, Setting, unknown
-from sonde.cli.selection import selection_from, selection_options, why_filtered
+from sonde.cli.parameter import unknown
 from sonde.errors import CommandError
-from sonde.probe import Knob, Probe, Stream, Table
+from sonde.probe import Probe, Stream, Table
 from sonde.probes import probe as find_probe
 from sonde.probes import probe_names
 
-FORMATS = ("table", "json", "csv")
+if TYPE_CHECKING:
+    from sonde.cli.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class VerbGroup(click.Group):
             verb.name,
             help=f"{verb.summary}\n\nsonde {verb.name} PROBE --help shows the options.",
             short_help=verb.short,
-            epilog=_epilog(verb, next(iter(probe_names()), "PROBE")),
+            epilog=epilog(verb, next(iter(probe_names()), "PROBE")),
             no_args_is_help=True,
             subcommand_metavar="PROBE [OPTIONS] [-- COMMAND …]",
         )
@@ -87,6 +85,8 @@ class VerbGroup(click.Group):
                 hint=" and ".join(f"sonde {verb} {cmd_name}" for verb in works) + " works",
                 status=2,
             )
+        from sonde.cli.probe_command import ProbeCommand
+
         return ProbeCommand(self.verb, found)
 
     def resolve_command(
@@ -115,205 +115,8 @@ class VerbGroup(click.Group):
             formatter.write_dl(rows)
 
 
-class ProbeCommand(MeasuringCommand):
-    """A verb and a probe: the options of both, and a command to start behind ``--``."""
-
-    def __init__(self, verb: Verb, probe: Probe) -> None:
-        self.verb, self.probe = verb, probe
-        self.outputs = verb.outputs(probe)
-        super().__init__(
-            probe.name,
-            params=[
-                *self._probe_options(),
-                *selection_options(),
-                *run_options(),
-                *verb.options(self.outputs),
-            ],
-            help=f"{verb.summary}\n\nProbe {probe.name}: {probe.summary}.",
-            short_help=f"{probe.summary}.",
-            epilog=_epilog(verb, probe.name),
-            options_metavar="[OPTIONS] [-- COMMAND …]",
-        )
-
-    def _probe_options(self) -> list[click.Parameter]:
-        chosen = [
-            click.Option(
-                [output.flag, f"output_{output.name}"], is_flag=True, help=f"{output.summary.capitalize()}."
-            )
-            for output in self.outputs
-            if isinstance(output, Table) and output.flag
-        ]
-        names = {output.name for output in self.outputs}
-        return [
-            *chosen,
-            *(
-                _knob_option(knob, is_hidden=bool(knob.outputs) and not names & set(knob.outputs))
-                for knob in self.probe.knobs
-            ),
-        ]
-
-    def invoke(self, ctx: click.Context) -> int:
-        """Measure."""
-        line: Line = ctx.obj
-        options = ctx.params
-        values = {knob.name: _value_of(knob, options[f"knob_{knob.name}"]) for knob in self.probe.knobs}
-        values = {name: value for name, value in values.items() if value is not None}
-        output = self._output(ctx, values)
-        selection = selection_from(ctx, line.command)
-        request = _request(ctx, line)
-        selecting = _request(ctx, line, only=_selecting(self.probe))
-        return measure(
-            Measurement(
-                probe=self.probe,
-                output=output,
-                selection=selection,
-                values=values,
-                options=options,
-                command=line.command,
-                title=f"sonde {self.verb.name} {self.probe.name}",
-                request=" ".join(request),
-                filtered=why_filtered(selecting, selection, line.command),
-            ),
-            self.verb.make_sink,
-        )
-
-    def _output(self, ctx: click.Context, values: Mapping[str, Any]) -> Table | Stream:
-        """Find the output that was asked for, or the first that all the knobs go with."""
-        asked = [output for output in self.outputs if ctx.params.get(f"output_{output.name}")]
-        if len(asked) > 1:
-            flags = " and ".join(output.flag for output in asked if isinstance(output, Table))
-            raise click.UsageError(f"{flags} exclude each other: give one", ctx)
-        for output in asked or self.outputs:
-            if all(_goes_with(knob, output) for knob in self.probe.knobs if knob.name in values):
-                return output
-        wrong = next(
-            knob
-            for knob in self.probe.knobs
-            if knob.name in values and not _goes_with(knob, (asked or self.outputs)[0])
-        )
-        what = f"{asked[0].flag} and {wrong.flag}" if asked and isinstance(asked[0], Table) else wrong.flag
-        hint = "leave one out" if asked else f"it is for {_commands_for(self.probe, wrong)}"
-        raise click.UsageError(f"{what} cannot be had here: {hint}", ctx)
-
-
-def run_options() -> list[click.Parameter]:
-    """Make the options that say how long, how often and where to."""
-    return [
-        click.Option(
-            ["--for", "for_s"],
-            type=Duration(),
-            metavar="TIME",
-            help="End after 500ms, 5s, 2m, 1h; else Ctrl-C ends it.",
-        ),
-        click.Option(
-            ["--format"],
-            type=OneOf(FORMATS, noun="format"),
-            default="table",
-            show_default=True,
-            help="A table for people, or rows for machines.",
-        ),
-        click.Option(
-            ["-o", "--output", "path"], metavar="FILE", help="Write to FILE, in the place of what it held."
-        ),
-        click.Option(
-            ["--ready-fd"],
-            type=Descriptor(),
-            metavar="N",
-            help="Write one byte to descriptor N once attached.",
-        ),
-        click.Option(
-            ["--max-entries"],
-            type=Count("entries", least=1),
-            metavar="N",
-            help="Room in the kernel: a table's rows, a stream's bytes.",
-        ),
-    ]
-
-
-def interval_option() -> click.Option:
-    """Make the option that says how often a table is shown."""
-    return click.Option(
-        ["--every", "every_s"],
-        type=Duration(least="10ms", most="1d"),
-        metavar="TIME",
-        help="Time between two readings (1s); with a command: only at its end, unless given.",
-    )
-
-
-def _knob_option(knob: Knob, *, is_hidden: bool) -> click.Option:
-    names = [knob.flag, f"knob_{knob.name}"]
-    text = f"{knob.help[0].upper()}{knob.help[1:]}."
-    if knob.type is bool:
-        return click.Option(names, is_flag=True, help=text, hidden=is_hidden)
-    # Given more than once, lists grow and single values are replaced.
-    kind = Setting(knob.name, knob.type)
-    return click.Option(
-        names, type=kind, metavar=knob.metavar or None, multiple=True, help=text, hidden=is_hidden
-    )
-
-
-def _value_of(knob: Knob, given: Any) -> Any:
-    if knob.type is bool:
-        return True if given else None
-    if not given:
-        return None
-    if all(isinstance(value, tuple) for value in given):
-        return tuple(item for value in given for item in value)
-    return given[-1]
-
-
-def _goes_with(knob: Knob, output: Table | Stream) -> bool:
-    return not knob.outputs or output.name in knob.outputs
-
-
-def _commands_for(probe: Probe, knob: Knob) -> str:
-    outputs = [output for output in probe.outputs if output.name in knob.outputs]
-    verbs = dict.fromkeys(verb for output in outputs for verb in verbs_for(output))
-    return " and ".join(f"sonde {verb} {probe.name}" for verb in verbs)
-
-
-def _selecting(probe: Probe) -> set[str]:
-    return {
-        "pid",
-        "children",
-        "comm",
-        "cgroup",
-        *(f"knob_{knob.name}" for knob in probe.knobs if knob.name != "sample"),
-    }
-
-
-_SILENT = {"path", "format", "ready_fd", "for_s"}
-
-
-def _request(ctx: click.Context, line: Line, *, only: set[str] | None = None) -> list[str]:
-    """Give back what was asked for, as it would be typed: for headings."""
-    words = []
-    for parameter in ctx.command.get_params(ctx):
-        if not isinstance(parameter, click.Option) or parameter.name is None:
-            continue
-        if parameter.name in _SILENT or (only is not None and parameter.name not in only):
-            continue
-        if ctx.get_parameter_source(parameter.name) is not click.core.ParameterSource.COMMANDLINE:
-            continue
-        flag = max(parameter.opts, key=len)
-        words.append(flag if parameter.is_flag else f"{flag} {_typed(flag, line.words)}")
-    if line.command and only is None:
-        words.append(f"-- {shlex.join(line.command)}")
-    return words
-
-
-def _typed(flag: str, words: Sequence[str]) -> str:
-    """Find what was typed behind a flag."""
-    found = []
-    for at, word in enumerate(words):
-        if word == flag and at + 1 < len(words):
-            found.append(words[at + 1])
-        elif word.startswith(f"{flag}="):
-            found.append(word[len(flag) + 1 :])
-    return shlex.quote(",".join(found)) if found else "…"
-
-
-def _epilog(verb: Verb, probe: str) -> str:
+def epilog(verb: Verb, probe: str) -> str:
+    """Make the examples below a help text."""
     lines = [(line.format(probe=probe), what) for line, what in verb.examples]
     width = max(len(line) for line, _ in lines)
     return "\b\nExamples:\n" + "\n".join(f"  {line:<{width}}  {what}" for line, what in lines)

@@ -99,7 +99,7 @@ def _programs_of(pid: str) -> set[int]:
     folder = f"/proc/{pid}/fdinfo"
     try:
         names = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         return set()
     texts = (read(f"{folder}/{name}") or "" for name in names)
     return {

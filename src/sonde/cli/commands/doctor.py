@@ -36,7 +36,7 @@ def COMMAND(*, as_json: bool, clean: bool) -> int:  # noqa: N802  # found by thi
 
     Exit status: 0 when sonde can work here, 1 when something is red that it cannot do without.
     """
-    with Destination() as destination:
+    with Destination(for_machines=as_json) as destination:
         if clean:
             return _clean(destination)
         fatal = []

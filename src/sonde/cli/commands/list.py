@@ -27,7 +27,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each probe.")
 def COMMAND(*, as_json: bool) -> None:  # noqa: N802  # found by this name
     """Show every probe with its tables, streams and knobs, and whether this kernel can run each: tried, not guessed."""
-    with Destination() as destination:
+    with Destination(for_machines=as_json) as destination:
         for at, found in enumerate(all_probes().values()):
             rehearsals = rehearse(found)
             if as_json:

@@ -120,7 +120,9 @@ def COMMAND(ctx: click.Context, /, **options: Any) -> int:  # noqa: N802  # foun
     from sonde.bpf import ObjectSpec
 
     with ExitStack() as stack:
-        destination = stack.enter_context(Destination(options["path"]))
+        destination = stack.enter_context(
+            Destination(options["path"], for_machines=options["format_"] == "json")
+        )
         spec = stack.enter_context(
             ObjectSpec.open(options["file"], strict=options["strict"], sha256=options["sha256"])
         )

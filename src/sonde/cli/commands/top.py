@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sonde.cli.measurement import Measurement
+from sonde.cli.options import interval_option
 from sonde.cli.parameter import Count, OneOf
-from sonde.cli.verb import Verb, VerbGroup, interval_option
+from sonde.cli.verb import Verb, VerbGroup
 from sonde.probe import Stream, Table
 
 if TYPE_CHECKING:

@@ -1,0 +1,52 @@
+"""What was asked for, as it would be typed: for headings, and to say why events were filtered."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import click
+
+from sonde.cli.behind import Line
+from sonde.probe import Probe
+
+_SILENT = {"path", "format", "ready_fd", "for_s"}
+
+
+def requested(ctx: click.Context, line: Line, *, only: set[str] | None = None) -> list[str]:
+    """Give the options that were given, all or ``only`` some, and the command behind ``--`` with all."""
+    words = []
+    for parameter in ctx.command.get_params(ctx):
+        if not isinstance(parameter, click.Option) or parameter.name is None:
+            continue
+        if parameter.name in _SILENT or (only is not None and parameter.name not in only):
+            continue
+        if ctx.get_parameter_source(parameter.name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        flag = max(parameter.opts, key=len)
+        words.append(flag if parameter.is_flag else f"{flag} {_typed(flag, line.words)}")
+    if line.command and only is None:
+        words.append(f"-- {shlex.join(line.command)}")
+    return words
+
+
+def _typed(flag: str, words: Sequence[str]) -> str:
+    """Find what was typed behind a flag."""
+    found = []
+    for at, word in enumerate(words):
+        if word == flag and at + 1 < len(words):
+            found.append(words[at + 1])
+        elif word.startswith(f"{flag}="):
+            found.append(word[len(flag) + 1 :])
+    return shlex.quote(",".join(found)) if found else "…"
+
+
+def selecting(probe: Probe) -> set[str]:
+    """Name the options that leave events out."""
+    return {
+        "pid",
+        "children",
+        "comm",
+        "cgroup",
+        *(f"knob_{knob.name}" for knob in probe.knobs if knob.name != "sample"),
+    }
