@@ -137,6 +137,14 @@ def _load_return_zero(program_type: int, attach_type: int, function: str) -> int
 FENTRY = MinimalProgram("fentry", BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, "bpf_fentry_test1")
 LSM = MinimalProgram("LSM", BPF_PROG_TYPE_LSM, BPF_LSM_MAC, "bpf_lsm_file_open")
 
+
+def fmod_ret_place() -> str | None:
+    """Before kernel commit 5b481acab4ce (2022) such a program needs a function that errors can be injected into."""
+    if has_kernel_name("register_btf_fmodret_id_set"):
+        return None
+    return Configuration("CONFIG_FUNCTION_ERROR_INJECTION")()
+
+
 FEATURES: dict[str, tuple[Evidence | Callable[[], str | None], ...]] = {
     "kprobe": (Configuration("CONFIG_KPROBES"),),
     "kprobe_multi": (KernelName("BPF_TRACE_KPROBE_MULTI"), Configuration("CONFIG_FPROBE")),
@@ -146,7 +154,7 @@ FEATURES: dict[str, tuple[Evidence | Callable[[], str | None], ...]] = {
     "fentry": (Configuration("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"), FENTRY),
     "fmod_ret": (
         Configuration("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
-        Configuration("CONFIG_FUNCTION_ERROR_INJECTION"),
+        fmod_ret_place,
         FENTRY,
     ),
     "lsm": (Configuration("CONFIG_BPF_LSM"), LSM),
