@@ -26,7 +26,7 @@ test: examples  ## the whole suite (as root: the kernel tests too)
 	@$(BIN)/python -m pytest
 
 test-vm: wheel  ## the kernel suite on other kernels, under QEMU (KERNELS="5.10 6.1")
-	@tools/test-vm $(KERNELS)
+	@$(BIN)/python tools/vm/test.py --kernels "$(KERNELS)" $(if $(ESSENTIAL),--essential)
 
 lint: setup  ## ruff, mypy, import-linter and the house style
 	@$(BIN)/ruff check
