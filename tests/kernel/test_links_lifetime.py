@@ -34,6 +34,7 @@ def load(program: str, *, source: str = HOOKS, target: int = 0) -> Object:
         return spec.load()
 
 
+@pytest.mark.host_only  # each waits for the kernel, which takes half a second under emulation
 def test_thousand_cycles_leave_descriptors_programs_and_maps_as_before() -> None:
     """A raw tracepoint, because closing a perf event waits a tenth of a second for the kernel."""
     hook = RawTracepoint("task_rename")
