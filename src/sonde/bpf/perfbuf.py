@@ -51,7 +51,9 @@ class PerfBuffer:
     def lost(self) -> int:
         """Records lost so far; complete up to the last ``drain``."""
         with self._lock:
-            return self._lost_at_close if self._pointer is None else int(lib.sonde_perf_ring_lost(self._pointer))
+            return (
+                self._lost_at_close if self._pointer is None else int(lib.sonde_perf_ring_lost(self._pointer))
+            )
 
     def drain(self) -> Records:
         """Take what is there, CPU by CPU: Records, whose lengths the kernel has rounded up (to 4 mod 8)."""
