@@ -62,7 +62,7 @@ class Retirement:
 
     A process that is gone makes no events any more, so its rows cannot be live: they are read once more after its
     end was seen, kept here, and deleted from the map. (Rows of the living are never deleted: that loses counts.)
-    Beyond ``rows_max`` the oldest kept rows are added up into one, ``folded`` (of length 0 or 1).
+    Beyond ROWS_KEPT_MAX the oldest kept rows are added up into one, ``folded`` (of length 0 or 1).
     """
 
     def __init__(
@@ -72,7 +72,6 @@ class Retirement:
         pid: str,
         start_ns: str,
         cells: Cells | None = None,
-        rows_max: int = ROWS_KEPT_MAX,
     ) -> None:
         import numpy as np
 
@@ -80,7 +79,6 @@ class Retirement:
         self._table, self._cells = table, cells
         self._columns = columns_of(table.shape.value_type)
         self._pid, self._start_ns = pid, start_ns
-        self._rows_max = rows_max
         self._kept: list[tuple[Array, Array]] = []
         self.folded: Array = np.empty(0, table.value_dtype)
 
@@ -116,7 +114,7 @@ class Retirement:
         import numpy as np
 
         self._kept.append((keys, values))
-        while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > self._rows_max:
+        while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > ROWS_KEPT_MAX:
             _, oldest = self._kept.pop(0)
             self.folded = fold(np.concatenate([self.folded, oldest]), self._columns)
 

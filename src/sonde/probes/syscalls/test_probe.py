@@ -709,8 +709,9 @@ def test_the_living_are_not_taken_for_ended_in_a_time_namespace() -> None:
     assert ["True", "0", "True"] == ran.stdout.split(), ran.stderr
 
 
-def test_beyond_what_is_kept_rows_of_ended_processes_are_one_row() -> None:
+def test_beyond_what_is_kept_rows_of_ended_processes_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for 50 of them, the rows of 60 ended processes are added up into other, and nothing is missing."""
+    monkeypatch.setattr("sonde.records.retirement.ROWS_KEPT_MAX", 50)
     code = (
         "for _ in range(60):\n    pid = os.fork()\n"
         "    if pid == 0:\n        for _ in range(11): os.getppid()\n        os._exit(0)\n    os.waitpid(pid, 0)\n"
@@ -719,7 +720,6 @@ def test_beyond_what_is_kept_rows_of_ended_processes_are_one_row() -> None:
     with child(code) as started:
         selection = Selection(pid=started.pid, children=True)
         with Run(SYSCALLS, "latency", selection=selection, max_entries=96) as run:
-            run.source._retirement._rows_max = 50
             started.go()
             assert started.process.stdout is not None
             for _ in range(60):
