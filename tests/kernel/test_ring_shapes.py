@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernel.shaped import PACKET, loaded, opened, send
-from sonde.bpf import Object, ObjectSpec, PerfBuffer, RingBuffer
-from sonde.errors import LayoutError, SondeError
+from kernel.shaped import PACKET, loaded, send
+from sonde.bpf import Object, ObjectSpec, PerfBuffer, RingBuffer, UserRingBuffer
+from sonde.errors import KernelError, LayoutError, SondeError
 
 GETPPID = {"x86_64": 110, "aarch64": 173}[platform.machine()]
 Require = Callable[[str], None]
@@ -298,10 +298,34 @@ def test_perf_buffers_say_what_they_need() -> None:
 # ---- the other direction ------------------------------------------------------------------------------------
 
 
-def test_user_ring_is_a_map_like_others_until_it_is_written(require_feature: Require) -> None:
+def test_program_drains_what_python_writes(require_feature: Require) -> None:
     require_feature("user_ring_buffer")
-    with opened("user_ring") as spec:
-        assert spec.maps["orders"].type == "user_ringbuf"
-        with spec.load() as made:
+    with loaded("user_ring") as made:
+        assert made.btf is not None
+        with UserRingBuffer(made.maps["orders"], record=made.btf.find("u64")) as ring:
+            for number in range(1, 48):
+                ring.write(number)
             assert made.programs["drain"].test_run().return_value == 0
-            assert made.variables["drained"].value == 0
+            assert (made.variables["drained"].value, made.variables["sum"].value) == (47, 47 * 48 // 2)
+            with pytest.raises(ValueError, match="u64 takes"):
+                ring.write(-1)
+        assert ring.closed
+        with pytest.raises(SondeError, match="it is closed"):
+            ring.write(1)
+
+
+def test_full_user_ring_says_how_large_it_is(require_feature: Require) -> None:
+    require_feature("user_ring_buffer")
+    with loaded("user_ring") as made, UserRingBuffer(made.maps["orders"]) as ring:
+        with pytest.raises(KernelError, match="a record of 5000 bytes does not fit into its 4096"):
+            ring.write(bytes(5000))
+        room = 4096 // 16
+        for _ in range(room):
+            ring.write((1).to_bytes(8, "little"))
+        with pytest.raises(KernelError, match="it is full, it has 4096 bytes"):
+            ring.write(bytes(8))
+        made.programs["drain"].test_run()
+        assert made.variables["sum"].value == room
+        ring.write(bytes(8))
+        with pytest.raises(SondeError, match="no user ring buffer"):
+            UserRingBuffer(made.maps[".bss"])

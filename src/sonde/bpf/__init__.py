@@ -10,6 +10,7 @@ from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.perfbuf import PerfBuffer
 from sonde.bpf.program import Program, RunStatistics
 from sonde.bpf.ringbuf import Records, RingBuffer
+from sonde.bpf.userring import UserRingBuffer
 
 __all__ = [
     "Btf",
@@ -24,4 +25,5 @@ __all__ = [
     "Records",
     "RingBuffer",
     "RunStatistics",
+    "UserRingBuffer",
 ]

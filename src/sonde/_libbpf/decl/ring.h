@@ -17,3 +17,10 @@ const uint8_t *sonde_perf_ring_data(const struct sonde_perf_ring *ring, uint64_t
 const uint64_t *sonde_perf_ring_offsets(const struct sonde_perf_ring *ring, uint64_t *records);
 const uint32_t *sonde_perf_ring_lengths(const struct sonde_perf_ring *ring);
 uint64_t sonde_perf_ring_lost(const struct sonde_perf_ring *ring);
+
+// bpf/libbpf.h: the user ring buffer's producer.
+struct user_ring_buffer_opts { size_t sz; };
+struct user_ring_buffer *user_ring_buffer__new(int map_fd, const struct user_ring_buffer_opts *opts);
+void *user_ring_buffer__reserve(struct user_ring_buffer *rb, __u32 size);
+void user_ring_buffer__submit(struct user_ring_buffer *rb, void *sample);
+void user_ring_buffer__free(struct user_ring_buffer *rb);
