@@ -184,7 +184,7 @@ def test_what_a_killed_sonde_left_is_found_and_removed(
     assert wait_until_gone([guardian, holder.pid])
     told = told_of_filters()
 
-    assert told["ok"] is False
+    assert told["ok"] is False, told
     assert told["fix"] == "sonde doctor --clean"
     assert f"{network.interface} ingress" in str(told["found"])
     removed = sonde("doctor", "--clean")

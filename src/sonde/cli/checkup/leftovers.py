@@ -89,10 +89,27 @@ def _programs_in_use() -> set[int]:
     for name in filter(str.isdigit, os.listdir("/proc")):
         if read(f"/proc/{name}/comm") != GUARDIAN:
             continue
-        status = read(f"/proc/{name}/status") or ""
-        parent = next((line.split()[1] for line in status.splitlines() if line.startswith("PPid:")), "")
-        used |= _programs_of(parent)
+        guardian = _status(name)
+        parent = guardian.get("PPid", "0")
+        # One whose sonde has died is about to clean up, and a dead one guards nothing.
+        if _is_dead(guardian) or _is_dead(_status(parent)):
+            continue
+        try:
+            used |= _programs_of(parent)
+        except PermissionError:
+            # An orphan's parent is the init process; in a container that may be a sonde, which we may read.
+            if parent != "1":
+                raise
     return used
+
+
+def _status(pid: str) -> dict[str, str]:
+    lines = (read(f"/proc/{pid}/status") or "").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _is_dead(status: dict[str, str]) -> bool:
+    return status.get("State", "X")[:1] in ("Z", "X")
 
 
 def _programs_of(pid: str) -> set[int]:
