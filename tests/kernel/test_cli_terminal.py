@@ -211,3 +211,15 @@ def test_a_measurement_that_ends_by_itself_gives_the_terminal_back() -> None:
 
     assert shown.process.returncode == 0
     assert text.count(ENTER) == text.count(LEAVE)
+
+
+def test_ctrl_c_ends_the_command_too_and_the_status_is_0() -> None:
+    """The terminal sends it to both; what was measured is shown, and that is a success."""
+    with terminal("top", "syscalls", "--", "sh", "-c", "echo begun; sleep 600") as shown:
+        shown.read("begun")
+        shown.type(b"\x03")
+        text = shown.finish()
+
+    assert shown.process.returncode == 0
+    assert any(line.startswith("seen ") for line in lines(text))
+    assert "clock_nanosleep" in text or "execve" in text
