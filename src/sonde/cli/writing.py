@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sonde.cli.measurement import Measurement
 
 if TYPE_CHECKING:
     from sonde.views.drawing import Body
+    from sonde.views.line import Span
     from sonde.views.page import Writer
 
 
@@ -42,4 +43,16 @@ def writer(asked: Measurement, body: Body, *, columns: Sequence[str], noun: str)
         return ScreenWriter(screen, drawing)
     from sonde.views.blocks import BlockWriter
 
-    return BlockWriter(asked.destination.file, drawing)
+    return BlockWriter(asked.destination.file, drawing, width=terminal_width(asked), paint=painter(asked))
+
+
+def terminal_width(asked: Measurement) -> Callable[[], int] | None:
+    """Give what tells a terminal's width; None where lines are as long as they are."""
+    return asked.destination.width if asked.destination.is_terminal else None
+
+
+def painter(asked: Measurement) -> Callable[[Iterable[Span]], str]:
+    """Give what turns a line into text, with colours where they are wanted."""
+    from sonde.views.line import painted, plain
+
+    return painted if asked.destination.has_colour else plain

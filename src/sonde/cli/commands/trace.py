@@ -32,20 +32,14 @@ def _sink(asked: Measurement) -> Sink:
 
 
 def _writer(asked: Measurement, columns: Sequence[str]) -> Any:
-    from sonde.cli.writing import machine_writer
-    from sonde.views.line import painted, plain
+    from sonde.cli.writing import machine_writer, painter, terminal_width
     from sonde.views.roll import RollWriter
 
     machine = machine_writer(asked, columns)
     if machine is not None:
         return machine
-    destination = asked.destination
-    return RollWriter(
-        destination.file,
-        asked.caption,
-        width=destination.width if destination.is_terminal else None,
-        paint=painted if destination.has_colour else plain,
-    )
+    file = asked.destination.file
+    return RollWriter(file, asked.caption, width=terminal_width(asked), paint=painter(asked))
 
 
 COMMAND = VerbGroup(
