@@ -125,16 +125,16 @@ def test_fork_does_not_detach_what_its_parent_attached() -> None:
 def test_usdt_link_and_object_may_be_forgotten_in_one_cycle(require_feature: Callable[[str], None]) -> None:
     """libbpf's USDT link reads its object when it goes: the garbage collector must not free that first."""
     require_feature("usdt")
-    for _ in range(5):
-        loaded = load("at_usdt", source="links/usdt.bpf.c")
-        program = loaded.programs["at_usdt"]
-        program.attach(
-            Usdt(str(program_of("links/marked.c")), "sonde", "called"),
-        )
-        number = program.id
-        del loaded, program
-        gc.collect()
-        wait_until_gone("prog", number)
+    marked = str(program_of("links/marked.c"))
+    with places.worker([marked]) as worker:
+        for _ in range(5):
+            loaded = load("at_usdt", source="links/usdt.bpf.c")
+            program = loaded.programs["at_usdt"]
+            program.attach(Usdt(marked, "sonde", "called", pid=worker.pid))
+            number = program.id
+            del loaded, program
+            gc.collect()
+            wait_until_gone("prog", number)
 
 
 def test_interpreter_ends_quietly_with_links_open() -> None:
@@ -265,27 +265,27 @@ def test_qdisc_of_somebody_else_stays(network: places.Network) -> None:
     assert has_qdisc(network)
 
 
-def test_qdisc_of_ours_stays_while_somebody_else_uses_it(network: places.Network) -> None:
-    with load("at_tc") as loaded:
+def test_qdisc_of_ours_stays_while_somebody_else_uses_it(
+    network: places.Network, bpf_filesystem: Path
+) -> None:
+    with load("at_tc") as loaded, load("at_tc") as theirs:
         link = attach_clsact(loaded, network)
+        theirs.programs["at_tc"].pin(bpf_filesystem / "theirs")
+        place = ["dev", network.interface, "egress"]
         tc(
             network,
             "filter",
             "add",
-            "dev",
-            network.interface,
-            "egress",
-            "protocol",
-            "all",
-            "u32",
-            "match",
-            "u32",
-            "0",
-            "0",
+            *place,
+            "bpf",
+            "direct-action",
+            "object-pinned",
+            str(bpf_filesystem / "theirs"),
         )
         link.close()
-    assert has_qdisc(network)
-    assert "u32" in tc(network, "filter", "show", "dev", network.interface, "egress")
+        assert has_qdisc(network)
+        assert network.ping(3) == 3
+        assert theirs.variables["runs"].value == 3
 
 
 def test_filter_runs_behind_others_unless_it_is_to_be_first(network: places.Network) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kernel import places
 from kernel.compiled import object_of, program_of
+from kernel.evidence import absent
 from kernel.hook_cases import getppid, libc_path
 from kernel.hook_objects import (
     COUNT,
@@ -24,7 +25,7 @@ from sonde.bpf.hooks import (
     Usdt,
 )
 from sonde.bpf.link.elf import function_offsets
-from sonde.errors import AttachError
+from sonde.errors import AttachError, NotSupportedError
 
 
 def test_uprobe_by_offset_is_the_uprobe_by_name(require_feature: Require) -> None:
@@ -104,3 +105,20 @@ def test_usdt_that_is_not_there_lists_those_that_are(require_feature: Require) -
     with load("links/usdt.bpf.c", "at_usdt") as loaded, pytest.raises(AttachError) as caught:
         loaded.programs["at_usdt"].attach(Usdt(marked, "sonde", "kalled", pid=os.getpid()))
     assert "has no USDT probe sonde:kalled: it has sonde:called, sonde:wanted" in str(caught.value)
+
+
+def test_usdt_everywhere_works_or_asks_for_a_pid(require_feature: Require) -> None:
+    """Without cookies (Linux 5.15) a probe is known by its address, which each process has its own of."""
+    require_feature("usdt")
+    marked = str(program_of("links/marked.c"))
+    with places.worker([marked]) as worker, ObjectSpec.open(object_of("links/usdt.bpf.c")) as spec:
+        spec.programs["at_usdt"].autoload = True
+        with spec.load() as loaded:
+            program, hook = loaded.programs["at_usdt"], Usdt(marked, "sonde", "called")
+            if absent("cookie"):
+                with pytest.raises(NotSupportedError, match="give a pid"):
+                    program.attach(hook)
+                return
+            program.attach(hook)
+            places.ask(worker, COUNT)
+            assert loaded.variables["runs"].value == COUNT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -12,7 +13,7 @@ from sonde.bpf.link.hook import Hook, join_options, needs, optional_integer, req
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.perf_source import require_source
 from sonde.bpf.link.uprobe import pid_argument, user_space_error
-from sonde.errors import AttachError, KernelError
+from sonde.errors import AttachError, KernelError, NotSupportedError
 
 if TYPE_CHECKING:
     from sonde.bpf.program import Program
@@ -55,6 +56,14 @@ class Usdt(Hook):
 
     def _explain(self, program: Program, error: KernelError, path: str) -> Exception:
         """Say what the file has, where it has not what was asked for."""
+        if error.errno == errno.EOPNOTSUPP and self.pid is None:
+            return NotSupportedError(
+                "USDT probes in every process",
+                operation="attach program",
+                subject=f"{program.name} to {self}",
+                why="without cookies this kernel tells the probes of a library or relocatable program by their address",
+                hint="give a pid, or use Linux 5.15 or later",
+            )
         probes = usdt_probes(path)
         if f"{self.provider}:{self.name}" in probes:
             return user_space_error(program, self, error, path, self.name)
