@@ -259,7 +259,8 @@ def test_close_leaves_nothing(*, loads: bool) -> None:
             collector.load(example("trace_syscall"))
         collector.trace_syscalls()
         numbers = ids(collector.loaded if loads else collector._run.loaded)
-        assert all(numbers.values())
+        assert numbers["prog"]  # links have numbers only since Linux 5.15
+        assert numbers["map"]
     assert gone(numbers)
     assert descriptors() == before
     collector.close()

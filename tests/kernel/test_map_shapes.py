@@ -475,8 +475,10 @@ def test_maps_of_maps_swap_generations() -> None:
             generations[3]
         generations[3] = made.maps["odd"]
         assert send(made.programs["count"]).return_value == 0
+        assert generations.to_numpy()[0].tolist() == [0, 1, 3]
         del generations[3]
         assert 3 not in generations
+        assert generations.to_numpy()[0].tolist() == [0, 1]
 
 
 def test_hash_of_maps_is_filled_by_python() -> None:

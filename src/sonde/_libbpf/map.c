@@ -69,14 +69,16 @@ int sonde_map_read(int map_fd, struct sonde_cursor *cursor, uint32_t key_bytes, 
 		}
 		if (error == -ENOSPC)
 			return *count ? 0 : error;
-		if (error == -EINTR)
-			continue;
-		if (error && error != -ENOENT)
+		if (error && error != -ENOENT && error != -EINTR)
 			return error;
 		*count += batch;
-		memcpy(cursor->token, next, sizeof(next));
-		cursor->started = true;
+		if (batch || !error) {
+			memcpy(cursor->token, next, sizeof(next));
+			cursor->started = true;
+		}
 		cursor->done = error == -ENOENT;
+		/* A key that lost its value meanwhile ended a batch before Linux 6.14, whose token is a key: go on by keys. */
+		cursor->by_key = error == -EINTR;
 	}
 	if (cursor->by_key && !cursor->done)
 		return read_by_key(map_fd, cursor, key_bytes, value_bytes, keys, values, capacity, count);
