@@ -1,0 +1,13 @@
+"""What all tests share: signals as a person's shell hands them on."""
+
+from __future__ import annotations
+
+import signal
+
+# A job in the background of a script is started with these ignored, and hands that on to what it starts: Ctrl-C would
+# then end none of the commands that the tests run.
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
