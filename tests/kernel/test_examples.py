@@ -270,6 +270,7 @@ def entries(ended: Output, table: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["time"] == rows[-1]["time"]]
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize("name", COUNTERS)
 def test_sonde_load_shows_every_call(name: str) -> None:
     settings = ["--set", "sample_factor=1"] if name.endswith("optimized") else []
@@ -283,6 +284,7 @@ def test_sonde_load_shows_every_call(name: str) -> None:
     assert (sum(value) if isinstance(value, list) else value) == calls.expected["openat"]
 
 
+@pytest.mark.host_only
 def test_sonde_load_attaches_where_it_is_told() -> None:
     place = "trace_syscall_openat=tracepoint:syscalls/sys_enter_connect"
     arguments = ["load", str(example("trace_syscall")), "--attach", place, "--format", "json"]
@@ -293,6 +295,7 @@ def test_sonde_load_attaches_where_it_is_told() -> None:
     assert counts == [calls.expected["connect"]]
 
 
+@pytest.mark.host_only
 def test_sonde_load_shows_every_packet(network: Network) -> None:
     with wire() as (interface, sender, receiver):
         arguments = ["load", str(example("network_monitor")), "--interface", interface, "--format", "json"]
