@@ -70,7 +70,7 @@ def test_eight_threads_open_attach_and_close_each_its_own() -> None:
                         os.getppid()
                     assert loaded.variables["runs"].value - before >= 101
                     link.close()
-        except BaseException as error:  # noqa: BLE001 a thread's failure is the test's
+        except BaseException as error:  # noqa: BLE001  # whatever a thread fails with fails the test
             failures.append(error)
 
     threads = [threading.Thread(target=live) for _ in range(THREADS)]

@@ -67,16 +67,27 @@ def test_program_reads_the_cookie_of_its_link(
         assert loaded.variables["cookie"].value == hook.cookie  # type: ignore[attr-defined]
 
 
-def test_cookie_that_the_kernel_cannot_keep_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("program", "hook", "feature"),
+    [
+        ("at_tracepoint", Tracepoint("syscalls/sys_enter_getppid", cookie=1), "cookie"),
+        ("at_raw_tp", RawTracepoint("task_rename", cookie=1), "cookie_raw_tp"),
+        ("at_tp_btf", TpBtf("task_rename", cookie=1), "cookie_raw_tp"),
+        ("at_fentry", Fentry("security_task_getpgid", cookie=1), "cookie_tracing"),
+    ],
+)
+def test_cookie_that_the_kernel_cannot_keep_is_refused(
+    program: str, hook: Hook, feature: str, require_feature: Require
+) -> None:
     """Never attached without it: the program would take one place for another."""
-    hook = Tracepoint("syscalls/sys_enter_getppid", cookie=1)
-    loaded = load(HOOKS, "at_tracepoint")
-    with loaded:
-        if absent("cookie"):
+    if program == "at_fentry":
+        require_feature("fentry")
+    with load(HOOKS, program, hook) as loaded:
+        if absent(feature):
             with pytest.raises(NotSupportedError, match="cookie"):
-                loaded.programs["at_tracepoint"].attach(hook)
+                loaded.programs[program].attach(hook)
         else:
-            loaded.programs["at_tracepoint"].attach(hook).close()
+            loaded.programs[program].attach(hook).close()
 
 
 SECTION_CASES: list[tuple[str, str, Work, tuple[str, ...]]] = [

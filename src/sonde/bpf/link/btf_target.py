@@ -10,7 +10,7 @@ from sonde.bpf.link.attachment import attach_by_libbpf
 from sonde.bpf.link.hook import wrong_section
 from sonde.bpf.link.kernel_function import nearest_functions
 from sonde.bpf.link.link import Link
-from sonde.errors import AttachError, KernelError
+from sonde.errors import AttachError, KernelError, NotSupportedError
 
 if TYPE_CHECKING:
     from sonde.bpf.link.hook import Hook
@@ -34,7 +34,18 @@ def attach_to_target(program: Program, hook: Hook, target: str, *, cookie: int =
     options.sz = ffi.sizeof("struct bpf_trace_opts")
     options.cookie = cookie
     call = lib.bpf_program__attach_trace_opts
-    return Link(program, hook, attach_by_libbpf(program, hook, lambda: call(program.pointer, options)))
+    try:
+        return Link(program, hook, attach_by_libbpf(program, hook, lambda: call(program.pointer, options)))
+    except KernelError as error:
+        if not cookie or error.errno != errno.EINVAL:
+            raise
+        raise NotSupportedError(
+            "cookies of programs with a BTF target",
+            errno=error.errno,
+            operation="attach program",
+            subject=f"{program.name} to {hook}",
+            provides="Linux 5.18 or later, or a program of its own for each place",
+        ) from None
 
 
 def set_target(spec: ProgramSpec, target: str, *, section: str, attach_type: str) -> None:

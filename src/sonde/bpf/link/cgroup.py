@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from sonde._libbpf import lib
-from sonde.bpf.link.attachment import KernelLink, create_link, failure
+from sonde.bpf.link.attachment import KernelLink, create_link, failure, require_feature
 from sonde.bpf.link.hook import Hook, join_options, needs, split_options
 from sonde.bpf.link.link import Link
 from sonde.bpf.program import attach_types
@@ -48,6 +48,7 @@ class Cgroup(Hook):
             return Link(program, self, KernelLink(result))
         if result == -errno.EBADF:
             raise self._refuse(program, "it is no directory of cgroup version 2")
+        require_feature("cgroup", program, self)
         if result == -errno.EINVAL:
             name = next(name for name, each in attach_types().items() if each == number)
             raise self._refuse(program, f"a {program.type} program cannot be attached to a cgroup as {name}")

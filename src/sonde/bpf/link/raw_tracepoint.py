@@ -10,7 +10,7 @@ from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import attach_by_libbpf
 from sonde.bpf.link.hook import Hook, join_options, needs, optional_integer, require_type, split_options
 from sonde.bpf.link.link import Link
-from sonde.errors import AttachError, KernelError
+from sonde.errors import AttachError, KernelError, NotSupportedError
 
 if TYPE_CHECKING:
     from sonde.bpf.program import Program
@@ -31,6 +31,7 @@ class RawTracepoint(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "raw_tracepoint", "raw_tracepoint_writable")
+        require_cookies(program, self, self.cookie)
         options = ffi.new("struct bpf_raw_tracepoint_opts *")
         options.sz = ffi.sizeof("struct bpf_raw_tracepoint_opts")
         options.cookie = self.cookie
@@ -59,3 +60,22 @@ class RawTracepoint(Hook):
         if not name:
             raise needs(kind, "the name of a tracepoint", cls.kinds["raw_tp"])
         return cls(name, cookie=optional_integer(options, "cookie") or 0)
+
+
+def require_cookies(program: Program, hook: Hook, cookie: int) -> None:
+    """Raise NotSupportedError where a raw tracepoint's link keeps no cookie: some kernels take one and lose it.
+
+    They came with Linux 6.10, commit 68ca5d4eebb8.
+    """
+    if not cookie:
+        return
+    from sonde.bpf.btf import Btf, Struct
+
+    link = Btf.kernel().find("bpf_raw_tp_link", Struct)
+    if link is None or all(member.name != "cookie" for member in link.members):
+        raise NotSupportedError(
+            "cookies of raw tracepoints",
+            operation="attach program",
+            subject=f"{program.name} to {hook}",
+            provides="Linux 6.10 or later, or a program of its own for each place",
+        )

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
 from sonde._libbpf import lib
-from sonde.bpf.link.attachment import KernelLink, create_link, failure
+from sonde.bpf.link.attachment import KernelLink, create_link, failure, require_feature
 from sonde.bpf.link.clsact import CAPABILITY, ClsactFilter
 from sonde.bpf.link.hook import Hook, join_options, needs, require_type, split_options
 from sonde.bpf.link.interface import interface_index, name_or_index
@@ -68,12 +68,10 @@ class Tc(Hook):
             result = self._attach_tcx(program, index)
             if result >= 0:
                 return TcLink(program, self, KernelLink(result), mechanism="tcx")
-            if (
-                self.mechanism == "tcx"
-                or result != -errno.EINVAL
-                or self._attach_tcx(program, NO_INTERFACE) == -errno.ENODEV
-            ):
+            if result != -errno.EINVAL or self._attach_tcx(program, NO_INTERFACE) == -errno.ENODEV:
                 raise self._explain(program, -result)
+            if self.mechanism == "tcx":
+                require_feature("tcx", program, self)
         held = ClsactFilter.attach(program, self, index=index, direction=self.direction, first=self.first)
         return TcLink(program, self, held, mechanism="clsact")
 

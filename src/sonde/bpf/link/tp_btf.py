@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from sonde.bpf.link.btf_target import attach_to_target, set_target
 from sonde.bpf.link.hook import Hook, join_options, needs, optional_integer, require_type, split_options
+from sonde.bpf.link.raw_tracepoint import require_cookies
 
 if TYPE_CHECKING:
     from sonde.bpf.link.link import Link
@@ -28,6 +29,7 @@ class TpBtf(Hook):
 
     def attach(self, program: Program) -> Link:
         require_type(program, self, "tracing")
+        require_cookies(program, self, self.cookie)
         return attach_to_target(program, self, self.name, cookie=self.cookie)
 
     def configure(self, spec: ProgramSpec) -> None:
