@@ -318,7 +318,7 @@ def test_everything_is_gone_after_close() -> None:
             program_ids = [program.id for program in made.programs.values()]
             assert all(program_ids)
         with pytest.raises(SondeError, match="closed"):
-            made.maps[next(iter(made.maps))].id
+            made.maps[next(iter(made.maps))].id  # noqa: B018
     from sonde.bpf.map import map_by_id
 
     deadline = time.monotonic() + 10
