@@ -43,7 +43,9 @@ def main() -> None:
         ["bpftrace", "-e", "BEGIN { exit(); }"],
     ):
         peak = whole_process.peak_memory_mb(command)
-        told = "not installed" if peak is None else f"{peak:.1f} MB" if peak else "ended before it could be seen"
+        told = (
+            "not installed" if peak is None else f"{peak:.1f} MB" if peak else "ended before it could be seen"
+        )
         print(f"peak memory, {command[0].rpartition('/')[2]:22}{told}")
     _map_memory()
     print(
