@@ -131,6 +131,18 @@ def child(code: str) -> Iterator[Child]:
         started.process.communicate()
 
 
+@contextmanager
+def busy() -> Iterator[int]:
+    """A process that makes system calls of several kinds for as long as it lives: nothing else may happen here."""
+    code = "import os, time\nwhile True: os.getppid(); os.getuid(); os.getgid(); os.getpgid(0); time.sleep(0.001)"
+    started = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        yield started.pid
+    finally:
+        started.kill()
+        started.wait()
+
+
 def descendants() -> list[int]:
     """Processes that this one has started and that are there."""
     with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children", encoding="ascii") as file:

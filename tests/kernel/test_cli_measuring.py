@@ -15,6 +15,7 @@ from kernel.sonde_process import (
     Child,
     Output,
     balanced,
+    busy,
     child,
     line_with,
     output_of,
@@ -286,7 +287,8 @@ def test_only_slow_calls_are_traced_when_asked() -> None:
 
 @host_only
 def test_a_trace_ends_after_its_limit() -> None:
-    output = sonde("trace", "syscalls", "--limit", "5", "--format", "json")
+    with busy() as pid:
+        output = sonde("trace", "syscalls", "--pid", str(pid), "--limit", "5", "--format", "json")
 
     assert output.status == 0
     assert len(output.rows) == 5

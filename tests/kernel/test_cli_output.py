@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.sonde_process import ROW, SONDE, balanced, child, is_alive, output_of, ready, sonde, start
+from kernel.sonde_process import ROW, SONDE, balanced, busy, child, is_alive, output_of, ready, sonde, start
 
 # The same on every kernel, and a virtual machine takes long for each of them.
 pytestmark = pytest.mark.host_only
@@ -70,7 +70,7 @@ def test_nothing_stays_in_the_kernel_after_a_kill() -> None:
         inside = programs_of(process.pid)
         process.kill()
         process.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(is_loaded, inside)) and time.monotonic() < deadline:
         time.sleep(0.1)
 
@@ -134,9 +134,9 @@ def test_a_pipe_gets_plain_lines_with_an_equation_under_every_table() -> None:
 
 
 def test_rows_are_limited_and_sorted_as_asked() -> None:
-    output = sonde(
-        "top", "syscalls", "--for", "300ms", "--limit", "3", "--sort", "syscall", "--format", "json"
-    )
+    what = ("--limit", "3", "--sort", "syscall", "--format", "json")
+    with busy() as pid:
+        output = sonde("top", "syscalls", "--pid", str(pid), "--for", "300ms", *what)
     names = [row["syscall"] for row in output.final]
 
     assert len(names) == 3
@@ -169,11 +169,12 @@ def test_a_full_standard_output_is_a_sentence(format_: str) -> None:
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    process = start("trace", "syscalls")
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    process.wait(timeout=60)
+    with busy() as pid:
+        process = start("trace", "syscalls", "--pid", str(pid))
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=60)
     assert process.stderr is not None
 
     assert (process.returncode, process.stderr.read()) == (141, "")
@@ -186,6 +187,7 @@ def test_a_closed_standard_output_is_a_sentence() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
 
     assert (run.returncode, run.stderr) == (

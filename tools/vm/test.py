@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build" / "vm-results"
 ENVIRONMENT = ROOT / "build" / "vm-venv"
 DEVELOPMENT = ROOT / ".venv" / "bin" / "python"
-REQUIREMENTS = ("pytest>=8",)
+REQUIREMENTS = ("pytest>=8", "pytest-timeout>=2")
 
 # The suite: what needs a kernel and nothing of the host's but its files.
 SUITE = ("-m", "not host_only", "tools/vm/guest", "tests/kernel", "--pyargs", "sonde.probes")
@@ -123,7 +123,8 @@ def run(version: str, settings: Settings) -> report.Report:
         str(RESULTS),
         "--",
     ]
-    words += [str(settings.python), "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml", str(results)]
+    words += [str(settings.python), "-m", "pytest", "-p", "no:cacheprovider", "--timeout", "900"]
+    words += ["--junit-xml", str(results)]
     begun = time.monotonic()
     with log.open("wb") as file:
         done = subprocess.run(
