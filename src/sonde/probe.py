@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sonde.records.metrics import Metric
+
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
     from sonde.records.model import Enricher
@@ -45,7 +47,8 @@ class Table:
 
     ``programs`` are those that fill it. ``flag`` chooses it on the command line, where it is not the first. What found the map full is in the one entry of ``other``. ``counted`` are the
     members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
-    unless a typedef says that they are something else. ``sort`` is the column that a person wants first.
+    unless a typedef says that they are something else. ``sort`` is the column that a person wants first. ``metrics``
+    are what its rows are to machines.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Table:
     sort: str = "count"
     columns: tuple[str, ...] = ()
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Sinks to machine formats: one file, or one folder, for each."""
