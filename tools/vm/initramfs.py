@@ -9,7 +9,7 @@ from vm.kernel import Kernel
 
 GUEST = Path(__file__).resolve().parent / "guest"
 FOLDER, FILE = 0o040755, 0o100755
-FOLDERS = ("bin", "dev", "lower", "modules", "proc", "root", "sys", "upper")
+FOLDERS = ("bin", "dev", "lower", "modules", "newroot", "proc", "sys", "upper")
 
 
 def build(kernel: Kernel, *, settings: str, command: str) -> bytes:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import lzma
 import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vm.archive import Suite
 from vm.errors import HostError
-from vm.host import busybox, cache
+from vm.host import alone, busybox, cache
 from vm.modules import ModuleTree
 
 # Where each kernel comes from.  A stable release's security suite has its newest kernel and a small index; these are
@@ -78,15 +75,6 @@ def find(version: str, *, refresh: bool = False) -> Kernel:
         if refresh or not (folder / "release").exists():
             fetch(version, folder)
     return Kernel(version=version, release=(folder / "release").read_text().strip(), folder=folder)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One process at a time, by a lock file that stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def fetch(version: str, folder: Path) -> None:

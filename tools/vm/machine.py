@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vm import initramfs
+from vm.emulator import Emulator
 from vm.errors import BootError, GuestTimeoutError
 from vm.kernel import Kernel
 
@@ -69,6 +70,7 @@ class Machine:
     """How a guest is made; `run` starts a new one each time and leaves nothing behind."""
 
     kernel: Kernel
+    emulator: Emulator
     cpus: int = 2
     memory: str = "1G"
     append: str = ""
@@ -117,7 +119,7 @@ class Machine:
 
     def _qemu(self, archive: Path, console: Path, output: Path | None) -> list[str]:
         """QEMU's command line: no KVM, no network card, no disk."""
-        words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        words = [*self.emulator.words, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # One host thread for all of the guest's processors: with one each they spin, waiting for locks whose holder has
         # no processor of the host, and a run costs 30 % more.
         words += ["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max"]

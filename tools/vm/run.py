@@ -17,7 +17,7 @@ from pathlib import Path
 # Run as a file, Python looks for modules beside this one; the package is one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vm import kernel
+from vm import emulator, kernel
 from vm.errors import GuestTimeoutError, VmError
 from vm.host import ensure_programs
 from vm.machine import Command, Machine
@@ -60,7 +60,9 @@ def main() -> int:
     try:
         ensure_programs()
         found = kernel.find(options.kernel, refresh=options.refresh)
-        machine = Machine(found, cpus=options.cpus, memory=options.memory, append=options.append)
+        machine = Machine(
+            found, emulator.find(), cpus=options.cpus, memory=options.memory, append=options.append
+        )
         result = machine.run(command, timeout_s=options.timeout, write=write)
     except GuestTimeoutError as error:
         print(f"sonde-vm: {error}", file=sys.stderr)

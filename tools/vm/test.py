@@ -22,7 +22,7 @@ from pathlib import Path
 # Run as a file, Python looks for modules beside this one; the package is one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vm import kernel, report
+from vm import emulator, kernel, report
 from vm.errors import HostError, VmError
 from vm.host import ensure_programs
 
@@ -173,6 +173,7 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     try:
         ensure_programs()
+        emulator.find()
         for version in versions:
             kernel.find(version)
         compile_objects()

@@ -16,14 +16,14 @@ $bb mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose roo
     echo "sonde-vm: cannot mount the host's root"
 $bb mount -t tmpfs -o mode=755 tmpfs /upper
 $bb mkdir /upper/files /upper/work
-$bb mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /root ||
+$bb mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /newroot ||
     echo "sonde-vm: cannot lay a writable layer over it"
 
-$bb mount -t tmpfs -o mode=755 tmpfs /root/run
-$bb mkdir /root/run/sonde-vm
-$bb cp /bin/busybox /main.sh /settings.sh /command.sh /root/run/sonde-vm/
+$bb mount -t tmpfs -o mode=755 tmpfs /newroot/run
+$bb mkdir /newroot/run/sonde-vm
+$bb cp /bin/busybox /main.sh /settings.sh /command.sh /newroot/run/sonde-vm/
 for folder in proc sys dev; do
-    $bb mkdir -p /root/$folder
-    $bb mount --move /$folder /root/$folder
+    $bb mkdir -p /newroot/$folder
+    $bb mount --move /$folder /newroot/$folder
 done
-exec $bb switch_root /root /run/sonde-vm/busybox sh /run/sonde-vm/main.sh
+exec $bb switch_root /newroot /run/sonde-vm/busybox sh /run/sonde-vm/main.sh
