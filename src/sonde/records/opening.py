@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
 
 def open_table(
-    loaded: Object, map: str, *, other: str, counted: tuple[str, ...], name: str, counters: Counters
+    loaded: Object,
+    map: str,
+    *,
+    other: str,
+    counted: tuple[str, ...],
+    name: str,
+    counters: Counters,
+    differences: bool = False,
 ) -> TableSource:
     """Open a table; rows of ended processes are retired where its key names a process.
 
-    ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``.
+    ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
+    ``differences`` as in TableSource.
     """
     import numpy as np
 
@@ -34,7 +42,8 @@ def open_table(
     names = kernel_map.key_dtype.names or ()
     retirement = None
     if pid in names and start in names:
-        retirement = Retirement(kernel_map, pid=pid, start_ns=start, cells=Cells.of(loaded, map))
+        cells = Cells.of(loaded, map)
+        retirement = Retirement(kernel_map, pid=pid, start_ns=start, cells=cells, keep=not differences)
 
     def count(columns: Mapping[str, Array]) -> Array:
         parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
@@ -48,6 +57,7 @@ def open_table(
         count=count,
         other=loaded.maps[other] if other else None,
         retirement=retirement,
+        differences=differences,
     )
 
 

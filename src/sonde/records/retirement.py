@@ -7,11 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.cells import Cells
+from sonde.records.differences import as_bytes
 from sonde.records.fold import fold
 from sonde.records.layout import columns_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from sonde.bpf.map import Map
@@ -62,7 +62,8 @@ class Retirement:
 
     A process that is gone makes no events any more, so its rows cannot be live: they are read once more after its
     end was seen, kept here, and deleted from the map. (Rows of the living are never deleted: that loses counts.)
-    Beyond ROWS_KEPT_MAX the oldest kept rows are added up into one, ``folded`` (of length 0 or 1).
+    Beyond ROWS_KEPT_MAX the oldest kept rows are added up into one, ``folded`` (of length 0 or 1). With ``keep`` off
+    they are given once more and then forgotten: for readers that take differences and add up by themselves.
     """
 
     def __init__(
@@ -72,11 +73,12 @@ class Retirement:
         pid: str,
         start_ns: str,
         cells: Cells | None = None,
+        keep: bool = True,
     ) -> None:
         import numpy as np
 
         assert table.shape.value_type is not None, "packaged objects have BTF"
-        self._table, self._cells = table, cells
+        self._table, self._cells, self._keeps = table, cells, keep
         self._columns = columns_of(table.shape.value_type)
         self._pid, self._start_ns = pid, start_ns
         self._kept: list[tuple[Array, Array]] = []
@@ -90,12 +92,15 @@ class Retirement:
         keys, values = self._table.to_numpy()
         counted = values if self._cells is None else self._cells.add_to(values)
         if len(ended):
-            gone = np.isin(_as_bytes(keys[[self._pid, self._start_ns]]), ended)
-            self._keep(keys[gone], counted[gone])
+            gone = np.isin(as_bytes(keys[[self._pid, self._start_ns]]), ended)
             self._table.delete_many(keys[gone])
             if self._cells is not None:
                 self._cells.release(values[gone][self._cells.member])
-            keys, counted = keys[~gone], counted[~gone]
+            if self._keeps:
+                self._keep(keys[gone], counted[gone])
+                keys, counted = keys[~gone], counted[~gone]
+        if not self._kept:
+            return keys, counted
         kept_keys, kept_values = zip(*self._kept, (keys, counted), strict=True)
         return np.concatenate(kept_keys), np.concatenate(kept_values)
 
@@ -106,7 +111,7 @@ class Retirement:
         if count < self._table.max_entries * FILL_SHARE:
             return np.empty(0, np.void)
         rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[[self._pid, self._start_ns]]
-        processes, first = np.unique(_as_bytes(rows), return_index=True)
+        processes, first = np.unique(as_bytes(rows), return_index=True)
         gone = [not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in first.tolist()]
         return processes[gone]
 
@@ -117,11 +122,3 @@ class Retirement:
         while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > ROWS_KEPT_MAX:
             _, oldest = self._kept.pop(0)
             self.folded = fold(np.concatenate([self.folded, oldest]), self._columns)
-
-
-def _as_bytes(rows: Array) -> npt.NDArray[np.void]:
-    import numpy as np
-    from numpy.lib.recfunctions import repack_fields
-
-    packed = np.ascontiguousarray(repack_fields(rows))
-    return packed.view(np.dtype((np.void, packed.dtype.itemsize)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.bpf.btf import BtfType
 from sonde.bpf.ringbuf import RingBuffer
 from sonde.records.accounting import Accounting
+from sonde.records.differences import Differences
 from sonde.records.fold import fold
 from sonde.records.layout import columns_of, split
 from sonde.records.model import Column, RecordBatch, Schema
@@ -49,7 +50,9 @@ def accounting_from(
 class TableSource:
     """Reads a table: all rows, cumulative, with those of ended processes and of ``other`` among them.
 
-    ``count`` gives, for the columns of a batch, what each row counts: their sum is ``aggregated``.
+    ``count`` gives, for the columns of a batch, what each row counts: their sum is ``aggregated``. With
+    ``differences`` a read gives only rows that have changed since the one before, with what was added to them; then
+    ``aggregated`` is the sum over all reads, and ``retirement`` must keep nothing.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class TableSource:
         count: Callable[[Mapping[str, Array]], Array],
         other: Map | None = None,
         retirement: Retirement | None = None,
+        differences: bool = False,
     ) -> None:
         key, value = table.shape.key_type, table.shape.value_type
         assert key is not None, "packaged objects have BTF"
@@ -73,13 +77,16 @@ class TableSource:
         folded = (Column("is_other", "sonde_other_t"),)
         self.schema = Schema(name, self._key_columns + self._value_columns + folded)
         self.is_final = False
+        self._rows_before = Differences(self._value_columns) if differences else None
+        self._other_before = Differences(self._value_columns)
+        self._handed_out = 0
 
     def fileno(self) -> int | None:
         """A table has nothing to wait for."""
         return None
 
     def read(self) -> RecordBatch:
-        """Read all rows; the accounting beside them is final once the programs are detached."""
+        """Read the rows; the accounting beside them is final once the programs are detached."""
         import numpy as np
 
         # The counters are read after the rows while events go on, so "so far" never claims what is not there yet.
@@ -88,11 +95,17 @@ class TableSource:
         else:
             keys, values = self._retirement.read()
         other = self._folded(values.dtype)
+        if self._rows_before is not None:
+            keys, values = self._rows_before.of(keys, values)
+            _, other = self._other_before.of(np.zeros(len(other), keys.dtype), other)
         folded = np.arange(len(keys) + len(other)) >= len(keys)
         keys = np.concatenate([keys, np.zeros(len(other), keys.dtype)])
         values = np.concatenate([values, other])
         columns = split(keys, self._key_columns) | split(values, self._value_columns)
         aggregated = int(self._count(columns).sum()) if len(keys) else 0
+        if self._rows_before is not None:
+            self._handed_out += aggregated
+            aggregated = self._handed_out
         accounting = accounting_from(self._counters(), aggregated=aggregated, final=self.is_final)
         return RecordBatch(self.schema, {**columns, "is_other": folded}, accounting, time.time_ns())
 
