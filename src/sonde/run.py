@@ -31,7 +31,8 @@ class Run:
     """A probe's output between its start and its end; a context manager, which starts and closes.
 
     ``output`` names a table or a stream of the probe (its first by default), ``values`` sets knobs by name,
-    ``max_entries`` bounds the rows of a table or the bytes of a stream. Starting imports no NumPy.
+    ``max_entries`` bounds the rows of a table or the bytes of a stream. With ``differences`` a read of a table gives
+    what was added since the one before (TableSource). Starting imports no NumPy.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Run:
         selection: Selection | None = None,
         values: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
+        differences: bool = False,
     ) -> None:
         self.probe = probe
         self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
         self.selection = selection or Selection()
         self.values = self._checked(values or {})
         self.max_entries = max_entries
+        self.differences = differences
         self.variant: Variant | None = None
         self._object: Object | None = None
         self._source: TableSource | StreamSource | None = None
@@ -233,6 +236,7 @@ class Run:
                     counted=output.counted,
                     name=name,
                     counters=self._counters,
+                    differences=self.differences,
                 )
             else:
                 self._source = open_stream(self.loaded, output.map, name=name, counters=self._counters)
