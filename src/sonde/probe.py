@@ -48,7 +48,7 @@ class Table:
     ``programs`` are those that fill it. ``flag`` chooses it on the command line, where it is not the first. What found the map full is in the one entry of ``other``. ``counted`` are the
     members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
     unless a typedef says that they are something else. ``sort`` is the column that a person wants first. ``metrics``
-    are what its rows are to machines.
+    are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
     """
 
     name: str
@@ -62,11 +62,15 @@ class Table:
     columns: tuple[str, ...] = ()
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
     metrics: tuple[Metric, ...] = ()
+    cost_ns: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A ring buffer of records, written by ``programs``; RECORD_STREAM in C says which struct they are."""
+    """A ring buffer of records, written by ``programs``; RECORD_STREAM in C says which struct they are.
+
+    ``cost_ns`` is as a table's.
+    """
 
     name: str
     map: str
@@ -74,6 +78,7 @@ class Stream:
     summary: str
     columns: tuple[str, ...] = ()
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
+    cost_ns: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
