@@ -124,10 +124,13 @@ def test_a_small_ring_loses_under_a_storm_and_every_call_is_accounted_for() -> N
                     time.sleep(0.002)
             delivered += len(ring.drain())
             dropped = made.variables["dropped"].value
+            # Where the program may be preempted (7.x) the kernel skips a run on a CPU where it is already running.
+            skipped = made.programs["storm"].recursion_misses
             assert delivered == made.variables["written"].value
             assert dropped > 0
             assert batches > 1
-            assert delivered + dropped == calls * threads
+            # It counts those of other processes too.
+            assert calls * threads - skipped <= delivered + dropped <= calls * threads
 
 
 def test_ring_can_be_polled() -> None:

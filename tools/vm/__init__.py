@@ -3,6 +3,6 @@
     python3 tools/vm/run.py --kernel 6.1 -- COMMAND …     one command on one kernel
     python3 tools/vm/test.py --kernels "5.10 6.1"         the kernel suite; `make test-vm`
 
-The folder is the way of one run: host (what this machine must have) → archive (Debian's packages) → emulator, kernel (unpacked,
-cached) → initramfs (what the guest starts with) → machine (QEMU, the guest's output, its exit status).
+The folder is the way of one run: host (what this machine must have) → archive (Debian's packages) → emulator and
+kernel (unpacked, cached) → initramfs (what the guest starts with) → machine (QEMU, the guest's output, its exit status).
 """

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,20 @@ def counts(batch: RecordBatch, pid: int | None = None) -> dict[tuple[str, str | 
     return found
 
 
+def assert_counted(
+    expected: Mapping[tuple[str, str | None], int], batch: RecordBatch, pid: int | None = None
+) -> None:
+    """Each of these calls is in its row, or among those that the kernel itself says it did not show to the program.
+
+    It skips calls of other tasks while a program is preempted on their CPU (Linux 7.x), and counts them machine-wide.
+    Where it never does, every count is exact.
+    """
+    found = counts(batch, pid)
+    missing = {key: count - found.get(key, 0) for key, count in expected.items()}
+    assert min(missing.values()) >= 0, missing
+    assert sum(missing.values()) <= batch.accounting.lost["recursion"], missing
+
+
 WORKLOAD = (
     "from sonde.probes.syscalls.workload import Workload\nWorkload(int(sys.argv[1]), int(sys.argv[2])).run()"
 )
@@ -109,21 +123,18 @@ def test_a_prime_count_from_eight_threads_is_exact_with_latency() -> None:
     """8 threads × 10,007 calls of three kinds give that number, per call and errno, and the equation holds."""
     batch, _ = measured(WORKLOAD, "8", "10007")
 
-    expected = Workload(8, 10007).expected
-    found = counts(batch)
-    assert expected == {key: found[key] for key in expected}
+    assert_counted(Workload(8, 10007).expected, batch)
     assert batch.accounting.final
     assert batch.accounting.balanced, str(batch.accounting)
-    assert 0 == batch.accounting.lost_total
+    assert batch.accounting.lost["recursion"] == batch.accounting.lost_total
 
 
 def test_a_prime_count_from_eight_threads_is_exact_counted_at_entry() -> None:
     """The same, count-only: without errnos and durations."""
     batch, _ = measured(WORKLOAD, "8", "10007", table="counts")
 
-    found = counts(batch)
-    assert 8 * 10007 == found["getppid", None]
-    assert 8 * 10007 <= found["close", None]
+    assert_counted({("getppid", None): 8 * 10007}, batch)
+    assert 8 * 10007 - batch.accounting.lost["recursion"] <= counts(batch)["close", None]
     assert batch.accounting.balanced, str(batch.accounting)
     assert {None} == {row["duration_sum_ns"] for row in batch.rows()}
     assert {None} == {row["error"] for row in batch.rows()}
@@ -388,9 +399,8 @@ def test_only_errors() -> None:
     """With errors set, calls that succeed are filtered."""
     batch, _ = measured(WORKLOAD, "3", "101", values={"errors": True})
 
-    found = counts(batch)
-    assert 303 == found["close", "EBADF"]
-    assert all(error is not None for _, error in found)
+    assert_counted({("close", "EBADF"): 303}, batch)
+    assert all(error is not None for _, error in counts(batch))
     assert batch.accounting.filtered >= 606
     assert batch.accounting.balanced, str(batch.accounting)
 
@@ -406,8 +416,9 @@ def test_a_set_of_calls_by_name(table: str) -> None:
     """Only the calls of the set are rows; the others are filtered."""
     batch, _ = measured(WORKLOAD, "2", "1009", table=table, values={"syscall": ("getppid", "sched_yield")})
 
-    found = counts(batch)
-    assert {("getppid", None): 2018, ("sched_yield", None): 2018} == found
+    expected = {("getppid", None): 2018, ("sched_yield", None): 2018}
+    assert set(expected) == set(counts(batch))
+    assert_counted(expected, batch)
     assert batch.accounting.balanced, str(batch.accounting)
 
 
@@ -432,7 +443,7 @@ def test_sondes_own_calls_are_filtered() -> None:
 
     assert os.getpid() not in batch["pid"].tolist()
     assert 1009 <= batch.accounting.filtered
-    assert 1009 == counts(with_own, os.getpid())["getppid", None]
+    assert_counted({("getppid", None): 1009}, with_own, os.getpid())
 
 
 def test_by_name_of_the_process() -> None:
@@ -652,8 +663,7 @@ def test_reading_while_it_runs_loses_nothing() -> None:
         run.stop()
         batch = run.read()
 
-    found = counts(batch)
-    assert 4 * 20011 == found["getppid", None] == found["close", "EBADF"]
+    assert_counted(Workload(4, 20011).expected, batch)
     assert len(reads) > 1
     assert batch.accounting.balanced, str(batch.accounting)
 
