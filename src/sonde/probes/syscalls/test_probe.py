@@ -416,7 +416,7 @@ def test_a_set_of_calls_by_name(table: str) -> None:
     """Only the calls of the set are rows; the others are filtered."""
     batch, _ = measured(WORKLOAD, "2", "1009", table=table, values={"syscall": ("getppid", "sched_yield")})
 
-    expected = {("getppid", None): 2018, ("sched_yield", None): 2018}
+    expected: dict[tuple[str, str | None], int] = {("getppid", None): 2018, ("sched_yield", None): 2018}
     assert set(expected) == set(counts(batch))
     assert_counted(expected, batch)
     assert batch.accounting.balanced, str(batch.accounting)
