@@ -44,6 +44,20 @@ class Accounting:
         """Tell whether the equation holds."""
         return self.difference == 0
 
+    def __add__(self, later: Accounting) -> Accounting:
+        """Add the account of what came later: of the same output, started again."""
+        return Accounting(
+            seen=self.seen + later.seen,
+            delivered=self.delivered + later.delivered,
+            aggregated=self.aggregated + later.aggregated,
+            filtered=self.filtered + later.filtered,
+            sampled_out=self.sampled_out + later.sampled_out,
+            lost=_added(self.lost, later.lost),
+            in_flight=later.in_flight,
+            notes=_added(self.notes, later.notes),
+            final=later.final,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Give the figures under their names, ``lost`` by cause (those that happened)."""
         return {
@@ -79,3 +93,7 @@ class Accounting:
         if self.final and not self.balanced:
             text += f"; NOT BALANCED by {self.difference:,}"
         return text + ("" if self.final else " (so far)")
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}

@@ -1,0 +1,180 @@
+"""One output of a probe as the agent measures it: for weeks, over restarts of what is in the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sonde.probe import Probe, Stream, Table
+from sonde.records.accounting import Accounting
+from sonde.records.totals import SERIES_MAX, Totals
+
+if TYPE_CHECKING:
+    from sonde.records.metrics import Series
+    from sonde.records.model import RecordBatch
+
+THIN = "thin_every"
+"""The programs' variable that samples while they run: sampling.bpf.h."""
+
+DRAINS_MAX = 64
+"""A stream is drained so often in a row at most: then other outputs have their turn."""
+
+
+class Running(Protocol):
+    """A probe's output in the kernel: a ``Run``, or one that the loader holds. Tables give differences."""
+
+    def read(self) -> RecordBatch:
+        """Give what was added to a table's rows, or a stream's records, since the last read."""
+        ...
+
+    def fileno(self) -> int | None:
+        """Give a descriptor that is readable when a stream's ring fills; None for a table."""
+        ...
+
+    def set_variable(self, name: str, value: int) -> None:
+        """Set a variable of the programs while they run."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Tell what was chosen: the variant, each program's hook, the memory of the maps."""
+        ...
+
+    def fill(self) -> float:
+        """Give how full its table or ring was when it was last read, 0 to 1."""
+        ...
+
+    def statistics(self) -> Mapping[str, tuple[int, int]]:
+        """Give, by program, how long it ran in ns and how often, while the kernel kept statistics."""
+        ...
+
+    def stop(self) -> None:
+        """Count no more; what is read from now on is final."""
+        ...
+
+    def close(self) -> None:
+        """Free everything."""
+        ...
+
+
+class Measurement:
+    """Reads an output, adds up its metrics, keeps its account; attached and detached as the budget says.
+
+    ``start`` makes a run that counts; ``attributes`` are columns of who, which ``identify`` adds to a table's rows.
+    Counts and accounting go on over detaching, attaching anew and reloading; closed by ``close``.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        output: Table | Stream,
+        start: Callable[[], Running],
+        *,
+        attributes: Sequence[str] = (),
+        identify: Callable[[RecordBatch], RecordBatch] = lambda batch: batch,
+        series_max: int = SERIES_MAX,
+    ) -> None:
+        self.probe, self.output = probe, output
+        self.name = f"{probe.name}.{output.name}"
+        self._start, self._identify = start, identify
+        self._running: Running | None = None
+        self._before = self._now = Accounting()
+        metrics = output.metrics if isinstance(output, Table) else ()
+        self.totals = tuple(
+            Totals(metric, attributes=attributes, series_max=series_max) for metric in metrics
+        )
+        self.description: dict[str, Any] = {}
+        self._thin_every = 1
+
+    @property
+    def is_stream(self) -> bool:
+        """Tell whether it gives records."""
+        return isinstance(self.output, Stream)
+
+    @property
+    def is_attached(self) -> bool:
+        """Tell whether it counts now."""
+        return self._running is not None
+
+    @property
+    def running(self) -> Running | None:
+        """Give what is in the kernel now."""
+        return self._running
+
+    @property
+    def accounting(self) -> Accounting:
+        """Give the account since the agent began."""
+        return self._before + self._now
+
+    @property
+    def fill(self) -> float:
+        """Give how full its table or ring was when it was last read, 0 to 1."""
+        return self._running.fill() if self._running is not None else 0.0
+
+    def fileno(self) -> int | None:
+        """Give a descriptor that is readable when a stream's ring fills."""
+        return self._running.fileno() if self._running is not None else None
+
+    def attach(self) -> None:
+        """Begin to count, or go on; nothing if it does already. Raises what starting raises."""
+        if self._running is None:
+            self._running, self._thin_every = self._start(), 1
+            self.description = self._running.describe()
+
+    def read(self) -> list[RecordBatch]:
+        """Read what there is; a table's batch is added up, a stream's are given to whom it concerns."""
+        if self._running is None:
+            return []
+        batches = [self._read(self._running)]
+        while self.is_stream and len(batches[-1]) and len(batches) < DRAINS_MAX:
+            batches.append(self._read(self._running))
+        return [batch for batch in batches if len(batch)]
+
+    def _read(self, running: Running) -> RecordBatch:
+        batch = running.read()
+        self._now = batch.accounting
+        if not self.is_stream:
+            identified = self._identify(batch)
+            for totals in self.totals:
+                totals.add(identified)
+        return batch
+
+    def detach(self) -> list[RecordBatch]:
+        """Count no more, and read what is left: the account is balanced then. Again is fine."""
+        if self._running is None:
+            return []
+        running = self._running
+        running.stop()
+        batches = self.read()
+        while self.is_stream and batches and len(batches) == DRAINS_MAX:
+            batches += self.read()
+        self._running = None
+        self._before, self._now = replace(self.accounting, in_flight=0), Accounting(final=True)
+        running.close()
+        return batches
+
+    def abandon(self) -> None:
+        """Forget what was in the kernel, for it is gone: its loader died. What was not read is not known."""
+        if self._running is not None:
+            self._before, self._now = replace(self.accounting, in_flight=0), Accounting()
+            self._running.close()
+            self._running = None
+
+    def thin(self, every: int) -> None:
+        """Take one event in so many from now on; a probe that cannot is left as it is."""
+        if self._running is not None and every != self._thin_every:
+            try:
+                self._running.set_variable(THIN, every)
+            except KeyError:
+                return
+            self._thin_every = every
+
+    def series(self, time_ns: int) -> list[Series]:
+        """Give its metrics."""
+        return [totals.series(time_ns) for totals in self.totals]
+
+    def close(self) -> None:
+        """Free everything; again is fine."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None

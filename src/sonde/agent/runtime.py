@@ -1,0 +1,308 @@
+"""The agent's loop: drains streams, reads tables, gives exporters what there is, and keeps itself in bounds."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sonde.agent.budget import Budget, Level
+from sonde.agent.cost import Cost
+from sonde.agent.notify import Notifier
+from sonde.agent.vitals import Vitals
+from sonde.errors import SondeError
+from sonde.records.metrics import Snapshot
+
+if TYPE_CHECKING:
+    from sonde.agent.measurement import Measurement
+    from sonde.exporters.exporter import Exporter
+    from sonde.records.model import RecordBatch
+
+DRAIN_EVERY_S = 0.5
+"""How often streams are drained: a ring wakes us by itself when it has become a quarter full."""
+READ_EVERY_MIN_S = 0.5
+"""How often tables are read at most: every interval, or so often while one fills up."""
+FILL_HIGH = 0.25
+FRESH_S = 0.5
+"""A scrape is answered with what was read within this time; else it is read anew."""
+STUCK_INTERVALS = 3
+SAMPLE_EVERY = 16
+"""On the level SAMPLED a stream takes one record in so many, and a table one event."""
+
+
+class Identity(Protocol):
+    """Knows processes: takes the records of their lives, gives rows the columns of who they are of."""
+
+    def take(self, batch: RecordBatch) -> None:
+        """Learn from records of processes' lives."""
+        ...
+
+    def identify(self, batch: RecordBatch) -> RecordBatch:
+        """Add the columns of who to rows and records."""
+        ...
+
+    def has_ended(self, attributes: Mapping[str, Any]) -> bool:
+        """Tell whether a series is of a process that has ended."""
+        ...
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Measures until it is told to end; made with everything that it owns, which ``run`` closes.
+
+    ``lives`` names the stream that tells of processes' lives. ``supervise`` is called when a descriptor of
+    ``supervised`` is readable: the loader has something to say, or died.
+    """
+
+    measurements: list[Measurement]
+    exporters: list[Exporter]
+    identity: Identity
+    interval_s: float = 5.0
+    budget: Budget = field(default_factory=lambda: Budget(None))
+    cost: Cost = field(default_factory=Cost)
+    notifier: Notifier = field(default_factory=lambda: Notifier({}))
+    resource: Mapping[str, Any] = field(default_factory=dict)
+    lives: str = "processes.lifecycle"
+    say: Callable[[str], None] = lambda _: None
+    vitals: Vitals = field(init=False)
+    snapshot: Snapshot | None = None
+    started_ns: int = field(default_factory=time.time_ns)
+    problem: str = ""
+    _wake: int = -1
+    _turned_at: float = field(default_factory=time.monotonic)
+    _judged_at: float = field(default_factory=time.monotonic)
+    _level: Level = Level.RECORDS
+    _lateness_s: float = 0.0
+    _reads: int = 0
+    _wanted: bool = False
+    _has_read: threading.Condition = field(default_factory=threading.Condition)
+    _read_at: float = float("-inf")
+    _is_over: bool = False
+
+    def __post_init__(self) -> None:
+        """Open what wakes the loop."""
+        self.vitals = Vitals(self.started_ns, budget_share=self.budget.share, level=Level.RECORDS)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    # ---- begin and end --------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Attach everything and begin to count; what fails is raised, and nothing stays attached."""
+        try:
+            for each in self.measurements:
+                each.attach()
+        except BaseException:
+            self.close()
+            raise
+        self._read_tables()
+        self._export()
+
+    def loop(self, *, ends: Sequence[int], duration_s: float | None = None) -> list[int]:
+        """Turn until the time is over or one of ``ends`` is readable; gives those that are.
+
+        May be called again: what happened at a descriptor in ``ends`` is the caller's.
+        """
+        now = time.monotonic()
+        deadline = float("inf") if duration_s is None else now + duration_s
+        next_drain, next_read, next_export = now + DRAIN_EVERY_S, now + self.interval_s, now + self.interval_s
+        while True:
+            planned = min(deadline, next_read, next_export, next_drain if self._has_streams else next_read)
+            ready = self._wait(ends, planned)
+            now = self._turned_at = time.monotonic()
+            if not ready:
+                self._lateness_s = max(self._lateness_s, now - planned)
+            ended = [fd for fd in ends if fd in ready]
+            if ended or now >= deadline:
+                return ended
+            self._drain_streams()
+            next_drain = now + DRAIN_EVERY_S
+            if self._is_wanted() or now >= next_read:
+                self._read_tables()
+                next_read = now + (READ_EVERY_MIN_S if self._is_filling else self.interval_s)
+            if now >= next_export:
+                self._judge()
+                self._export()
+                next_export = max(next_export + self.interval_s, time.monotonic())
+
+    def finish(self) -> None:
+        """Count no more, read what is left, give it to the exporters; the accounts are final then."""
+        self.notifier.stopping()
+        for each in self.measurements:
+            self._give(each, each.detach())
+        self._is_over = True
+        self._note_cost()
+        self._make_snapshot()
+        self._export()
+
+    def close(self, *, timeout_s: float = 5.0) -> None:
+        """Let the exporters deliver, for so long at most in all, and free everything; again is fine."""
+        deadline = time.monotonic() + timeout_s
+        for exporter in self.exporters:
+            exporter.close(timeout_s=max(0.0, deadline - time.monotonic()))
+        for each in self.measurements:
+            each.close()
+        if self._wake >= 0:
+            os.close(self._wake)
+            self._wake = -1
+
+    # ---- turning --------------------------------------------------------------------------------------------
+
+    @property
+    def _has_streams(self) -> bool:
+        return any(each.is_stream and each.is_attached for each in self.measurements)
+
+    @property
+    def _is_filling(self) -> bool:
+        return any(not each.is_stream and each.fill > FILL_HIGH for each in self.measurements)
+
+    def _wait(self, ends: Sequence[int], until: float) -> list[int]:
+        poll = select.poll()
+        rings = [fd for each in self.measurements if (fd := each.fileno()) is not None]
+        for fd in (*ends, *rings, self._wake):
+            poll.register(fd, select.POLLIN)
+        wait_s = max(0.0, until - time.monotonic())
+        if self.notifier.watchdog_s:
+            # systemd hears of us twice in its time, and only from the loop itself.
+            self.notifier.alive()
+            wait_s = min(wait_s, self.notifier.watchdog_s / 2)
+        ready = [fd for fd, _ in poll.poll(wait_s * 1000)]
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+        return ready
+
+    def _drain_streams(self) -> None:
+        for each in self.measurements:
+            if each.is_stream and each.is_attached:
+                self._give(each, each.read())
+
+    def _give(self, measurement: Measurement, batches: Iterable[RecordBatch]) -> None:
+        """Give a stream's records to whom they concern; a table's are added up already."""
+        if not measurement.is_stream:
+            return
+        for batch in batches:
+            if measurement.name == self.lives:
+                self.identity.take(batch)
+            identified = self.identity.identify(batch)
+            for exporter in self.exporters:
+                exporter.log(identified)
+
+    def _read_tables(self) -> None:
+        # First whose lives have changed: a row may be of a process that has begun and ended since.
+        self._drain_streams()
+        for each in self.measurements:
+            if not each.is_stream and each.is_attached:
+                each.read()
+                for totals in each.totals:
+                    totals.end_where(self.identity.has_ended, idle_ns=int(self.interval_s * 1e9))
+        self._make_snapshot()
+
+    def _make_snapshot(self) -> None:
+        now_ns = time.time_ns()
+        series = [each for measurement in self.measurements for each in measurement.series(now_ns)]
+        self.vitals.lateness_s, self._lateness_s = self._lateness_s, 0.0
+        own = self.vitals.series(self.measurements, self.exporters, now_ns)
+        with self._has_read:
+            self.snapshot = Snapshot((*series, *own), now_ns, self.resource)
+            self._reads += 1
+            self._wanted = False
+            self._read_at = time.monotonic()
+            self._has_read.notify_all()
+
+    def _export(self) -> None:
+        if self.snapshot is not None:
+            for exporter in self.exporters:
+                exporter.export(self.snapshot)
+
+    # ---- scrapes, from other threads ------------------------------------------------------------------------
+
+    def fresh(self, timeout_s: float) -> Snapshot | None:
+        """Give what was read just now; waits for the loop, or gives the last one when it does not come in time."""
+        with self._has_read:
+            if self._is_over or time.monotonic() - self._read_at < FRESH_S:
+                return self.snapshot
+            wanted = self._reads + 1
+            self._wanted = True
+            os.eventfd_write(self._wake, 1)
+            self._has_read.wait_for(lambda: self._reads >= wanted, timeout_s)
+            return self.snapshot
+
+    def _is_wanted(self) -> bool:
+        with self._has_read:
+            return self._wanted
+
+    # ---- health ---------------------------------------------------------------------------------------------
+
+    def alive(self) -> tuple[bool, dict[str, Any]]:
+        """Tell whether the loop turns: from any thread."""
+        idle_s = time.monotonic() - self._turned_at
+        is_alive = self._is_over or idle_s < STUCK_INTERVALS * self.interval_s + 5
+        return is_alive, {"loop_turned_s_ago": round(idle_s, 3), "problem": self.problem}
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Tell whether everything that was asked for is measured, and why not: from any thread."""
+        detached = [each.name for each in self.measurements if not each.is_attached]
+        is_alive, _ = self.alive()
+        details: dict[str, Any] = {
+            "level": self._level.words,
+            "detached": [] if self._level >= Level.AGGREGATED else detached,
+            "exporters": {
+                each.name: status.problem or "ok"
+                for each, status in ((each, each.status()) for each in self.exporters)
+            },
+        }
+        wanted = [each for each in self.measurements if self._level < Level.AGGREGATED or not each.is_stream]
+        is_ready = (
+            is_alive
+            and self.snapshot is not None
+            and self._level < Level.DETACHED
+            and all(each.is_attached for each in wanted)
+        )
+        return is_ready, details
+
+    # ---- the budget -----------------------------------------------------------------------------------------
+
+    def _note_cost(self) -> float:
+        share = self.cost.share(self.measurements)
+        self.vitals.overhead_share = share
+        self.vitals.cpu_s, self.vitals.memory_bytes = self.cost.cpu_s, self.cost.memory_bytes
+        self.vitals.program_s = self.cost.program_s
+        return share
+
+    def _judge(self) -> None:
+        """Reckon up what was used, and go a level down or up as the budget says."""
+        share = self._note_cost()
+        now = time.monotonic()
+        if self._level == Level.DETACHED:
+            self.vitals.detached_s += now - self._judged_at
+        self._judged_at = now
+        level = self.budget.judge(share)
+        if level != self._level:
+            way = "costs too much" if level > self._level else "has room again"
+            assert self.budget.share is not None
+            self.say(
+                f"sonde {way}: {share:.2%} of a core, the budget is {self.budget.share:.2%}: now {level.words}"
+            )
+            self._go_to(level)
+        self.vitals.level = level
+        self.vitals.steps_down, self.vitals.recoveries = self.budget.steps_down, self.budget.recoveries
+
+    def _go_to(self, level: Level) -> None:
+        self._level = level
+        for each in self.measurements:
+            wanted = level < Level.AGGREGATED if each.is_stream else level < Level.DETACHED
+            try:
+                if wanted:
+                    each.attach()
+                    # Of processes' lives all are wanted: the rows of tables are named by them.
+                    is_whole = level < Level.SAMPLED or each.name == self.lives
+                    each.thin(1 if is_whole else SAMPLE_EVERY)
+                else:
+                    self._give(each, each.detach())
+            except SondeError as error:
+                # It stays detached, and /readyz says so; the next change of level tries again.
+                self.problem = str(error)
+                self.say(f"sonde: {error}")
