@@ -88,20 +88,24 @@ class ObjectSpec:
             self._knobs = knobs_of(self._handle)
         return self._knobs
 
+    def shape_of(self, map: str) -> MapShape:
+        """Tell what a map is made of; complete before load, which loses types that the kernel does not take."""
+        from sonde.bpf.map import shape_of
+
+        return shape_of(self._handle, self.maps[map])
+
     def load(self) -> Object:
         """Load what is to be loaded into the kernel; the spec is spent, whatever comes of it.
 
         Raises VerifierError, PermissionDeniedError, NotSupportedError or KernelError.
         """
-        from sonde.bpf.map import shape_of
-
         handle = self._handle
         if self._knobs is not None:
             # The kernel freezes them: a write from here on would be a segmentation fault.
             self._knobs.close()
             handle.release(self._knobs)
         # libbpf forgets the types of those maps whose types the kernel does not take.
-        shapes = {name: shape_of(handle, spec) for name, spec in self.maps.items()}
+        shapes = {name: self.shape_of(name) for name in self.maps}
         with log.capture() as messages:
             result = lib.bpf_object__load(handle.pointer)
         if result < 0:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import check
 from sonde.bpf.handle import ObjectHandle
+from sonde.bpf.program_info import ProgramInfo
 from sonde.errors import KernelError, SondeError
 
 if TYPE_CHECKING:
@@ -155,15 +156,14 @@ class TestRun:
     __test__ = False  # not a pytest class
 
 
-class Program:
+class Program(ProgramInfo):
     """A program in the kernel; closed with its object."""
 
-    __slots__ = ("_handle", "_info", "_pointer", "name", "section", "type")
+    __slots__ = ("_handle", "_pointer", "name", "section", "type")
 
     def __init__(self, handle: ObjectHandle, pointer: Any) -> None:
         self._handle = handle
         self._pointer = pointer
-        self._info: Any = None
         self.name = _text(lib.bpf_program__name(pointer))
         self.section = _text(lib.bpf_program__section_name(pointer))
         self.type = _text(lib.libbpf_bpf_prog_type_str(lib.bpf_program__type(pointer)))
@@ -193,42 +193,6 @@ class Program:
                 f"use program {self.name}", why="it was not loaded", hint="set autoload before load()"
             )
         return fd
-
-    def _read_info(self) -> Any:
-        info = ffi.new("struct bpf_prog_info *")
-        size = ffi.new("__u32 *", ffi.sizeof("struct bpf_prog_info"))
-        check(lib.bpf_prog_get_info_by_fd(self.fd, info, size), "read the information of program", self.name)
-        return info
-
-    @property
-    def id(self) -> int:
-        """Number that the kernel gave the program."""
-        return int(self._read_info().id)
-
-    @property
-    def tag(self) -> str:
-        """SHA-based tag of the instructions, 16 hexadecimal digits."""
-        return bytes(self._read_info().tag).hex()
-
-    @property
-    def run_count(self) -> int:
-        """Runs counted by the kernel, only while ``run_statistics`` is open somewhere."""
-        return int(self._read_info().run_cnt)
-
-    @property
-    def run_time_ns(self) -> int:
-        """Nanoseconds spent in the program, only while ``run_statistics`` is open somewhere."""
-        return int(self._read_info().run_time_ns)
-
-    @property
-    def recursion_misses(self) -> int:
-        """Runs that the kernel skipped because the program was already running on that CPU; Linux 5.12."""
-        return int(self._read_info().recursion_misses)
-
-    @property
-    def instructions_verified(self) -> int:
-        """Instructions that the verifier walked; Linux 5.16, else 0."""
-        return int(self._read_info().verified_insns)
 
     def test_run(self, data: bytes = b"", *, ctx: bytes = b"", repeat: int = 1) -> TestRun:
         """Run the program on ``data`` (a packet) or ``ctx`` (its context struct), ``repeat`` times.

@@ -11,8 +11,8 @@ from sonde._libbpf.check import check
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from sonde.bpf.loaded import Loaded
     from sonde.bpf.map import Map
-    from sonde.bpf.object import Object
 
     Array = npt.NDArray[Any]
 
@@ -37,7 +37,7 @@ class Cells:
         self.member, self.count = member, count
 
     @classmethod
-    def of(cls, loaded: Object, table: str) -> Cells | None:
+    def of(cls, loaded: Loaded, table: str) -> Cells | None:
         """Find a table's cells by their names: maps ``TABLE_cells`` and ``TABLE_free``; None where it has none."""
         maps = loaded.maps
         if f"{table}_cells" not in maps:

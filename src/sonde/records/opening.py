@@ -15,13 +15,13 @@ from sonde.records.sources import Counters, StreamSource, TableSource
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sonde.bpf.object import Object
+    from sonde.bpf.loaded import Loaded
 
     Array = npt.NDArray[Any]
 
 
 def open_table(
-    loaded: Object,
+    loaded: Loaded,
     map: str,
     *,
     other: str,
@@ -61,7 +61,7 @@ def open_table(
     )
 
 
-def open_stream(loaded: Object, map: str, *, name: str, counters: Counters) -> StreamSource:
+def open_stream(loaded: Loaded, map: str, *, name: str, counters: Counters) -> StreamSource:
     """Open a stream; raises LayoutError when the object does not say what its records are."""
     record = record_of(loaded.btf, map) if loaded.btf is not None else None
     if record is None:

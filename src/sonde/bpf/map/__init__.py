@@ -10,7 +10,7 @@ from typing import Any
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import check
 from sonde.bpf.btf import Btf
-from sonde.bpf.handle import ObjectHandle
+from sonde.bpf.handle import ObjectHandle, Owner
 from sonde.bpf.map.array import ArrayMap, SlotMap
 from sonde.bpf.map.hash import HashMap
 from sonde.bpf.map.lpm_trie import LpmTrieMap, Prefix
@@ -49,6 +49,7 @@ __all__ = [
     "open_pinned_map",
     "possible_cpus",
     "shape_of",
+    "wrap_map",
 ]
 
 _CLASSES: dict[str, type[Map]] = {
@@ -109,10 +110,11 @@ def shape_of(handle: ObjectHandle, spec: MapSpec) -> MapShape:
 def map_of(handle: ObjectHandle, spec: MapSpec, shape: MapShape) -> Map:
     """Wrap a map of a loaded object, whose shape was taken before it was loaded."""
     # Loading rounds the size of a ring up, and gives a perf event array one entry for each CPU.
-    return _wrap(replace(shape, max_entries=spec.max_entries), spec.fd, handle)
+    return wrap_map(replace(shape, max_entries=spec.max_entries), spec.fd, handle)
 
 
-def _wrap(shape: MapShape, fd: int, handle: ObjectHandle | None) -> Map:
+def wrap_map(shape: MapShape, fd: int, handle: Owner | None) -> Map:
+    """Wrap a descriptor that belongs to ``handle``, or to the map where there is none."""
     return _CLASSES.get(shape.type, HashMap)(shape, fd, handle)
 
 
@@ -125,7 +127,7 @@ def create_map(shape: MapShape) -> Map:
     fd = lib.bpf_map_create(
         number, shape.name.encode(), shape.key_size, shape.value_size, shape.max_entries, options
     )
-    return _wrap(shape, check(fd, "create map", shape.name, capability="CAP_BPF"), None)
+    return wrap_map(shape, check(fd, "create map", shape.name, capability="CAP_BPF"), None)
 
 
 @functools.cache
@@ -152,7 +154,7 @@ def open_map(fd: int, *, like: MapShape | None = None) -> Map:
         key_type,
         value_type,
     )
-    return _wrap(shape, fd, None)
+    return wrap_map(shape, fd, None)
 
 
 def _kernel_types(info: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import check, error_for
 from sonde.bpf.codec import Codec, codec_of
-from sonde.bpf.handle import ObjectHandle
+from sonde.bpf.handle import Owner
 from sonde.errors import SondeError
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Map:
     per_cpu = False
     _full: tuple[int, ...] = (-errno.E2BIG,)
 
-    def __init__(self, shape: MapShape, fd: int, handle: ObjectHandle | None) -> None:
-        """Wrap a descriptor: the object's when ``handle`` is given, our own otherwise."""
+    def __init__(self, shape: MapShape, fd: int, handle: Owner | None) -> None:
+        """Wrap a descriptor: the owner's when ``handle`` is given, our own otherwise."""
         self.shape = shape
         self._fd = fd
         self._handle = handle

@@ -1,38 +1,37 @@
-"""One output of a probe, in the kernel: started, read as often as wanted, stopped, accounted for."""
+"""The controlling side of a run: load, attach, begin, stop; what needs privileges."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import lib
-from sonde.bpf.codec import as_dict
 from sonde.bpf.map import possible_cpus
 from sonde.bpf.map.memory import memory_bytes
-from sonde.bpf.map.per_cpu import summed
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
 from sonde.probe import FOLLOWERS, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
+from sonde.run.reading import skipped_runs
 
 if TYPE_CHECKING:
     from sonde.bpf.link import Hook
     from sonde.bpf.program import Program
-    from sonde.records.model import Enricher, RecordBatch
-    from sonde.records.sources import StreamSource, TableSource
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
-class Run:
-    """A probe's output between its start and its end; a context manager, which starts and closes.
+def object_of(probe: Probe) -> bytes:
+    """Read a probe's compiled object; raises UnsafeObjectError where it is not the one that was built."""
+    return read_packaged(f"probes/{probe.name}/probe.bpf.o")
 
-    ``output`` names a table or a stream of the probe (its first by default), ``values`` sets knobs by name,
-    ``max_entries`` bounds the rows of a table or the bytes of a stream. With ``differences`` a read of a table gives
-    what was added since the one before (TableSource). Starting imports no NumPy.
+
+class RunControl:
+    """Has a probe's output counted from one moment to another; reading it is ``Reading``'s.
+
+    Arguments are as ``Run``'s. ``own_pid`` is the process whose events are sonde's own: this one, unless another reads.
     """
 
     def __init__(
@@ -43,20 +42,18 @@ class Run:
         selection: Selection | None = None,
         values: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
-        differences: bool = False,
+        own_pid: int | None = None,
     ) -> None:
         self.probe = probe
         self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
         self.selection = selection or Selection()
         self.values = self._checked(values or {})
         self.max_entries = max_entries
-        self.differences = differences
         self.variant: Variant | None = None
+        self.skipped_before = self.skipped_at_end = 0
+        self._own_pid = own_pid
         self._object: Object | None = None
-        self._source: TableSource | StreamSource | None = None
-        self._enrichers: tuple[Enricher, ...] | None = None
         self._stopped = False
-        self._skipped_before = self._skipped_at_end = 0
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         known = {knob.name: knob for knob in self.probe.knobs}
@@ -86,7 +83,7 @@ class Run:
             cells = Cells.of(self._object, self.output.map)
             if cells is not None:
                 cells.start()
-            self._skipped_before = self._skipped()
+            self.skipped_before = skipped_runs(self._object, self.output)
             self._object.variables["active"].value = 1
         except BaseException:
             self._object.close()
@@ -99,7 +96,7 @@ class Run:
         return self.output.programs + followers + extra
 
     def _load(self) -> Object:
-        content = read_packaged(f"probes/{self.probe.name}/probe.bpf.o")
+        content = object_of(self.probe)
         first: KernelError | None = None
         for variant in self.probe.variants:
             try:
@@ -151,7 +148,7 @@ class Run:
         knobs = spec.knobs
         chosen = self.selection
         values: dict[str, Any] = dict(variant.globals)
-        values["own_pid"] = 0 if chosen.own else os.getpid()
+        values["own_pid"] = 0 if chosen.own else self._own_pid or os.getpid()
         values["only_pid"] = (chosen.pid or 0) if not chosen.children else 0
         values["only_followed"] = chosen.pid is not None and chosen.children
         values["only_cgroup"] = chosen.cgroup is not None
@@ -193,7 +190,7 @@ class Run:
 
         return Section()
 
-    # ---- read -----------------------------------------------------------------------------------------------
+    # ---- while it runs ----------------------------------------------------------------------------------------
 
     @property
     def loaded(self) -> Object:
@@ -202,80 +199,36 @@ class Run:
             raise SondeError(f"use probe {self.probe.name}", why="it was not started")
         return self._object
 
-    def _counters(self) -> Mapping[str, int]:
-        # One entry per program, so that two of them never write the same one; all CPUs and entries add up.
-        entries = self.loaded.maps[f"{self.output.name}_accounting"].totals()  # type: ignore[attr-defined]
-        counters: dict[str, int] = as_dict(summed(list(entries.values())))
-        skipped = (self._skipped_at_end if self._stopped else self._skipped()) - self._skipped_before
-        counters["seen"] += skipped
-        counters["lost_recursion"] = skipped
-        if self.selection.children:
-            counters["unfollowed"] = int(self.loaded.variables["unfollowed"].value)
-        return counters
-
-    def _skipped(self) -> int:
-        """Events for which the kernel did not run the program that counts, the output's last, and counted that itself.
-
-        It does not start a program on a CPU where it runs already. Since programs on system calls can be preempted
-        (Linux 7.x) that happens to other tasks' calls while one is.
-        """
-        return self.loaded.programs[self.output.programs[-1]].recursion_misses
-
     @property
-    def source(self) -> TableSource | StreamSource:
-        """What reads the output; opened at first use, which imports NumPy."""
-        if self._source is None:
-            from sonde.records.opening import open_stream, open_table
+    def stopped(self) -> bool:
+        """Tell whether it counts no more."""
+        return self._stopped
 
-            output, name = self.output, f"{self.probe.name}.{self.output.name}"
-            if isinstance(output, Table):
-                self._source = open_table(
-                    self.loaded,
-                    output.map,
-                    other=output.other,
-                    counted=output.counted,
-                    name=name,
-                    counters=self._counters,
-                    differences=self.differences,
-                )
-            else:
-                self._source = open_stream(self.loaded, output.map, name=name, counters=self._counters)
-            self._source.is_final = self._stopped
-        return self._source
+    def set_variable(self, name: str, value: Any) -> None:
+        """Set a live global of the probe's; raises KnobError. ``active`` is set by start and stop alone."""
+        if name == "active":
+            raise KnobError(
+                f"set variable {name}", why="starting and stopping the run sets it", knob=name, hint="stop it"
+            )
+        self.loaded.variables[name].value = value
 
-    def read(self) -> RecordBatch:
-        """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
-        source = self.source
-        if self._enrichers is None:
-            self._enrichers = self.output.enrich()
-        batch = source.read()
-        factor = int(self.values.get("sample") or 1)
-        if factor > 1:
-            batch = replace(batch, scale=factor)
-        for enrich in self._enrichers:
-            batch = enrich(batch)
-        return batch
+    # ---- stop -----------------------------------------------------------------------------------------------
 
-    def fileno(self) -> int | None:
-        """Give a descriptor that is readable when a stream has records; None for a table."""
-        return self.source.fileno()
-
-    def stop(self) -> None:
-        """Count no more: what is read from now on is final. Again is fine.
+    def stop(self) -> bool:
+        """Count no more; False where that was done already.
 
         The flag first, so that all programs stop at one moment; then detach; then wait until none still runs.
         """
         loaded = self.loaded
         if self._stopped or loaded.closed:
-            return
+            return False
         self._stopped = True
         loaded.variables["active"].value = 0
-        self._skipped_at_end = self._skipped()
+        self.skipped_at_end = skipped_runs(loaded, self.output)
         for link in reversed(loaded.links):
             link.close()
         wait_for_programs()
-        if self._source is not None:
-            self._source.is_final = True
+        return True
 
     def close(self) -> None:
         """Stop and free everything; again is fine."""
@@ -293,13 +246,6 @@ class Run:
             ),
             "map_memory_bytes_128_cpus": sum(memory_bytes(each.shape, 128) for each in loaded.maps.values()),
         }
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _belongs(name: str, output: Table | Stream) -> bool:

@@ -1,0 +1,115 @@
+"""The reading side of a run: batches and their accounting, from an object that this process or another has loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sonde.bpf.codec import as_dict
+from sonde.bpf.map.per_cpu import summed
+from sonde.probe import Probe, Stream, Table
+
+if TYPE_CHECKING:
+    from sonde.bpf.loaded import Loaded
+    from sonde.records.model import Enricher, RecordBatch
+    from sonde.records.sources import StreamSource, TableSource
+
+
+def skipped_runs(loaded: Loaded, output: Table | Stream) -> int:
+    """Count events for which the kernel did not run the program that counts, the output's last.
+
+    It does not start a program on a CPU where it runs already, and counts that itself. Since programs on system calls
+    can be preempted (Linux 7.x) that happens to other tasks' calls while one is.
+    """
+    return loaded.programs[output.programs[-1]].recursion_misses
+
+
+class Reading:
+    """Reads one output of a loaded probe; it is final once ``finish`` was told that nothing runs any more.
+
+    ``values`` are the knobs that were set, ``follows`` says whether children are followed, ``skipped_before`` is what
+    ``skipped_runs`` gave when counting began. Reading needs no privileges, where the kernel lets unprivileged
+    processes read maps by their descriptors.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        output: Table | Stream,
+        loaded: Loaded,
+        *,
+        values: Mapping[str, Any],
+        follows: bool = False,
+        skipped_before: int = 0,
+        differences: bool = False,
+    ) -> None:
+        self.output = output
+        self._name = f"{probe.name}.{output.name}"
+        self._loaded = loaded
+        self._sampled = int(values.get("sample") or 1)
+        self._follows = follows
+        self._differences = differences
+        self._skipped_before = skipped_before
+        self._skipped_at_end: int | None = None
+        self._source: TableSource | StreamSource | None = None
+        self._enrichers: tuple[Enricher, ...] | None = None
+
+    def counters(self) -> Mapping[str, int]:
+        """Read the kernel's counters of this output, by name."""
+        # One entry per program, so that two of them never write the same one; all CPUs and entries add up.
+        entries = self._loaded.maps[f"{self.output.name}_accounting"].totals()  # type: ignore[attr-defined]
+        counters: dict[str, int] = as_dict(summed(list(entries.values())))
+        at_end = self._skipped_at_end
+        skipped = (
+            skipped_runs(self._loaded, self.output) if at_end is None else at_end
+        ) - self._skipped_before
+        counters["seen"] += skipped
+        counters["lost_recursion"] = skipped
+        if self._follows:
+            counters["unfollowed"] = int(self._loaded.variables["unfollowed"].value)
+        return counters
+
+    @property
+    def source(self) -> TableSource | StreamSource:
+        """What reads the output; opened at first use, which imports NumPy."""
+        if self._source is None:
+            from sonde.records.opening import open_stream, open_table
+
+            output = self.output
+            if isinstance(output, Table):
+                self._source = open_table(
+                    self._loaded,
+                    output.map,
+                    other=output.other,
+                    counted=output.counted,
+                    name=self._name,
+                    counters=self.counters,
+                    differences=self._differences,
+                )
+            else:
+                self._source = open_stream(self._loaded, output.map, name=self._name, counters=self.counters)
+            self._source.is_final = self._skipped_at_end is not None
+        return self._source
+
+    def read(self) -> RecordBatch:
+        """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
+        source = self.source
+        if self._enrichers is None:
+            self._enrichers = self.output.enrich()
+        batch = source.read()
+        if self._sampled > 1:
+            batch = replace(batch, scale=self._sampled)
+        for enrich in self._enrichers:
+            batch = enrich(batch)
+        return batch
+
+    def fileno(self) -> int | None:
+        """Give a descriptor that is readable when a stream has records; None for a table."""
+        return self.source.fileno()
+
+    def finish(self, skipped_at_end: int) -> None:
+        """Take for final what is read from now on: no program runs any more, and so many events were skipped."""
+        self._skipped_at_end = skipped_at_end
+        if self._source is not None:
+            self._source.is_final = True
