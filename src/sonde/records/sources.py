@@ -52,7 +52,8 @@ class TableSource:
 
     ``count`` gives, for the columns of a batch, what each row counts: their sum is ``aggregated``. With
     ``differences`` a read gives only rows that have changed since the one before, with what was added to them; then
-    ``aggregated`` is the sum over all reads, and ``retirement`` must keep nothing.
+    ``aggregated`` is the sum over all reads, and ``retirement`` must keep nothing. ``fill`` is how full the map was
+    when it was last read, 0 to 1.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TableSource:
         folded = (Column("is_other", "sonde_other_t"),)
         self.schema = Schema(name, self._key_columns + self._value_columns + folded)
         self.is_final = False
+        self.fill = 0.0
         self._rows_before = Differences(self._value_columns) if differences else None
         self._other_before = Differences(self._value_columns)
         self._handed_out = 0
@@ -94,6 +96,7 @@ class TableSource:
             keys, values = self._table.to_numpy()
         else:
             keys, values = self._retirement.read()
+        self.fill = len(keys) / self._table.max_entries
         other = self._folded(values.dtype)
         if self._rows_before is not None:
             keys, values = self._rows_before.of(keys, values)
@@ -125,7 +128,7 @@ class TableSource:
 
 
 class StreamSource:
-    """Drains a stream: the records since the last read."""
+    """Drains a stream: the records since the last read. ``fill`` is what they took of the ring, 0 to 1."""
 
     def __init__(self, ring: RingBuffer, record: BtfType, *, name: str, counters: Counters) -> None:
         self._ring, self._counters = ring, counters
@@ -133,6 +136,7 @@ class StreamSource:
         self.schema = Schema(name, self._columns)
         self.delivered = 0
         self.is_final = False
+        self.fill = 0.0
 
     def fileno(self) -> int | None:
         """Readable when there are records."""
@@ -140,6 +144,7 @@ class StreamSource:
 
     def read(self) -> RecordBatch:
         """Drain the ring once; call again while batches come full."""
+        self.fill = self._ring.pending_bytes / self._ring.size_bytes
         records = self._ring.drain()
         assert not hasattr(records, "offsets"), "the ring was opened with its record's type"
         self.delivered += len(records)
