@@ -12,7 +12,7 @@
     ├── ProbeError
     │   ├── AttachError            .program .hook
     │   └── KnobError              .knob .valid
-    ├── ConfigError                .file .key .reason
+    ├── ConfigError                .file .line .key .reason .problems
     └── CommandError               .status; command line only
 
 Every message reads *what failed: why: what to do*. A missing map key is a plain KeyError.
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+from collections.abc import Sequence
 from typing import Any
 
 # Numbers with two names, where Python knows them by the one that the kernel does not use.
@@ -278,13 +279,33 @@ class KnobError(ProbeError):
 
 
 class ConfigError(SondeError):
-    """A configuration ``file`` says something impossible at ``key``; ``reason`` says what."""
+    """A configuration ``file`` says something impossible at ``key``, in ``line`` (0: not known); ``reason`` says what.
 
-    def __init__(self, file: str, *, key: str = "", reason: str, hint: str = "") -> None:
-        super().__init__(f"{file}: {key}" if key else file, why=reason, hint=hint)
+    ``problems`` are all errors that were found, this one first: each is a line of its own for the reader.
+    """
+
+    def __init__(self, file: str, *, key: str = "", reason: str, hint: str = "", line: int = 0) -> None:
+        # A file name may hold anything, and a message is printed on terminals.
+        place = file if file.isprintable() else repr(file)
+        place = f"{place}:{line}" if line else place
+        super().__init__(f"{place}: {key}" if key else place, why=reason, hint=hint)
         self.file = file
+        self.line = line
         self.key = key
         self.reason = reason
+        self._others: tuple[ConfigError, ...] = ()
+
+    @property
+    def problems(self) -> tuple[ConfigError, ...]:
+        """Give all errors that were found, this one first."""
+        return (self, *self._others)
+
+    @classmethod
+    def of(cls, problems: Sequence[ConfigError]) -> ConfigError:
+        """Make one error of several, which is the first and knows the others."""
+        first = problems[0]
+        first._others = tuple(problems[1:])
+        return first
 
 
 class CommandError(SondeError):

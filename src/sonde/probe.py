@@ -101,7 +101,8 @@ class Probe:
     """One observable domain: what a folder below ``sonde.probes`` declares as ``PROBE``.
 
     ``configure`` gets the spec, the chosen output's name and the knobs' values, before load. The first table
-    and the first stream are what views show by default.
+    and the first stream are what views show by default. ``unattended`` names the outputs that the agent runs where
+    nothing is configured; a probe without any runs when the configuration names it.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Probe:
     knobs: tuple[Knob, ...] = ()
     variants: tuple[Variant, ...] = (Variant("default"),)
     configure: Callable[[ObjectSpec, str, Mapping[str, Any]], None] | None = None
+    unattended: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[Table | Stream, ...]:

@@ -67,8 +67,10 @@ def _told(error: Exception) -> tuple[int, str]:
             return error.status, str(error)
         case PermissionDeniedError():
             return DENIED, denied(error)
-        case KnobError() | ConfigError():
+        case KnobError():
             return MISUSED, str(error)
+        case ConfigError():
+            return MISUSED, "\nsonde: ".join(str(problem) for problem in error.problems)
         case SondeError():
             return FAILED, str(error)
         case OSError():

@@ -48,34 +48,34 @@ def key(
     return dataclasses.field(default=default, repr=not secret, metadata=metadata)
 
 
-def section(kind: type[Any]) -> Any:
-    """Declare a field that is a table of keys itself."""
-    return dataclasses.field(default_factory=kind, metadata={"section": kind})
-
-
 def keys_of(kind: type[Any], path: Path = ()) -> dict[Path, Key]:
-    """Find all keys of a section, and of those in it, by their path."""
+    """Find all keys of a section, and of those in it, by their path: fields made by another dataclass are sections."""
     found: dict[Path, Key] = {}
     for each in dataclasses.fields(kind):
-        declared = each.metadata.get("key")
+        declared: Key | None = each.metadata.get("key")
         if declared is not None:
             named = dataclasses.replace(declared, name=declared.name or each.name, field=each.name)
-            found[*path, named.name] = named
-        elif "section" in each.metadata:
-            found |= keys_of(each.metadata["section"], (*path, each.name))
+            found[(*path, named.name)] = named
+        elif inner := _section(each):
+            found |= keys_of(inner, (*path, each.name))
     return found
 
 
 def built(kind: type[Any], values: Mapping[Path, Any], path: Path = ()) -> Any:
     """Make a section, and those in it, of the values of its keys; the rest has its default."""
     given: dict[str, Any] = {}
-    for name, each in keys_of(kind, path).items():
+    for name, declared in keys_of(kind, path).items():
         if name[:-1] == path and name in values:
-            given[each.field] = values[name]
+            given[declared.field] = values[name]
     for each in dataclasses.fields(kind):
-        if "section" in each.metadata:
-            given[each.name] = built(each.metadata["section"], values, (*path, each.name))
+        if inner := _section(each):
+            given[each.name] = built(inner, values, (*path, each.name))
     return kind(**given)
+
+
+def _section(field: dataclasses.Field[Any]) -> type[Any] | None:
+    made_by = field.default_factory
+    return made_by if isinstance(made_by, type) and dataclasses.is_dataclass(made_by) else None
 
 
 def dotted(path: Path) -> str:

@@ -337,7 +337,9 @@ class Pairs(Kind):
 
 def _is_token(name: str) -> bool:
     """Tell whether a name may be one of a header (RFC 9110, section 5.6.2)."""
-    return all(character.isascii() and (character.isalnum() or character in "!#$%&'*+-.^_`|~") for character in name)
+    return all(
+        character.isascii() and (character.isalnum() or character in "!#$%&'*+-.^_`|~") for character in name
+    )
 
 
 def _scalar(item: object) -> str:

@@ -27,7 +27,9 @@ def size_bytes(text: str) -> int:
     except ValueError:
         amount = -1.0
     if unit not in UNITS_BYTES or not 0 <= amount * UNITS_BYTES.get(unit, 1) <= LARGEST_BYTES:
-        raise ValueError(f"{text!r} is no size: write 100MB, 64KiB or 4096 (units: {', '.join(reversed(WRITTEN))})")
+        raise ValueError(
+            f"{text!r} is no size: write 100MB, 64KiB or 4096 (units: {', '.join(reversed(WRITTEN))})"
+        )
     return round(amount * UNITS_BYTES[unit])
 
 

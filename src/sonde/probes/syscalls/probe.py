@@ -170,4 +170,5 @@ PROBE = Probe(
         ),
     ),
     configure=_configure,
+    unattended=("counts",),
 )

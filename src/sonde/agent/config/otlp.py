@@ -1,0 +1,160 @@
+"""Section ``[otlp]``: where metrics and logs are sent to by OpenTelemetry's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from sonde.agent.config.address import Endpoint
+from sonde.agent.config.key import Path, key
+from sonde.agent.config.kind import Boolean, Choice, Duration, Pairs, Text
+
+PATH = Text("a path", is_empty_valid=False)
+PROTOCOL = Choice(("grpc", "http/protobuf"), noun="protocol")
+COMPRESSION = Choice(("gzip", "none"), noun="compression")
+TEMPORALITY = Choice(("cumulative", "delta"), noun="temporality")
+TIMEOUT = Duration(least="10ms", most="10m")
+HEADERS = Pairs("headers", is_folded=True)
+
+AS_ALL = "As the same key of [otlp], for this signal only."
+
+
+@dataclass(frozen=True, slots=True)
+class SignalConfig:
+    """What differs for one signal; None, and for headers nothing, where it is as for all."""
+
+    enabled: bool = key(Boolean(), True, "Whether this signal is sent.")
+    endpoint: str | None = key(
+        Endpoint(),
+        None,
+        "For this signal only; with HTTP the whole URL.",
+        example='"http://localhost:4318/v1/SIGNAL"',
+    )
+    protocol: str | None = key(PROTOCOL, None, AS_ALL, example='"grpc"')
+    headers: Mapping[str, str] = key(
+        HEADERS, {}, "Beside those of [otlp], for this signal only.", example='{ tenant = "me" }', secret=True
+    )
+    compression: str | None = key(COMPRESSION, None, AS_ALL, example='"gzip"')
+    timeout_s: float | None = key(TIMEOUT, None, AS_ALL, name="timeout", example='"10s"')
+    certificate: str | None = key(PATH, None, AS_ALL, example='"/etc/sonde/ca.crt"')
+    client_certificate: str | None = key(PATH, None, AS_ALL, example='"/etc/sonde/client.crt"')
+    client_key: str | None = key(PATH, None, AS_ALL, example='"/etc/sonde/client.key"')
+    insecure: bool | None = key(Boolean(), None, AS_ALL, example="false")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one signal is sent: what [otlp] says, and its own section differently.
+
+    ``is_whole_url`` where the endpoint is the signal's own: then an HTTP request goes to just that address, and else
+    to the path of the signal below it.
+    """
+
+    endpoint: str
+    protocol: str
+    compression: str
+    timeout_s: float
+    certificate: str | None
+    client_certificate: str | None
+    client_key: str | None
+    insecure: bool
+    is_whole_url: bool
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpConfig:
+    """Where to, and how; without an ``endpoint`` nothing is sent."""
+
+    endpoint: str = key(
+        Endpoint(),
+        "",
+        "The receiver. With HTTP /v1/metrics and /v1/logs are added. Unset: nothing is sent.",
+        example='"http://localhost:4317"',
+    )
+    protocol: str = key(PROTOCOL, "grpc", "grpc, or http/protobuf.")
+    headers: Mapping[str, str] = key(
+        HEADERS, {}, "Sent with each request.", example='{ authorization = "Bearer …" }', secret=True
+    )
+    compression: str = key(COMPRESSION, "gzip", "gzip, or none.")
+    timeout_s: float = key(TIMEOUT, 10.0, "A request that takes longer has failed.", name="timeout")
+    certificate: str | None = key(
+        PATH,
+        None,
+        "Authorities (PEM) that may vouch for the receiver, in the place of the system's.",
+        example='"/etc/sonde/ca.crt"',
+    )
+    client_certificate: str | None = key(
+        PATH, None, "The certificate (PEM) that sonde shows the receiver.", example='"/etc/sonde/client.crt"'
+    )
+    client_key: str | None = key(PATH, None, "Its key.", example='"/etc/sonde/client.key"')
+    insecure: bool = key(Boolean(), False, "For gRPC to host:port, without http:// or https://: no TLS.")
+    temporality: str = key(
+        TEMPORALITY, "cumulative", "Totals since the start (cumulative), or since the last request (delta)."
+    )
+    interval_s: float | None = key(
+        Duration(least="100ms", most="1d"),
+        None,
+        "How often metrics are sent. Unset: each time that they are read.",
+        name="interval",
+        example='"30s"',
+    )
+    metrics: SignalConfig = field(default_factory=SignalConfig)
+    logs: SignalConfig = field(default_factory=SignalConfig)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Tell whether anything is sent."""
+        return any(self.delivery(signal) is not None for signal in ("metrics", "logs"))
+
+    def delivery(self, signal: Literal["metrics", "logs"] | str) -> Delivery | None:
+        """Tell how a signal is sent; None where it is not."""
+        own: SignalConfig = getattr(self, signal)
+        endpoint = own.endpoint or self.endpoint
+        if not own.enabled or not endpoint:
+            return None
+        chosen: dict[str, Any] = {}
+        for each in fields(Delivery):
+            if each.name not in ("headers", "endpoint", "is_whole_url"):
+                special = getattr(own, each.name)
+                chosen[each.name] = getattr(self, each.name) if special is None else special
+        return Delivery(
+            endpoint=endpoint,
+            is_whole_url=bool(own.endpoint),
+            headers={**self.headers, **own.headers},
+            **chosen,
+        )
+
+    def problems(self) -> Iterator[tuple[Path, str]]:
+        """Find what cannot be: the key, and the reason."""
+        for signal in ("metrics", "logs"):
+            delivery = self.delivery(signal)
+            if delivery is None:
+                continue
+            own = getattr(self, signal)
+            path: Path = ("otlp", signal) if own.endpoint else ("otlp",)
+            if delivery.protocol != "grpc" and "://" not in delivery.endpoint:
+                yield (
+                    (*path, "endpoint"),
+                    f"{delivery.endpoint!r} is no URL: write http:// or https:// before it",
+                )
+            if (delivery.client_certificate is None) != (delivery.client_key is None):
+                there, lacking = "client_key", "client_certificate"
+                if delivery.client_key is None:
+                    there, lacking = lacking, there
+                yield ("otlp", there), f"it needs otlp.{lacking}, too"
+
+    def warnings(self) -> Iterator[str]:
+        """Say what is likely a mistake, and cannot be known to be one: the other protocol's port."""
+        others = {"grpc": ":4318", "http/protobuf": ":4317"}
+        for signal in ("metrics", "logs"):
+            delivery = self.delivery(signal)
+            if delivery is not None and others[delivery.protocol] in f"{delivery.endpoint}/".replace(
+                "/", ":"
+            ):
+                other = next(protocol for protocol in others if protocol != delivery.protocol)
+                yield (
+                    f"otlp: {signal} go to {delivery.endpoint} by {delivery.protocol}, and that port is mostly for "
+                    f'{other}: perhaps otlp.protocol = "{other}"'
+                )

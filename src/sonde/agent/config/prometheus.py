@@ -1,0 +1,61 @@
+"""Section ``[prometheus]``: the endpoint that a Prometheus server scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sonde.agent.config.address import Address, Listen
+from sonde.agent.config.key import Path, key
+from sonde.agent.config.kind import Boolean, Duration, Text
+
+PATH = Text("a path", is_empty_valid=False)
+DEFAULT = Address("127.0.0.1", 9464)
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusConfig:
+    """Where it listens, and who may ask; ``listen`` is None where there is none."""
+
+    listen: Address | None = key(Listen(), DEFAULT, 'Where it listens; "off": nowhere.')  # noqa: RUF009  # key() makes a field
+    tls_certificate: str | None = key(
+        PATH, None, "A certificate (PEM): then only HTTPS is served.", example='"/etc/sonde/tls.crt"'
+    )
+    tls_key: str | None = key(PATH, None, "The certificate's key.", example='"/etc/sonde/tls.key"')
+    token: str | None = key(
+        Text("a token", is_empty_valid=False),
+        None,
+        "Whoever asks has to send it: Authorization: Bearer TOKEN.",
+        example='"…"',
+        secret=True,
+    )
+    token_file: str | None = key(
+        PATH, None, "A file that holds the token, instead of token.", example='"/etc/sonde/token"'
+    )
+    allow_remote: bool = key(
+        Boolean(), False, "Listen beyond this machine with neither a certificate nor a token."
+    )
+    linger_s: float = key(
+        Duration(least="0s", most="1h"),
+        300.0,
+        "The last values of what has ended are served for so long.",
+        name="linger",
+    )
+
+    @property
+    def is_enabled(self) -> bool:
+        """Tell whether it listens at all."""
+        return self.listen is not None
+
+    def problems(self) -> Iterator[tuple[Path, str]]:
+        """Find what cannot be: the key, and the reason."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            lacking = "tls_key" if self.tls_key is None else "tls_certificate"
+            there = "tls_certificate" if self.tls_key is None else "tls_key"
+            yield ("prometheus", there), f"it needs prometheus.{lacking}, too"
+        if self.token is not None and self.token_file is not None:
+            yield ("prometheus", "token_file"), "prometheus.token is given, too: leave one out"
+        is_guarded = self.tls_certificate or self.token or self.token_file or self.allow_remote
+        if self.listen is not None and not self.listen.is_loopback and not is_guarded:
+            ways = "prometheus.tls_certificate and tls_key, prometheus.token_file, or prometheus.allow_remote = true"
+            yield ("prometheus", "listen"), f"{self.listen} is reached from other machines: set {ways}"

@@ -1,0 +1,24 @@
+"""Section ``[series]``: how many series a metric may have, and what they are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sonde.agent.config.key import key
+from sonde.agent.config.kind import Choice, Integer, Several
+
+BY = ("executable", "unit", "container", "command", "user", "pod", "cgroup", "pid")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesConfig:
+    """Bounds and keys of the series."""
+
+    max: int = key(
+        Integer(1, 1_000_000), 2000, "Series of each metric at most; the rest is added up as one more."
+    )
+    by: tuple[str, ...] = key(
+        Several(Choice(BY, noun="key of series")),
+        ("executable", "unit", "container"),
+        f"What makes a series, of: {', '.join(BY)}. A pid makes one of each process.",
+    )
