@@ -108,6 +108,19 @@ class Reading:
         """Give a descriptor that is readable when a stream has records; None for a table."""
         return self.source.fileno()
 
+    def fill(self) -> float:
+        """Give how full the table or the ring was when it was last read, 0 to 1."""
+        return self._source.fill if self._source is not None else 0.0
+
+    def statistics(self) -> Mapping[str, tuple[int, int]]:
+        """Give, for each of the output's programs, how long it ran in ns and how often, while statistics were kept."""
+        programs = {name: self._loaded.programs.get(name) for name in self.output.programs}
+        return {
+            name: (program.run_time_ns, program.run_count)
+            for name, program in programs.items()
+            if program is not None
+        }
+
     def finish(self, skipped_at_end: int) -> None:
         """Take for final what is read from now on: no program runs any more, and so many events were skipped."""
         self._skipped_at_end = skipped_at_end

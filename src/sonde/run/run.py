@@ -106,6 +106,18 @@ class Run:
         """Give a descriptor that is readable when a stream has records; None for a table."""
         return self._read.fileno()
 
+    def fill(self) -> float:
+        """Give how full the table or the ring was when it was last read, 0 to 1."""
+        return self._read.fill()
+
+    def statistics(self) -> Mapping[str, tuple[int, int]]:
+        """Give, for each of the output's programs, how long it ran in ns and how often, while statistics were kept."""
+        return self._read.statistics()
+
+    def set_variable(self, name: str, value: int) -> None:
+        """Set a live global of the probe's; raises KnobError."""
+        self._control.set_variable(name, value)
+
     def stop(self) -> None:
         """Count no more: what is read from now on is final. Again is fine."""
         reading = self._read
