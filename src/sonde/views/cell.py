@@ -6,6 +6,10 @@ import functools
 import time
 from typing import Any
 
+from sonde.records.rfc3339 import rfc3339
+
+__all__ = ["UNKNOWN", "clock", "count", "duration", "number", "numbers", "rfc3339", "size", "text"]
+
 UNKNOWN = "-"
 
 _DURATIONS = ((1, "ns"), (1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s"))
@@ -80,18 +84,7 @@ def clock(time_ns: int, *, digits: int = 0) -> str:
     return f"{whole}.{rest:09}"[: len(whole) + 1 + digits] if digits else whole
 
 
-def rfc3339(time_ns: int) -> str:
-    """Write a moment as RFC 3339 in UTC, to the nanosecond: ``2026-07-01T12:00:00.000000123Z``."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{_date_of(seconds)}.{rest:09}Z"
-
-
 # A stream's records come many to a second.
 @functools.lru_cache(maxsize=8)
 def _clock_of(seconds: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(seconds))
-
-
-@functools.lru_cache(maxsize=8)
-def _date_of(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

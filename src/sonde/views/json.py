@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from sonde.records.accounting import Accounting
-from sonde.views.cell import rfc3339
+from sonde.records.rfc3339 import rfc3339
 from sonde.views.page import MOMENTS, TIME, Page, Row
 
 
