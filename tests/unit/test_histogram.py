@@ -19,6 +19,13 @@ def test_bounds_are_powers_of_the_base() -> None:
     assert pytest.approx([1, 2**0.5, 2, 2**1.5, 4]) == bounds(4, 1)
 
 
+def test_bounds_are_told_in_another_unit() -> None:
+    """Durations are counted in units of 2^-30 s; a second is a bound, exactly, and so is 2^-9 s."""
+    in_ns = bounds(88, 1, unit=1e9 / 2**30)
+
+    assert [1e9, 1_953_125, 2.0**14 * 1e9] == [in_ns[60], in_ns[42], in_ns[88]]
+
+
 @pytest.mark.parametrize("scale", [0, 1, 2])
 def test_quantiles_lie_in_the_bucket_of_the_true_one(scale: int) -> None:
     """The estimate is off by at most the width of a bucket."""

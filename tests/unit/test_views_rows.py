@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sonde.enrich.duration import UNIT_NS
 from sonde.errors import ProbeError
 from sonde.records.accounting import Accounting
 from sonde.records.model import Column, RecordBatch, Schema
@@ -38,7 +39,7 @@ SCHEMA = Schema(
         Column("is_other", "sonde_other_t"),
     ),
 )
-BUCKETS = 86
+BUCKETS = 88
 COLUMNS = (
     "pid",
     "comm",
@@ -61,7 +62,7 @@ def batch(
         for bucket, count in counts.items():
             buckets[at, bucket] = count
     counts = buckets.sum(axis=1, dtype=np.uint64)
-    upper = np.exp2((np.arange(BUCKETS) + 1) / 2)
+    upper = np.exp2((np.arange(BUCKETS) + 1) / 2) * UNIT_NS
     largest = np.array([int(upper[max(row[2])]) if row[2] else 0 for row in all_rows], np.uint64)
     is_other = np.arange(len(all_rows)) >= len(rows)
     columns: dict[str, Any] = {
@@ -166,7 +167,7 @@ def test_quantiles_of_a_delta_are_those_of_its_own_calls() -> None:
     row = next(iter(delta(batch((1, "read", {4: 1000, 40: 1}))).rows()))
 
     assert row["count"] == 1
-    assert 2**20 < row["duration_p50_ns"] <= 2**20.5
+    assert 2**20 * UNIT_NS < row["duration_p50_ns"] <= 2**20.5 * UNIT_NS
 
 
 def test_the_largest_of_a_delta_is_exact_when_it_is_new_and_else_its_buckets_bound() -> None:
@@ -175,8 +176,8 @@ def test_the_largest_of_a_delta_is_exact_when_it_is_new_and_else_its_buckets_bou
     grown = next(iter(delta(batch((1, "read", {40: 1, 44: 1}))).rows()))
     lower = next(iter(delta(batch((1, "read", {4: 1, 40: 1, 44: 1}))).rows()))
 
-    assert grown["duration_max_ns"] == int(2**22.5)
-    assert lower["duration_max_ns"] == int(2**2.5)
+    assert grown["duration_max_ns"] == int(2**22.5 * UNIT_NS)
+    assert lower["duration_max_ns"] == int(2**2.5 * UNIT_NS)
 
 
 def test_rows_that_were_folded_into_other_are_not_counted_twice() -> None:
@@ -216,7 +217,7 @@ def test_rows_of_one_group_are_one_histogram() -> None:
     read, write = histograms(given, "syscall")
 
     assert (read["syscall"], read["count"], read["counts"]) == ("read", 8, [7, 0, 1])
-    assert read["bounds_ns"] == pytest.approx([2**10, 2**10.5, 2**11, 2**11.5])
+    assert read["bounds_ns"] == pytest.approx([2**at * UNIT_NS for at in (10, 10.5, 11, 11.5)])
     assert (write["syscall"], write["count"]) == ("write", 2)
 
 
@@ -233,14 +234,16 @@ def test_all_rows_can_be_one_histogram() -> None:
 
 
 def test_the_first_bucket_begins_at_zero_because_it_takes_zero_too() -> None:
-    assert histograms(batch((1, "read", {0: 1})), "pid")[0]["bounds_ns"] == pytest.approx([0, 2**0.5])
+    assert histograms(batch((1, "read", {0: 1})), "pid")[0]["bounds_ns"] == pytest.approx(
+        [0, 2**0.5 * UNIT_NS]
+    )
 
 
 def test_a_flat_histogram_has_a_row_for_each_bucket() -> None:
     rows = histograms(batch((1, "read", {20: 3, 21: 1})), "syscall", flat=True)
 
     assert [(row["syscall"], row["count"]) for row in rows] == [("read", 3), ("read", 1)]
-    assert [round(row["above_ns"]) for row in rows] == [1024, 1448]
+    assert [round(row["above_ns"]) for row in rows] == [954, 1349]
 
 
 def test_groups_without_any_duration_are_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sonde.enrich.duration import UNIT_NS
 from sonde.records.accounting import Accounting
 from sonde.views import cell
 from sonde.views.bars import bar, coarser
@@ -213,16 +214,19 @@ def test_a_bar_is_never_empty_for_something() -> None:
     ]
 
 
-def test_coarser_buckets_end_at_powers_of_two_and_keep_every_count() -> None:
-    edges = [2.0 ** (at / 2) for at in range(21, 32)]
+def test_coarser_buckets_end_at_powers_of_two_of_a_second_and_keep_every_count() -> None:
+    edges = [UNIT_NS * 2.0 ** (at / 2) for at in range(21, 32)]
     counts = list(range(1, 11))
     merged_edges, merged = coarser(edges, counts, buckets_max=4)
 
     assert sum(merged) == sum(counts)
     assert len(merged) <= 4
-    assert merged_edges == [2.0**10, 2.0**12, 2.0**14, 2.0**16]
+    assert merged_edges == [UNIT_NS * 2.0**at for at in (10, 12, 14, 16)]
     assert merged == [1 + 2 + 3, 4 + 5 + 6 + 7, 8 + 9 + 10]
 
 
 def test_the_first_bucket_begins_at_zero() -> None:
-    assert coarser([0.0, 2**0.5, 2.0], [3, 4], buckets_max=1) == ([0.0, 2.0], [7])
+    assert coarser([0.0, UNIT_NS * 2**0.5, UNIT_NS * 2], [3, 4], buckets_max=1) == (
+        [0.0, UNIT_NS * 2],
+        [7],
+    )

@@ -10,8 +10,11 @@ from sonde.records.model import RecordBatch
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-BUCKET, SCALE = "sonde_bucket_t", 1
-"""The typedef of a histogram's buckets, and its scale: probes/_include/histogram.bpf.h."""
+BUCKET, SCALE, EXPONENT = "sonde_bucket_t", 1, -30
+"""The typedef of a histogram's buckets, its scale, its unit as a power of two of a second: probes/_include/histogram.bpf.h."""
+
+UNIT_NS = 1e9 * 2.0**EXPONENT
+"""The buckets' unit in nanoseconds: bounds are powers of two of a second, as in OpenTelemetry and Prometheus."""
 
 
 def with_quantiles(batch: RecordBatch) -> RecordBatch:
@@ -26,7 +29,7 @@ def with_quantiles(batch: RecordBatch) -> RecordBatch:
     for column in batch.schema.having(BUCKET):
         name = column.name.removesuffix("_buckets")
         buckets = np.asarray(batch[column.name])
-        p50, p99 = quantiles(buckets, SCALE, (0.5, 0.99))
+        p50, p99 = quantiles(buckets, SCALE, (0.5, 0.99), unit=UNIT_NS)
         empty = buckets.sum(axis=1) == 0
         largest = _largest(np.asarray(batch[f"{name}_max_ns"]), buckets)
         added[f"{name}_p50_ns"] = _whole(np.ma.minimum(p50, largest))
@@ -41,7 +44,7 @@ def _largest(maximum: npt.NDArray[Any], buckets: npt.NDArray[Any]) -> npt.NDArra
     import numpy as np
 
     top = buckets.shape[1] - 1 - np.argmax(buckets[:, ::-1] != 0, axis=1)
-    lower = np.floor(np.exp2(top / 2**SCALE)).astype(np.uint64)
+    lower = np.floor(np.exp2(top / 2**SCALE) * UNIT_NS).astype(np.uint64)
     found: npt.NDArray[Any] = np.maximum(maximum, np.where((buckets != 0).any(axis=1) & (top > 0), lower, 0))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.duration import BUCKET, SCALE
+from sonde.enrich.duration import BUCKET, SCALE, UNIT_NS
 from sonde.errors import ProbeError
 from sonde.records.accounting import Accounting
 from sonde.records.histogram import bounds, quantiles
@@ -103,12 +103,12 @@ def _groups(batch: RecordBatch, by: tuple[str, ...], column: Column) -> list[Row
 def _row(group: Row, counts: Array, largest: int) -> Row:
     import numpy as np
 
-    edges = bounds(len(counts), SCALE)
+    edges = bounds(len(counts), SCALE, unit=UNIT_NS)
     hit = np.flatnonzero(counts)
     if not len(hit):
         return {**group, "count": 0}
     first, last = int(hit[0]), int(hit[-1])
-    p50, p99 = quantiles(counts[None, :], SCALE, (0.5, 0.99))
+    p50, p99 = quantiles(counts[None, :], SCALE, (0.5, 0.99), unit=UNIT_NS)
     # The first bucket takes 0 and 1 too, so it begins at 0.
     shown = [0.0 if at == 0 else float(edges[at]) for at in range(first, last + 2)]
     return {

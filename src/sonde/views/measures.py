@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.duration import BUCKET, SCALE, with_quantiles
+from sonde.enrich.duration import BUCKET, SCALE, UNIT_NS, with_quantiles
 from sonde.records.fold import FIRSTS, MAXIMA
 from sonde.records.model import RecordBatch, Schema
 
@@ -116,7 +116,7 @@ def _maxima(
         earlier[now] = _known(before[name])[then]
         buckets = added[column.name]
         top = buckets.shape[1] - 1 - np.argmax(buckets[:, ::-1] != 0, axis=1)
-        bound = np.floor(np.exp2((top + 1) / 2**SCALE)).astype(np.uint64)
+        bound = np.floor(np.exp2((top + 1) / 2**SCALE) * UNIT_NS).astype(np.uint64)
         largest = np.where(current > earlier, current, np.minimum(current, bound))
         found[name] = np.ma.masked_array(largest, mask=~(buckets != 0).any(axis=1))
     return found

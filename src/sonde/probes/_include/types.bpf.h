@@ -28,7 +28,7 @@ typedef u64 sonde_first_ns_t;
 typedef u64 sonde_max_ns_t;
 /* The number of a row's cell, whose counters per CPU are added to the row's; 0: none. Not a column. */
 typedef u32 sonde_cell_t;
-/* A count per bucket of a base-2 exponential histogram; histogram.bpf.h has the scale. */
+/* A count per bucket of a histogram of durations; histogram.bpf.h has the scale and the unit. */
 typedef u64 sonde_bucket_t;
 
 /* Process and thread as sonde's own pid namespace numbers them; the name is the process's, not the thread's. */
@@ -43,6 +43,13 @@ typedef u64 sonde_argument_t;
 typedef s64 sonde_result_t;
 /* 0 is no error; 512 and above are the kernel's internal results (ERESTARTSYS, …). */
 typedef u16 sonde_errno_t;
+
+/* A user as the kernel numbers it, outside of user namespaces; a cgroup within its hierarchy, of which 0 is version 2's. */
+typedef u32 sonde_uid_t;
+typedef u64 sonde_cgroup_id_t;
+typedef u32 sonde_hierarchy_t;
+/* A record's last member, an array without a length: a text that is as long as the record is. */
+typedef char sonde_text_t;
 
 #define DURATION_UNKNOWN (~0ULL)
 

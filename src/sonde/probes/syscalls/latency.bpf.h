@@ -68,7 +68,7 @@ static __always_inline void latency_add(const struct call *call)
 		__sync_fetch_and_add(&row->untimed, 1);
 		return;
 	}
-	if (likely(call->duration_ns <= HISTOGRAM_MAX))
+	if (likely(call->duration_ns <= HISTOGRAM_MAX_NS))
 		bucket = histogram_bucket(call->duration_ns);
 	else
 		__sync_fetch_and_add(&row->clamped, 1);

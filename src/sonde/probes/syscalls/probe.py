@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.duration import duration_ns
 from sonde.errors import KnobError
 from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant
+from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
@@ -97,6 +98,40 @@ RAW = dict.fromkeys(
 DURATIONS = ("duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
 ROW = ("pid", "comm", "syscall", "error", "count", *DURATIONS)
 
+CALL = {"sonde.syscall.name": "syscall"}
+RESULT = {**CALL, "error.type": "error"}
+"""Attributes; who made the call is added by what exports them."""
+
+DURATION = Metric(
+    name="sonde.syscall.duration",
+    kind="histogram",
+    unit="s",
+    description="Duration of system calls, by call and error.",
+    value="duration_buckets",
+    attributes=RESULT,
+    factor=1e-9,
+    scale=1,
+    exponent=-30,
+    total="duration_sum_ns",
+    maximum="duration_max_ns",
+)
+UNTIMED = Metric(
+    name="sonde.syscall.untimed",
+    kind="counter",
+    unit="{call}",
+    description="System calls whose beginning or end was not seen, and that have no duration.",
+    value="untimed",
+    attributes=RESULT,
+)
+COUNT = Metric(
+    name="sonde.syscall.count",
+    kind="counter",
+    unit="{call}",
+    description="System calls, counted when they begin.",
+    value="count",
+    attributes=CALL,
+)
+
 PROBE = Probe(
     name="syscalls",
     summary="system calls by process, call and error, with their latency",
@@ -110,6 +145,7 @@ PROBE = Probe(
             counted=("untimed", "duration_buckets"),
             columns=ROW,
             enrich=_latency_enrichers,
+            metrics=(DURATION, UNTIMED),
         ),
         Table(
             name="counts",
@@ -121,6 +157,7 @@ PROBE = Probe(
             counted=("count",),
             columns=ROW,
             enrich=_counts_enrichers,
+            metrics=(COUNT,),
         ),
     ),
     streams=(
