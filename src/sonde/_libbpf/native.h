@@ -107,6 +107,13 @@ int sonde_guardian_stop(struct sonde_guardian *guardian, struct sonde_clsact *pl
 /* Detach without a guardian: what one that was killed together with its parent has left. */
 int sonde_clsact_remove(struct sonde_clsact *place);
 
+/* Giving up privileges, for the calling thread; masks have bit CAP_… (privileges.c). */
+int sonde_set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+int sonde_keep_bounding(uint64_t kept);
+int sonde_clear_ambient(void);
+int sonde_set_no_new_privileges(void);
+int sonde_keep_capabilities_over_setuid(bool keep);
+
 /* The SHA-256 of an object in this package, as it was built; NULL where there is none (digests.c). */
 const uint8_t *sonde_packaged_digest(const char *path);
 
