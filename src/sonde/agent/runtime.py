@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sonde.agent.board import Board
 from sonde.agent.budget import Budget, Level
 from sonde.agent.cost import Cost
 from sonde.agent.notify import Notifier
@@ -27,9 +27,6 @@ DRAIN_EVERY_S = 0.5
 READ_EVERY_MIN_S = 0.5
 """How often tables are read at most: every interval, or so often while one fills up."""
 FILL_HIGH = 0.25
-FRESH_S = 0.5
-"""A scrape is answered with what was read within this time; else it is read anew."""
-STUCK_INTERVALS = 3
 SAMPLE_EVERY = 16
 """On the level SAMPLED a stream takes one record in so many, and a table one event."""
 
@@ -68,25 +65,16 @@ class Runtime:
     resource: Mapping[str, Any] = field(default_factory=dict)
     lives: str = "processes.lifecycle"
     say: Callable[[str], None] = lambda _: None
-    vitals: Vitals = field(init=False)
-    snapshot: Snapshot | None = None
     started_ns: int = field(default_factory=time.time_ns)
-    problem: str = ""
-    _wake: int = -1
-    _turned_at: float = field(default_factory=time.monotonic)
+    vitals: Vitals = field(init=False)
+    board: Board = field(init=False)
     _judged_at: float = field(default_factory=time.monotonic)
-    _level: Level = Level.RECORDS
     _lateness_s: float = 0.0
-    _reads: int = 0
-    _wanted: bool = False
-    _has_read: threading.Condition = field(default_factory=threading.Condition)
-    _read_at: float = float("-inf")
-    _is_over: bool = False
 
     def __post_init__(self) -> None:
         """Open what wakes the loop."""
         self.vitals = Vitals(self.started_ns, budget_share=self.budget.share, level=Level.RECORDS)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.board = Board(self.interval_s, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
     # ---- begin and end --------------------------------------------------------------------------------------
 
@@ -112,7 +100,8 @@ class Runtime:
         while True:
             planned = min(deadline, next_read, next_export, next_drain if self._has_streams else next_read)
             ready = self._wait(ends, planned)
-            now = self._turned_at = time.monotonic()
+            now = time.monotonic()
+            self.board.turned(now)
             if not ready:
                 self._lateness_s = max(self._lateness_s, now - planned)
             ended = [fd for fd in ends if fd in ready]
@@ -120,7 +109,7 @@ class Runtime:
                 return ended
             self._drain_streams()
             next_drain = now + DRAIN_EVERY_S
-            if self._is_wanted() or now >= next_read:
+            if self.board.is_wanted or now >= next_read:
                 self._read_tables()
                 next_read = now + (READ_EVERY_MIN_S if self._is_filling else self.interval_s)
             if now >= next_export:
@@ -133,7 +122,7 @@ class Runtime:
         self.notifier.stopping()
         for each in self.measurements:
             self._give(each, each.detach())
-        self._is_over = True
+        self.board.is_over = True
         self._note_cost()
         self._make_snapshot()
         self._export()
@@ -145,9 +134,9 @@ class Runtime:
             exporter.close(timeout_s=max(0.0, deadline - time.monotonic()))
         for each in self.measurements:
             each.close()
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
+        if self.board.wake >= 0:
+            os.close(self.board.wake)
+            self.board.wake = -1
 
     # ---- turning --------------------------------------------------------------------------------------------
 
@@ -162,7 +151,7 @@ class Runtime:
     def _wait(self, ends: Sequence[int], until: float) -> list[int]:
         poll = select.poll()
         rings = [fd for each in self.measurements if (fd := each.fileno()) is not None]
-        for fd in (*ends, *rings, self._wake):
+        for fd in (*ends, *rings, self.board.wake):
             poll.register(fd, select.POLLIN)
         wait_s = max(0.0, until - time.monotonic())
         if self.notifier.watchdog_s:
@@ -170,8 +159,8 @@ class Runtime:
             self.notifier.alive()
             wait_s = min(wait_s, self.notifier.watchdog_s / 2)
         ready = [fd for fd, _ in poll.poll(wait_s * 1000)]
-        if self._wake in ready:
-            os.eventfd_read(self._wake)
+        if self.board.wake in ready:
+            os.eventfd_read(self.board.wake)
         return ready
 
     def _drain_streams(self) -> None:
@@ -205,63 +194,12 @@ class Runtime:
         series = [each for measurement in self.measurements for each in measurement.series(now_ns)]
         self.vitals.lateness_s, self._lateness_s = self._lateness_s, 0.0
         own = self.vitals.series(self.measurements, self.exporters, now_ns)
-        with self._has_read:
-            self.snapshot = Snapshot((*series, *own), now_ns, self.resource)
-            self._reads += 1
-            self._wanted = False
-            self._read_at = time.monotonic()
-            self._has_read.notify_all()
+        self.board.put(Snapshot((*series, *own), now_ns, self.resource))
 
     def _export(self) -> None:
-        if self.snapshot is not None:
+        if self.board.snapshot is not None:
             for exporter in self.exporters:
-                exporter.export(self.snapshot)
-
-    # ---- scrapes, from other threads ------------------------------------------------------------------------
-
-    def fresh(self, timeout_s: float) -> Snapshot | None:
-        """Give what was read just now; waits for the loop, or gives the last one when it does not come in time."""
-        with self._has_read:
-            if self._is_over or time.monotonic() - self._read_at < FRESH_S:
-                return self.snapshot
-            wanted = self._reads + 1
-            self._wanted = True
-            os.eventfd_write(self._wake, 1)
-            self._has_read.wait_for(lambda: self._reads >= wanted, timeout_s)
-            return self.snapshot
-
-    def _is_wanted(self) -> bool:
-        with self._has_read:
-            return self._wanted
-
-    # ---- health ---------------------------------------------------------------------------------------------
-
-    def alive(self) -> tuple[bool, dict[str, Any]]:
-        """Tell whether the loop turns: from any thread."""
-        idle_s = time.monotonic() - self._turned_at
-        is_alive = self._is_over or idle_s < STUCK_INTERVALS * self.interval_s + 5
-        return is_alive, {"loop_turned_s_ago": round(idle_s, 3), "problem": self.problem}
-
-    def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Tell whether everything that was asked for is measured, and why not: from any thread."""
-        detached = [each.name for each in self.measurements if not each.is_attached]
-        is_alive, _ = self.alive()
-        details: dict[str, Any] = {
-            "level": self._level.words,
-            "detached": [] if self._level >= Level.AGGREGATED else detached,
-            "exporters": {
-                each.name: status.problem or "ok"
-                for each, status in ((each, each.status()) for each in self.exporters)
-            },
-        }
-        wanted = [each for each in self.measurements if self._level < Level.AGGREGATED or not each.is_stream]
-        is_ready = (
-            is_alive
-            and self.snapshot is not None
-            and self._level < Level.DETACHED
-            and all(each.is_attached for each in wanted)
-        )
-        return is_ready, details
+                exporter.export(self.board.snapshot)
 
     # ---- the budget -----------------------------------------------------------------------------------------
 
@@ -276,12 +214,12 @@ class Runtime:
         """Reckon up what was used, and go a level down or up as the budget says."""
         share = self._note_cost()
         now = time.monotonic()
-        if self._level == Level.DETACHED:
+        if self.board.level == Level.DETACHED:
             self.vitals.detached_s += now - self._judged_at
         self._judged_at = now
         level = self.budget.judge(share)
-        if level != self._level:
-            way = "costs too much" if level > self._level else "has room again"
+        if level != self.board.level:
+            way = "costs too much" if level > self.board.level else "has room again"
             assert self.budget.share is not None
             self.say(
                 f"sonde {way}: {share:.2%} of a core, the budget is {self.budget.share:.2%}: now {level.words}"
@@ -291,7 +229,7 @@ class Runtime:
         self.vitals.steps_down, self.vitals.recoveries = self.budget.steps_down, self.budget.recoveries
 
     def _go_to(self, level: Level) -> None:
-        self._level = level
+        self.board.level = level
         for each in self.measurements:
             wanted = level < Level.AGGREGATED if each.is_stream else level < Level.DETACHED
             try:
@@ -304,5 +242,5 @@ class Runtime:
                     self._give(each, each.detach())
             except SondeError as error:
                 # It stays detached, and /readyz says so; the next change of level tries again.
-                self.problem = str(error)
+                self.board.problem = str(error)
                 self.say(f"sonde: {error}")

@@ -47,7 +47,9 @@ class Summary:
             yield f"  {name}: {accounting['equation']}"
         for name, found in self.metrics.items():
             tops = ", ".join(f"{who} {count:,}" for who, count in found["top"].items())
-            yield f"  {name}: {found['total']:,} in {found['series']:,} series" + (f": {tops}" if tops else "")
+            yield f"  {name}: {found['total']:,} in {found['series']:,} series" + (
+                f": {tops}" if tops else ""
+            )
         for name, found in self.exporters.items():
             yield f"  {name}: {_delivered(found)}"
         memory = sum(self.cost["memory_bytes"].values()) / 1e6
@@ -57,7 +59,9 @@ class Summary:
 
 def summary_of(runtime: Runtime, seconds: float) -> Summary:
     """Sum up a runtime that has finished."""
-    series = {each.metric.name: each for each in (runtime.snapshot.series if runtime.snapshot else ())}
+    series = {
+        each.metric.name: each for each in (runtime.board.snapshot.series if runtime.board.snapshot else ())
+    }
     measured = [totals.metric.name for each in runtime.measurements for totals in each.totals]
     return Summary(
         seconds,
