@@ -177,6 +177,12 @@ def test_nothing_in_a_name_breaks_a_line(separator: str) -> None:
     assert line.isprintable()
 
 
+def test_names_that_are_no_utf8_stay_apart() -> None:
+    (line,) = lines_of(record_chunks(batch(1, b"a\xffb".decode(errors="surrogateescape"))))
+
+    assert r"a\xffb" == line["attributes"]["comm"]
+
+
 @given(st.text(alphabet=st.characters(), max_size=12), st.binary(max_size=12))
 @settings(max_examples=200, deadline=None)
 def test_any_name_is_one_line_of_unicode(text: str, raw: bytes) -> None:

@@ -1,4 +1,4 @@
-"""JSON lines: metrics and records as one object a line, in a file that is rotated, or on standard output.
+r"""JSON lines: metrics and records as one object a line, in a file that is rotated, or on standard output.
 
 A line of a metric is one series at one moment; values are cumulative since ``start``::
 
@@ -12,7 +12,7 @@ series for all that found no room has the attribute ``otel.metric.overflow``. A 
     {"time":"2026-07-01T12:00:05.000000123Z","event":"syscalls.calls","attributes":{"pid":4711,"comm":"cat"}}
 
 Times are RFC 3339 in UTC, to the nanosecond. What is unknown is left out. Text is what processes call themselves: bytes
-that are no UTF-8 become U+FFFD; control characters, and all that could break a line or turn its direction, are escaped.
+that are no UTF-8 become ``\xff``; control characters, and all that could break a line or turn its direction, are escaped.
 """
 
 from sonde.exporters.json_lines.exporter import JsonLinesExporter

@@ -25,6 +25,9 @@ _CLOCKS = frozenset({"sonde_time_ns_t"})
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Some whole lines, as bytes."""
@@ -127,12 +130,17 @@ def _plain(value: Any) -> Any:
 
 
 def _encodable(value: Any) -> Any:
-    """Replace what is no Unicode text, as in names that processes give themselves."""
+    """Escape what is no Unicode text, as in names that processes give themselves, so that no two become one."""
     if isinstance(value, str):
-        # Bytes that were no UTF-8 came as lone surrogates.
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _SURROGATE.sub(_escaped, value)
     if isinstance(value, dict):
         return {_encodable(key): _encodable(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_encodable(each) for each in value]
     return value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    # Bytes that were no UTF-8 were decoded to these.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
