@@ -12,6 +12,7 @@
     ├── ProbeError
     │   ├── AttachError            .program .hook
     │   └── KnobError              .knob .valid
+    ├── LoaderError                the process that loads has ended, or does not answer
     ├── ConfigError                .file .line .key .reason .problems
     └── CommandError               .status; command line only
 
@@ -94,10 +95,11 @@ class SondeError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only constructors cannot be called again with ``args``, which is what pickle would do;
         # without this an error raised in a worker process breaks the whole pool.
-        return _restore, (type(self), self.args, self.__dict__)
+        return restored, (type(self), self.args, self.__dict__)
 
 
-def _restore(cls: type[SondeError], args: tuple[Any, ...], state: dict[str, Any]) -> SondeError:
+def restored(cls: type[SondeError], args: tuple[Any, ...], state: dict[str, Any]) -> SondeError:
+    """Make an error again from what ``__reduce__`` gave, in another process."""
     error = cls.__new__(cls)
     super(SondeError, error).__init__(*args)  # OSError's: it sets errno
     error.__dict__.update(state)
@@ -276,6 +278,10 @@ class KnobError(ProbeError):
         super().__init__(what, why=why, hint=hint or (f"valid: {valid}" if valid else ""))
         self.knob = knob
         self.valid = valid
+
+
+class LoaderError(SondeError):
+    """The agent's loader, the process that has the privileges, has ended or does not answer."""
 
 
 class ConfigError(SondeError):

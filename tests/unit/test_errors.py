@@ -17,6 +17,7 @@ from sonde.errors import (
     KernelError,
     KnobError,
     LayoutError,
+    LoaderError,
     NotSupportedError,
     PermissionDeniedError,
     ProbeError,
@@ -44,6 +45,7 @@ ONE_OF_EACH: list[SondeError] = [
     ProbeError("run it", why="broken"),
     AttachError("attach it", why="gone", program="p", hook="h"),
     KnobError("set knob x", why="7 is too much", knob="x", valid="0 to 3"),
+    LoaderError("ask the loader", why="it has ended", hint="start the agent again"),
     ConfigError("sonde.toml", key="every", reason="no duration"),
     CommandError("measure", why="no", status=2),
 ]
