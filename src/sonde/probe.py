@@ -23,7 +23,8 @@ class Knob:
 
     It sets the ``const volatile`` global ``symbol`` (empty: of the same name), unless ``is_global`` is off: then the
     probe's ``configure`` takes it. ``type`` reads the text of a flag, and raises ValueError; ``bool`` makes a flag
-    without a value. ``outputs`` are those it goes with (all if empty).
+    without a value. ``outputs`` are those it goes with (all if empty). ``example`` is a value as it is typed, for
+    ``sonde config example``; a number or a bool needs none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Knob:
     symbol: str = ""
     outputs: tuple[str, ...] = ()
     is_global: bool = True
+    example: str = ""
 
     @property
     def flag(self) -> str:

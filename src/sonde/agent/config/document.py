@@ -47,12 +47,12 @@ def _content(path: str) -> tuple[bytes, int]:
     except OSError as error:
         hint = "sonde config example prints one to begin with" if isinstance(error, FileNotFoundError) else ""
         raise ConfigError(path, reason=errno_text(error.errno or 0), hint=hint) from None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        what = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file, which could be read again"
+        raise ConfigError(path, reason=f"it is {what}: give a file")
     with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise ConfigError(path, reason="it is a directory: give a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(path, reason="it is no regular file, which could be read again: give a file")
         try:
             content = file.read(BYTES_MAX + 1)
         except OSError as error:

@@ -329,7 +329,10 @@ class Pairs(Kind):
 
     def _item(self, name: str, item: object) -> Any:
         types = (str,) if self.is_plain else (str, bool, int, float)
-        if not isinstance(item, types) or (isinstance(item, str) and not item.isprintable()):
+        is_text_right = not isinstance(item, str) or (
+            item.isprintable() and (item.isascii() or not self.is_folded)
+        )
+        if not isinstance(item, types) or not is_text_right:
             words = "a text of one line" if self.is_plain else "a text of one line, a number or a boolean"
             raise ValueError(f"the value of {shown(name)} is wrong: give {words}")
         return item

@@ -11,12 +11,13 @@ from sonde.agent.config.key import Path, key
 from sonde.agent.config.kind import Boolean, Choice, Duration, Pairs, Text
 
 PATH = Text("a path", is_empty_valid=False)
-PROTOCOL = Choice(("grpc", "http/protobuf"), noun="protocol")
+PROTOCOL = Choice(("http/protobuf", "grpc"), noun="protocol")
 COMPRESSION = Choice(("gzip", "none"), noun="compression")
 TEMPORALITY = Choice(("cumulative", "delta"), noun="temporality")
 TIMEOUT = Duration(least="10ms", most="10m")
 HEADERS = Pairs("headers", is_folded=True)
 
+SIGNALS = ("metrics", "logs")
 AS_ALL = "As the same key of [otlp], for this signal only."
 
 
@@ -71,11 +72,11 @@ class OtlpConfig:
         Endpoint(),
         "",
         "The receiver. With HTTP /v1/metrics and /v1/logs are added. Unset: nothing is sent.",
-        example='"http://localhost:4317"',
+        example='"http://localhost:4318"',
     )
-    protocol: str = key(PROTOCOL, "grpc", "grpc, or http/protobuf.")
+    protocol: str = key(PROTOCOL, "http/protobuf", "http/protobuf, or grpc.")
     headers: Mapping[str, str] = key(
-        HEADERS, {}, "Sent with each request.", example='{ authorization = "Bearer …" }', secret=True
+        HEADERS, {}, "Sent with each request.", example='{ authorization = "Bearer change-me" }', secret=True
     )
     compression: str = key(COMPRESSION, "gzip", "gzip, or none.")
     timeout_s: float = key(TIMEOUT, 10.0, "A request that takes longer has failed.", name="timeout")
@@ -106,7 +107,7 @@ class OtlpConfig:
     @property
     def is_enabled(self) -> bool:
         """Tell whether anything is sent."""
-        return any(self.delivery(signal) is not None for signal in ("metrics", "logs"))
+        return any(self.delivery(signal) is not None for signal in SIGNALS)
 
     def delivery(self, signal: Literal["metrics", "logs"] | str) -> Delivery | None:
         """Tell how a signal is sent; None where it is not."""
@@ -128,7 +129,7 @@ class OtlpConfig:
 
     def problems(self) -> Iterator[tuple[Path, str]]:
         """Find what cannot be: the key, and the reason."""
-        for signal in ("metrics", "logs"):
+        for signal in SIGNALS:
             delivery = self.delivery(signal)
             if delivery is None:
                 continue
@@ -148,7 +149,7 @@ class OtlpConfig:
     def warnings(self) -> Iterator[str]:
         """Say what is likely a mistake, and cannot be known to be one: the other protocol's port."""
         others = {"grpc": ":4318", "http/protobuf": ":4317"}
-        for signal in ("metrics", "logs"):
+        for signal in SIGNALS:
             delivery = self.delivery(signal)
             if delivery is not None and others[delivery.protocol] in f"{delivery.endpoint}/".replace(
                 "/", ":"

@@ -113,6 +113,14 @@ class KnobKind(Kind):
             return Boolean().write(value)
         return str(value) if isinstance(value, int | float) else quoted(value)
 
+    def example(self) -> str:
+        """Give a value as TOML."""
+        if not self.knob.example:
+            return "10" if self.knob.type is int else ""
+        value = self.knob.type(self.knob.example)
+        # A duration is a number when it is read; it is written with its unit.
+        return self.write(value if isinstance(value, tuple) or self.knob.type is int else self.knob.example)
+
     def _items(self, item: object) -> tuple[Any, ...]:
         read = self._typed(item) if isinstance(item, str) else None
         if not isinstance(read, tuple):
@@ -243,8 +251,10 @@ def probe_keys(probe: Probe) -> dict[Path, Key]:
     if not probe.streams:
         del found[*path, "rate_max"], found[*path, "ring_size"]
     for knob in probe.knobs:
+        kind = KnobKind(knob)
         text = f"{knob.help[0].upper()}{knob.help[1:]}."
-        found[*path, knob.name] = Key(knob.name, knob.name, KnobKind(knob), knob.default, text)
+        default = False if knob.type is bool else knob.default
+        found[*path, knob.name] = Key(knob.name, knob.name, kind, default, text, example=kind.example())
     return found
 
 
@@ -259,7 +269,7 @@ def probe_config(probe: Probe, values: Mapping[Path, Any]) -> ProbeConfig:
             given["enabled"] = True
             if each.field in known:
                 given[each.field] = values[name]
-            else:
+            elif values[name] != each.default:
                 knobs[each.name] = values[name]
     if (*path, "enabled") in values:
         given["enabled"] = values[*path, "enabled"]

@@ -7,10 +7,32 @@ from dataclasses import dataclass
 
 from sonde.agent.config.address import Address, Listen
 from sonde.agent.config.key import Path, key
-from sonde.agent.config.kind import Boolean, Duration, Text
+from sonde.agent.config.kind import Boolean, Duration, Kind, Text
 
 PATH = Text("a path", is_empty_valid=False)
 DEFAULT = Address("127.0.0.1", 9464)
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Kind):
+    """A word that a request can carry."""
+
+    @property
+    def valid(self) -> str:
+        """Say what is right."""
+        return "one word of visible ASCII characters"
+
+    def read(self, value: object) -> str:
+        """Take it."""
+        if (
+            not isinstance(value, str)
+            or not value
+            or not value.isascii()
+            or not value.isprintable()
+            or " " in value
+        ):
+            raise self.refuse(value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +44,17 @@ class PrometheusConfig:
         PATH, None, "A certificate (PEM): then only HTTPS is served.", example='"/etc/sonde/tls.crt"'
     )
     tls_key: str | None = key(PATH, None, "The certificate's key.", example='"/etc/sonde/tls.key"')
+    tls_client_ca: str | None = key(
+        PATH,
+        None,
+        "An authority (PEM): only clients with a certificate of it are let in.",
+        example='"/etc/sonde/clients.crt"',
+    )
     token: str | None = key(
-        Text("a token", is_empty_valid=False),
+        Token(),
         None,
         "Whoever asks has to send it: Authorization: Bearer TOKEN.",
-        example='"…"',
+        example='"change-me"',
         secret=True,
     )
     token_file: str | None = key(
@@ -53,6 +81,8 @@ class PrometheusConfig:
             lacking = "tls_key" if self.tls_key is None else "tls_certificate"
             there = "tls_certificate" if self.tls_key is None else "tls_key"
             yield ("prometheus", there), f"it needs prometheus.{lacking}, too"
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            yield ("prometheus", "tls_client_ca"), "it needs prometheus.tls_certificate and tls_key, too"
         if self.token is not None and self.token_file is not None:
             yield ("prometheus", "token_file"), "prometheus.token is given, too: leave one out"
         is_guarded = self.tls_certificate or self.token or self.token_file or self.allow_remote

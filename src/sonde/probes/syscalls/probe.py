@@ -177,6 +177,7 @@ PROBE = Probe(
             _names,
             metavar="NAMES",
             is_global=False,
+            example="openat,read",
         ),
         Knob("errors", "only calls that fail", bool, symbol="only_errors", outputs=("latency", "calls")),
         Knob(
@@ -193,6 +194,7 @@ PROBE = Probe(
             metavar="TIME",
             symbol="latency_min_ns",
             outputs=("calls",),
+            example="10ms",
         ),
     ),
     variants=(
