@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FOLLOWERS = ("process_fork", "process_exit")
 """The programs that follow children; a probe that includes followed.bpf.h has them."""
 
+RATE_MAX = "rate_max"
+"""What every stream can be told: so many records a second at most, over all CPUs; 0 is no bound (stream.bpf.h)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Knob:
@@ -104,7 +107,8 @@ class Probe:
 
     ``configure`` gets the spec, the chosen output's name and the knobs' values, before load. The first table
     and the first stream are what views show by default. ``unattended`` names the outputs that the agent runs where
-    nothing is configured; a probe without any runs when the configuration names it.
+    nothing is configured; a probe without any runs when the configuration names it. ``capabilities`` are what loading
+    and attaching takes: the agent's loader keeps those of its probes, and no others.
     """
 
     name: str
@@ -115,6 +119,7 @@ class Probe:
     variants: tuple[Variant, ...] = (Variant("default"),)
     configure: Callable[[ObjectSpec, str, Mapping[str, Any]], None] | None = None
     unattended: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ("CAP_BPF", "CAP_PERFMON")
 
     @property
     def outputs(self) -> tuple[Table | Stream, ...]:

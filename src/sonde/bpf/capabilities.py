@@ -30,6 +30,11 @@ _NUMBERS = {
 _IN_SYS_ADMIN = frozenset({"CAP_BPF", "CAP_PERFMON"})
 
 
+def number_of(name: str) -> int:
+    """Give a capability's number, the bit that it has in a set; raises KeyError for one that is not in use here."""
+    return _NUMBERS[name]
+
+
 def effective() -> frozenset[str]:
     """Give the capabilities that count for this thread now, of those that matter here."""
     bits = int(_status("CapEff"), 16)

@@ -1,0 +1,150 @@
+"""A run whose other half is in the loader: that starts and stops it, this process reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from sonde.agent.loader.protocol import Started
+from sonde.bpf.object import ObjectSpec
+from sonde.bpf.received import ReceivedMap, ReceivedObject
+from sonde.errors import LoaderError
+from sonde.probe import Probe, Stream, Table
+from sonde.run.control import object_of, wait_for_programs
+from sonde.run.reading import Reading, skipped_runs
+
+if TYPE_CHECKING:
+    from sonde.agent.loader.loader import Loader
+    from sonde.records.model import RecordBatch
+    from sonde.records.sources import StreamSource, TableSource
+
+
+class RemoteRun:
+    """A probe's output that the loader runs, read here (``sonde.records.pipeline.Output``); a context manager.
+
+    When the loader is killed its programs are detached with it: what was counted until then can be read, ``stop``
+    makes it final, and the accounting is exact. What happens afterwards is not seen.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        probe: Probe,
+        output: str | None,
+        started: Started,
+        descriptors: Sequence[int],
+        *,
+        values: Mapping[str, Any],
+        follows: bool,
+        differences: bool,
+    ) -> None:
+        """Take over a started run and its descriptors; ``Loader.start`` makes one."""
+        self.probe = probe
+        self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
+        self.values = dict(values)
+        self.variant = started.variant
+        self._loader, self._started = loader, started
+        self._stopped = self._closed = False
+        try:
+            self.loaded = _received(probe, started, descriptors)
+            self._reading = Reading(
+                probe,
+                self.output,
+                self.loaded,
+                values=values,
+                follows=follows,
+                skipped_before=started.skipped_before,
+                differences=differences,
+            )
+        except BaseException:
+            loader.free(started.run)
+            raise
+
+    @property
+    def source(self) -> TableSource | StreamSource:
+        """What reads the output; opened at first use, which imports NumPy."""
+        return self._reading.source
+
+    def counters(self) -> Mapping[str, int]:
+        """Read the kernel's counters of this output, by name."""
+        return self._reading.counters()
+
+    def read(self) -> RecordBatch:
+        """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
+        return self._reading.read()
+
+    def fileno(self) -> int | None:
+        """Give a descriptor that is readable when a stream has records; None for a table."""
+        return self._reading.fileno()
+
+    def set_variable(self, name: str, value: int) -> None:
+        """Set a live global of the probe's, such as a rate; raises KnobError, LoaderError."""
+        self._loader.set_variable(self._started.run, name, value)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether it counts no more."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Count no more: what is read from now on is final. Again is fine, and so is a loader that is lost."""
+        if self._stopped or self._closed:
+            return
+        self._stopped = True
+        try:
+            skipped = self._loader.stop(self._started.run)
+        except LoaderError:
+            # What it attached goes with its process; the programs' own counts stay, for we hold them.
+            self._loader.await_end()
+            wait_for_programs()
+            skipped = skipped_runs(self.loaded, self.output)
+        self._reading.finish(skipped)
+
+    def close(self) -> None:
+        """Stop and free everything, here and in the loader; again is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self.loaded.close()
+        try:
+            self._loader.free(self._started.run)
+        except LoaderError:
+            return
+
+    def describe(self) -> dict[str, Any]:
+        """Tell what was chosen: the variant, each program's hook, the memory of the maps."""
+        return {"variant": self.variant, "hooks": self._started.hooks, **self._started.described}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _received(probe: Probe, started: Started, descriptors: Sequence[int]) -> ReceivedObject:
+    """Put descriptors and names together; the descriptors are closed where that cannot be."""
+    count = len(started.maps)
+    try:
+        if len(descriptors) != count + len(started.programs):
+            raise LoaderError(
+                f"receive probe {probe.name}", why=f"{len(descriptors)} descriptors came", hint="start again"
+            )
+        spec = ObjectSpec.open(object_of(probe), name=probe.name)
+    except BaseException:
+        for fd in descriptors:
+            os.close(fd)
+        raise
+    with spec:
+        return ReceivedObject(
+            spec,
+            [
+                ReceivedMap(
+                    each.name, fd, each.type, each.key_size, each.value_size, each.max_entries, each.flags
+                )
+                for each, fd in zip(started.maps, descriptors[:count], strict=True)
+            ],
+            dict(zip(started.programs, descriptors[count:], strict=True)),
+            links=started.hooks,
+        )
