@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sonde.agent.config.address import Endpoint
 from sonde.agent.config.key import Path, key
 from sonde.agent.config.kind import Boolean, Choice, Duration, Pairs, Text
+
+if TYPE_CHECKING:
+    from sonde.exporters.otlp.settings import OtlpSettings
 
 PATH = Text("a path", is_empty_valid=False)
 PROTOCOL = Choice(("http/protobuf", "grpc"), noun="protocol")
@@ -126,6 +129,17 @@ class OtlpConfig:
             headers={**self.headers, **own.headers},
             **chosen,
         )
+
+    def settings(self) -> OtlpSettings:
+        """Give the exporter's settings; its package imports what speaks the protocol."""
+        from sonde.exporters.otlp.settings import OtlpDelivery, OtlpSettings
+
+        found: dict[str, Any] = {
+            signal: OtlpDelivery(**{each.name: getattr(delivery, each.name) for each in fields(Delivery)})
+            for signal in SIGNALS
+            if (delivery := self.delivery(signal)) is not None
+        }
+        return OtlpSettings(temporality=cast(Any, self.temporality), **found)
 
     def problems(self) -> Iterator[tuple[Path, str]]:
         """Find what cannot be: the key, and the reason."""

@@ -251,6 +251,9 @@ def probe_keys(probe: Probe) -> dict[Path, Key]:
     if not probe.streams:
         del found[*path, "rate_max"], found[*path, "ring_size"]
     for knob in probe.knobs:
+        if (*path, knob.name) in found:
+            # What every probe has goes before a knob of the same name, and sets it.
+            continue
         kind = KnobKind(knob)
         text = f"{knob.help[0].upper()}{knob.help[1:]}."
         default = False if knob.type is bool else knob.default

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sonde.agent.config.address import Address, Listen
 from sonde.agent.config.key import Path, key
 from sonde.agent.config.kind import Boolean, Duration, Kind, Text
+
+if TYPE_CHECKING:
+    from sonde.exporters.prometheus.settings import PrometheusSettings
 
 PATH = Text("a path", is_empty_valid=False)
 DEFAULT = Address("127.0.0.1", 9464)
@@ -74,6 +78,22 @@ class PrometheusConfig:
     def is_enabled(self) -> bool:
         """Tell whether it listens at all."""
         return self.listen is not None
+
+    def settings(self) -> PrometheusSettings:
+        """Give the exporter's settings; there has to be an address."""
+        from sonde.exporters.prometheus.settings import PrometheusSettings
+
+        assert self.listen is not None, "it is enabled"
+        return PrometheusSettings(
+            host=self.listen.host,
+            port=self.listen.port,
+            allow_remote=self.allow_remote,
+            tls_certificate=self.tls_certificate,
+            tls_key=self.tls_key,
+            tls_client_ca=self.tls_client_ca,
+            token=self.token,
+            token_file=self.token_file,
+        )
 
     def problems(self) -> Iterator[tuple[Path, str]]:
         """Find what cannot be: the key, and the reason."""

@@ -1,0 +1,56 @@
+"""The pace of an exporter that wants metrics less often than they are read."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sonde.exporters.exporter import Exporter, Status
+    from sonde.records.metrics import Snapshot
+    from sonde.records.model import RecordBatch
+
+
+class Paced:
+    """Hands metrics on to another exporter, which it closes, every ``interval_s`` seconds at most.
+
+    They are cumulative: nothing is lost in between, and the last ones are handed on when it is closed. Records go
+    through at once.
+    """
+
+    def __init__(self, exporter: Exporter, *, interval_s: float) -> None:
+        self._exporter = exporter
+        self._interval_s = interval_s
+        self._due = float("-inf")
+        self._waiting: Snapshot | None = None
+
+    @property
+    def name(self) -> str:
+        """Give the exporter's name."""
+        return self._exporter.name
+
+    def export(self, snapshot: Snapshot) -> None:
+        """Hand on the metrics of a moment, or keep them until they are wanted."""
+        now = time.monotonic()
+        # Snapshots come at the agent's own interval: one that is a little early is not kept for a whole one more.
+        if now < self._due - self._interval_s / 10:
+            self._waiting = snapshot
+            return
+        self._due = max(now, self._due) + self._interval_s
+        self._waiting = None
+        self._exporter.export(snapshot)
+
+    def log(self, batch: RecordBatch) -> None:
+        """Hand on records."""
+        self._exporter.log(batch)
+
+    def status(self) -> Status:
+        """Tell how the exporter does."""
+        return self._exporter.status()
+
+    def close(self, *, timeout_s: float) -> None:
+        """Hand on what waits, and close the exporter."""
+        if self._waiting is not None:
+            self._exporter.export(self._waiting)
+            self._waiting = None
+        self._exporter.close(timeout_s=timeout_s)
