@@ -1,0 +1,135 @@
+"""What a capture says of itself: where and when it was made, and what its columns mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sonde.records.capture.kind import BOOL, TEXT, TIME, Kind
+from sonde.records.metrics import Metric
+from sonde.records.model import Column, Schema
+
+FORMAT = 1
+"""Rises when an older sonde could not read what a newer one writes."""
+
+KEY = "sonde"
+"""The key of the Arrow schema's metadata that holds the header."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
+_ENVELOPE = frozenset({"output", "time", "scale", "accounting", "checksum"})
+
+
+class ColumnHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column: its name, its meaning (a C typedef), whether it is part of the key, and what it is."""
+
+    name: str
+    kind: Kind
+    meaning: str = ""
+    is_key: bool = False
+
+
+class OutputHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One output: ``shown`` are the columns that a person wants, ``sort`` the first of them to order by.
+
+    ``request`` and ``filtered`` say what was asked for, and why events were left out, as a view writes it.
+    """
+
+    name: str
+    is_stream: bool
+    columns: tuple[ColumnHeader, ...]
+    summary: str = ""
+    shown: tuple[str, ...] = ()
+    sort: str = ""
+    knobs: dict[str, Any] = {}
+    request: str = ""
+    filtered: str = ""
+    every_s: float = 0.0
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def schema(self) -> Schema:
+        """Give the columns as those of a batch."""
+        return Schema(self.name, tuple(Column(each.name, each.meaning, each.is_key) for each in self.columns))
+
+    def is_sound(self) -> bool:
+        """Tell whether its parts fit together."""
+        kinds = {each.name: each.kind for each in self.columns}
+        words = [self.name, *kinds]
+        return (
+            all(map(_NAME.fullmatch, words))
+            and self.name not in _ENVELOPE
+            and 0 < len(kinds) == len(self.columns)
+            and all(kind.is_valid for kind in kinds.values())
+            and set(self.shown) <= set(kinds)
+            and (self.is_stream or self.sort in kinds)
+            and kinds.get("is_other", Kind(BOOL)) == Kind(BOOL)
+            and kinds.get("time", Kind(TIME)) == Kind(TIME)
+            and kinds.get("comm", Kind(TEXT)) == Kind(TEXT)
+        )
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The machine, the moment, the outputs.
+
+    ``clocks`` say when the capture began, by three clocks in nanoseconds: columns of the meaning ``sonde_time_ns_t`` are
+    readings of CLOCK_MONOTONIC, ``sonde_boottime_ns_t`` of CLOCK_BOOTTIME; ``time`` is CLOCK_REALTIME.
+    """
+
+    sonde: str
+    kernel: str
+    machine: str
+    host: str
+    boot_id: str
+    clocks: dict[str, int]
+    outputs: tuple[OutputHeader, ...]
+    format: int = FORMAT
+
+    def output(self, name: str) -> OutputHeader:
+        """Find an output; raises KeyError."""
+        return {output.name: output for output in self.outputs}[name]
+
+    def is_sound(self) -> bool:
+        """Tell whether its parts fit together."""
+        names = {output.name for output in self.outputs}
+        return 0 < len(names) == len(self.outputs) and all(output.is_sound() for output in self.outputs)
+
+
+def header_here(outputs: tuple[OutputHeader, ...]) -> Header:
+    """Make the header of a capture that begins now, on this machine."""
+    from importlib.metadata import version
+
+    system = os.uname()
+    return Header(
+        sonde=version("sonde"),
+        kernel=system.release,
+        machine=system.machine,
+        host=system.nodename,
+        boot_id=_boot_id(),
+        clocks={
+            "realtime_ns": time.time_ns(),
+            "monotonic_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+            "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        },
+        outputs=outputs,
+    )
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def columns_of(schema: Schema, kinds: Mapping[str, Kind]) -> tuple[ColumnHeader, ...]:
+    """Describe the columns of a batch."""
+    return tuple(
+        ColumnHeader(column.name, kinds[column.name], column.meaning, column.is_key)
+        for column in schema.columns
+    )
