@@ -6,11 +6,11 @@ import collections
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kernel.plain import shape
 from sonde.bpf import ObjectSpec
 from sonde.errors import UnsafeObjectError
 
@@ -52,19 +52,17 @@ def run(path: Path, first: int, count: int) -> collections.Counter[str]:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_broken_objects_raise_errors_of_ours(
-    source: str, compile_object: Callable[[str | Path], Path]
-) -> None:
+def test_broken_objects_raise_errors_of_ours(source: str) -> None:
     """Opened, read in full and loaded: refused by us, by libbpf or by the kernel, or harmless; nothing else."""
-    came = run(compile_object(f"shapes/{source}.bpf.c"), 0, CASES_PER_SOURCE)
+    came = run(shape(source), 0, CASES_PER_SOURCE)
     # Some must come through each stage, or the next one is not tested.
     assert came["UnsafeObjectError"] > CASES_PER_SOURCE // 10
     assert came.total() - came["UnsafeObjectError"] - came["LayoutError"] > CASES_PER_SOURCE // 10
 
 
-def test_every_truncation_of_an_object_is_refused(compile_object: Callable[[str | Path], Path]) -> None:
+def test_every_truncation_of_an_object_is_refused() -> None:
     """No beginning of an object is an object: the section headers stand at its end."""
-    data = compile_object("shapes/many_types.bpf.c").read_bytes()
+    data = shape("many_types").read_bytes()
     for length in range(0, len(data), 13):
         with pytest.raises(UnsafeObjectError) as caught:
             ObjectSpec.open(data[:length])
@@ -98,9 +96,9 @@ def test_what_is_no_object_is_said_to_be_none(data: bytes, why: str) -> None:
     assert "clang -target bpf" in caught.value.hint
 
 
-def test_other_byte_order_is_named(compile_object: Callable[[str | Path], Path]) -> None:
+def test_other_byte_order_is_named() -> None:
     """An object for the other kind of machine is a common mistake of cross compilers."""
-    data = bytearray(compile_object("shapes/globals.bpf.c").read_bytes())
+    data = bytearray(shape("globals").read_bytes())
     data[5] ^= 3
     with pytest.raises(UnsafeObjectError, match="other byte order") as caught:
         ObjectSpec.open(bytes(data))

@@ -22,11 +22,6 @@ from sonde.errors import UnsafeObjectError
 
 SOMEONE, SOMEONE_ELSE = 54321, 54322
 
-PROGRAM = """
-char LICENSE[] __attribute__((section("license"))) = "GPL";
-__attribute__((section("raw_tp/sys_enter"))) int {name}(void *ctx) {{ return 0; }}
-"""
-
 OPEN = """
 import sys
 from sonde.bpf import ObjectSpec
@@ -50,7 +45,7 @@ def folder() -> Iterator[Path]:
 def file(folder: Path, compile_object: Callable[[str | Path], Path]) -> Path:
     """An object of root's with mode 0644."""
     path = folder / "good.bpf.o"
-    shutil.copy(compile_object(PROGRAM.format(name="good")), path)
+    shutil.copy(compile_object("safe/good.bpf.c"), path)
     path.chmod(0o644)
     return path
 
@@ -150,7 +145,7 @@ def test_another_user_may_open_root_s_files_and_own_ones(file: Path) -> None:
 
 def test_what_is_loaded_is_what_was_checked(file: Path, compile_object: Callable[[str | Path], Path]) -> None:
     """The file is read once; what it becomes between opening and loading does not matter."""
-    bad = compile_object(PROGRAM.format(name="bad")).read_bytes()
+    bad = compile_object("safe/bad.bpf.c").read_bytes()
     with ObjectSpec.open(file) as spec:
         file.write_bytes(bad)
         file.chmod(0o666)
@@ -162,7 +157,7 @@ def test_a_race_never_loads_the_other_file(file: Path, compile_object: Callable[
     """The path is turned to and fro between a good file, a bad one of another owner and a link to it."""
     folder = file.parent
     bad = folder / "bad.bpf.o"
-    shutil.copy(compile_object(PROGRAM.format(name="bad")), bad)
+    shutil.copy(compile_object("safe/bad.bpf.c"), bad)
     os.chown(bad, SOMEONE, SOMEONE)
     target = folder / "target.bpf.o"
     shutil.copy(file, target)
@@ -205,9 +200,12 @@ def foreign_environment(folder: Path) -> Path:
     home = folder / "venv"
     venv.create(home, with_pip=False, symlinks=True)
     packages = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    shutil.copytree(
-        Path(sonde.__file__).parent, packages / "sonde", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    package = Path(sonde.__file__).parent
+    # A wheel brings its libraries in a folder beside the package.
+    for source in (package, package.with_name("sonde.libs")):
+        if source.exists():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, packages / source.name, ignore=ignored)
     dependencies = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "dependencies.pth").write_text("\n".join(dependencies))
     for path in [home, *home.rglob("*")]:
