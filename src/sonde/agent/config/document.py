@@ -16,8 +16,9 @@ from sonde.agent.config.lines import lines_of
 from sonde.agent.config.setting import Layer, Origin
 from sonde.errors import ConfigError, errno_text
 
-BYTES_MAX = 262_144
-"""A file of sonde's has a few KB; Python's parser takes quadratic time for some that have many."""
+BYTES_MAX, LINE_MAX = 65_536, 8_192
+"""A file of sonde's has a few KB. Python's parser takes quadratic time for keys with many dots: ten minutes for one
+of 256 KB, half a second for one that fits into such a line."""
 
 
 def read_document(path: str, keys: Mapping[Path, Key]) -> Layer:
@@ -66,6 +67,9 @@ def _content(path: str) -> tuple[bytes, int]:
 
 
 def _text(path: str, content: bytes) -> str:
+    for number, each in enumerate(content.split(b"\n"), 1):
+        if len(each) > LINE_MAX:
+            raise ConfigError(path, line=number, reason=f"it is longer than {LINE_MAX:,} bytes")
     if (nul := content.find(b"\0")) >= 0:
         line = content.count(b"\n", 0, nul) + 1
         raise ConfigError(path, line=line, reason="it has a NUL byte: this is no text")

@@ -77,11 +77,11 @@ class OtlpConfig:
         "The receiver. With HTTP /v1/metrics and /v1/logs are added. Unset: nothing is sent.",
         example='"http://localhost:4318"',
     )
-    protocol: str = key(PROTOCOL, "http/protobuf", "http/protobuf, or grpc.")
+    protocol: str = key(PROTOCOL, "http/protobuf", "How it is sent: http/protobuf or grpc.")
     headers: Mapping[str, str] = key(
         HEADERS, {}, "Sent with each request.", example='{ authorization = "Bearer change-me" }', secret=True
     )
-    compression: str = key(COMPRESSION, "gzip", "gzip, or none.")
+    compression: str = key(COMPRESSION, "gzip", "How it is compressed: gzip or none.")
     timeout_s: float = key(TIMEOUT, 10.0, "A request that takes longer has failed.", name="timeout")
     certificate: str | None = key(
         PATH,
@@ -162,14 +162,17 @@ class OtlpConfig:
 
     def warnings(self) -> Iterator[str]:
         """Say what is likely a mistake, and cannot be known to be one: the other protocol's port."""
-        others = {"grpc": ":4318", "http/protobuf": ":4317"}
+        from urllib.parse import urlsplit
+
+        ports = {"http/protobuf": 4318, "grpc": 4317}
         for signal in SIGNALS:
             delivery = self.delivery(signal)
-            if delivery is not None and others[delivery.protocol] in f"{delivery.endpoint}/".replace(
-                "/", ":"
-            ):
-                other = next(protocol for protocol in others if protocol != delivery.protocol)
+            if delivery is None:
+                continue
+            other = next(protocol for protocol in ports if protocol != delivery.protocol)
+            endpoint = delivery.endpoint
+            if urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").port == ports[other]:
                 yield (
-                    f"otlp: {signal} go to {delivery.endpoint} by {delivery.protocol}, and that port is mostly for "
-                    f'{other}: perhaps otlp.protocol = "{other}"'
+                    f"otlp: {signal} go to {endpoint} by {delivery.protocol}, and that port is mostly for {other}: "
+                    f'perhaps otlp.protocol = "{other}"'
                 )

@@ -116,7 +116,7 @@ class KnobKind(Kind):
     def example(self) -> str:
         """Give a value as TOML."""
         if not self.knob.example:
-            return "10" if self.knob.type is int else ""
+            return "10" if self.knob.type is int or self.knob.metavar == "N" else ""
         value = self.knob.type(self.knob.example)
         # A duration is a number when it is read; it is written with its unit.
         return self.write(value if isinstance(value, tuple) or self.knob.type is int else self.knob.example)

@@ -121,7 +121,8 @@ def _prometheus(config: Config) -> str:
 
 
 def _plain(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _time(seconds: float) -> str:

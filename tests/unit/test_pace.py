@@ -1,0 +1,60 @@
+"""An exporter that wants metrics less often gets the newest at its own pace, and the last ones at the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from sonde.agent.pace import Paced
+from sonde.exporters.exporter import Status
+from sonde.records.metrics import Snapshot
+
+
+class Recorder:
+    """Keeps what it is given."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.records = 0
+        self.closed_after: list[int] = []
+
+    def export(self, snapshot: Snapshot) -> None:
+        self.times.append(snapshot.time_ns)
+
+    def log(self, batch: object) -> None:
+        self.records += 1
+
+    def status(self) -> Status:
+        return Status(requests=len(self.times))
+
+    def close(self, *, timeout_s: float) -> None:
+        self.closed_after = list(self.times)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr("sonde.agent.pace.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_metrics_are_handed_on_at_their_pace(clock: list[float]) -> None:
+    """Every 5 s there are some, a little early or late, and they are wanted every 15 s."""
+    recorder = Recorder()
+    paced = Paced(recorder, interval_s=15.0)
+    for second in (0.0, 5.1, 9.9, 14.8, 20.0, 25.0, 30.2, 35.0, 95.0, 100.0):
+        clock[0] = 100.0 + second
+        paced.export(Snapshot((), int(second * 10)))
+    assert recorder.times == [0, 148, 302, 950]
+    assert paced.status().requests == 4
+
+
+def test_the_last_metrics_are_not_kept(clock: list[float]) -> None:
+    recorder = Recorder()
+    paced = Paced(recorder, interval_s=60.0)
+    for second in (0, 5, 10):
+        clock[0] = 100.0 + second
+        paced.export(Snapshot((), second))
+    paced.close(timeout_s=1.0)
+    assert recorder.closed_after == [0, 10]
