@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import sonde
+
 PATIENCE_S = 240
+PACKAGE = os.path.dirname(os.path.dirname(sonde.__file__))
 
 
 class Agent:
@@ -20,12 +23,14 @@ class Agent:
     They find ``loader``, ``dropped``, ``runs`` (a list) and ``counts(batch)`` there.
     """
 
-    def __init__(self, **spawning: Any) -> None:
+    def __init__(self, *, python: str = sys.executable, **spawning: Any) -> None:
+        places = os.pathsep.join(place for place in sys.path if os.path.isabs(place) and "-packages" in place)
         self.process = subprocess.Popen(
-            [sys.executable, __file__, json.dumps(spawning)],
+            [python, __file__, json.dumps(spawning)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((PACKAGE, places))},
         )
         self.pid = self.process.pid
         self.loader_pid = int(self._answer())

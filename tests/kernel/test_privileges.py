@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -106,19 +107,25 @@ def test_the_agent_cannot_load_by_itself(shared: Agent) -> None:
     assert "CAP_PERFMON" in message
 
 
-def test_another_user_where_that_one_can_read_the_packages() -> None:
+@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"], ids=["ours", "the system's"])
+def test_another_user_where_that_one_can_read_the_packages(python: str) -> None:
     """Both processes become it; else both say what it cannot read, and that is so."""
-    with agent(probes=["syscalls"], user="nobody") as started:
+    version = "import sys; print(*sys.version_info[:2])"
+    if not os.path.exists(python):
+        pytest.skip(f"there is no {python}")
+    found = subprocess.run([python, "-c", version], capture_output=True, text=True, check=True).stdout.split()
+    if python != sys.executable and [str(part) for part in sys.version_info[:2]] != found:
+        pytest.skip(f"{python} is Python {'.'.join(found)}, for which the packages here are not")
+    with agent(probes=["syscalls"], user="nobody", python=python) as started:
         notes = started.do("result = list(dropped.notes)"), started.do("result = loader.ready.notes")
         users = fields(started.pid)["Uid"].split(), fields(started.loader_pid)["Uid"].split()
         started.do(START, output="counts", pid=os.getpid(), given={})
         assert started.do(FINAL)["balanced"]
     hidden = [note for some in notes for note in some if "cannot read" in note]
     if not hidden:
-        import pwd
-
         assert [[str(pwd.getpwnam("nobody").pw_uid)] * 4] * 2 == list(users)
         return
+    assert 2 == len(hidden)
     assert [["0"] * 4] * 2 == list(users)
     place = hidden[0].split("cannot read ")[1].split(",")[0]
     looked = subprocess.run(
@@ -310,6 +317,23 @@ def test_who_a_process_is_even_another_users() -> None:
                 assert ["sleep", "", os.getpid(), user, ticks] == started.do(code, pid=other.pid)
         finally:
             other.kill()
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_one_that_ended() -> None:
+    """Its rows would be moved out of the table while it lives, which loses counts (hidepid, ProtectProc=)."""
+    code = (
+        "import os, sys\nfrom sonde._libbpf import lib\nfrom sonde.records.retirement import lives, start_ticks\n"
+        "os.setgroups([])\nos.setgid(65534)\nlib.sonde_set_capabilities(0, 0, 0)\nfrom subprocess import Popen\n"
+        "pid = int(sys.argv[1])\nprint(start_ticks(pid), lives(pid, 1), lives(os.getpid(), 1), lives(4194303, 1))"
+    )
+    hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+    with subprocess.Popen(["sleep", "600"]) as other:
+        try:
+            words = ["unshare", "-m", "sh", "-c", hide, "sh", sys.executable, "-c", code, str(other.pid)]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        finally:
+            other.kill()
+    assert ("None True False False\n", "") == (done.stdout, done.stderr)
 
 
 # ---- the end of either ------------------------------------------------------------------------------------------

@@ -52,9 +52,22 @@ def boot_clock_offset_ns() -> int:
 def lives(pid: int, start_ns: int) -> bool:
     """Tell whether the process that had this pid and began at this time (kernel's boot clock) is still there."""
     ticks = start_ticks(pid)
+    if ticks is None:
+        return _is_hidden(pid)
     start_ns += boot_clock_offset_ns()
     # A number was taken anew if the start differs; one tick is allowed for the rounding of either side.
-    return ticks is not None and abs(ticks - start_ns // CLOCK_TICK_NS) <= 1
+    return abs(ticks - start_ns // CLOCK_TICK_NS) <= 1
+
+
+def _is_hidden(pid: int) -> bool:
+    """Tell whether a process that /proc does not show is there all the same (hidepid, systemd's ProtectProc=)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 class Retirement:

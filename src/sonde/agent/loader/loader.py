@@ -311,15 +311,17 @@ class Loader:
 
 def _spawn(descriptor: int) -> int:
     """Start the loader's process, with this descriptor, standard error, and nothing else of ours."""
-    os.set_inheritable(descriptor, True)
     # Of the environment only where modules are: it may hold tokens, which the loader has no use for.
     places = os.pathsep.join(place for place in sys.path if os.path.isabs(place))
     environment = {"PYTHONPATH": places, "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
-    null = [
+    # Under another number it is left open there and nowhere else, whatever other threads start just now.
+    theirs = 4 if descriptor == 3 else 3
+    actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, descriptor, theirs),
     ]
-    arguments = [sys.executable, "-P", "-m", "sonde.agent.loader.process", str(descriptor)]
+    arguments = [sys.executable, "-P", "-m", "sonde.agent.loader.process", str(theirs)]
     return os.posix_spawn(
-        sys.executable, arguments, environment, file_actions=null, setsigmask=BLOCKED, setsigdef=BLOCKED
+        sys.executable, arguments, environment, file_actions=actions, setsigmask=BLOCKED, setsigdef=BLOCKED
     )
