@@ -1,0 +1,173 @@
+"""OTLP over HTTP with protobuf bodies: the standard library's client, one connection, kept open between requests."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import select
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from sonde.exporters.otlp.credentials import Credentials
+from sonde.exporters.otlp.retry import retry_after_s
+from sonde.exporters.otlp.scope import sonde_version
+from sonde.exporters.otlp.transport import Outcome, shortened
+
+if TYPE_CHECKING:
+    from sonde.exporters.otlp.settings import OtlpDelivery
+    from sonde.exporters.otlp.signal import Signal
+
+RETRYABLE = frozenset({429, 502, 503, 504})
+"""OTLP specification 1.7, "Retryable Response Codes"; all others are final."""
+
+ANSWER_BYTES_MAX = 65_536
+GZIP_LEVEL = 3  # level 6 takes twice the time for a fifth less
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection whose socket is at hand while it greets the receiver, so that this can be ended, too."""
+
+    def __init__(self, host: str, port: int, *, timeout_s: float, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port, timeout=timeout_s)
+        self._context = context
+
+    def connect(self) -> None:
+        """Connect, and greet; raises OSError, which ssl.SSLError is."""
+        super().connect()
+        if self._context is not None:
+            greeting = self._context.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            self.sock = greeting
+            greeting.do_handshake()
+
+
+class HttpTransport:
+    """Posts requests. It follows no redirect and uses no proxy: the endpoint is where requests go."""
+
+    def __init__(self, delivery: OtlpDelivery, signal: Signal) -> None:
+        self._signal = signal
+        self._target = delivery.target(signal.name)
+        self._is_gzip = delivery.compression == "gzip"
+        self._credentials = Credentials(delivery)
+        self._context: ssl.SSLContext | None = None
+        self._connection: Connection | None = None
+        self._is_aborted = False
+        self._headers = {
+            "Content-Type": "application/x-protobuf",
+            "User-Agent": f"sonde/{sonde_version()}",
+            **({"Content-Encoding": "gzip"} if self._is_gzip else {}),
+            **delivery.headers,
+        }
+
+    @property
+    def destination(self) -> str:
+        """Give the URL."""
+        scheme = "https" if self._target.is_tls else "http"
+        return f"{scheme}://{self._target.authority}{self._target.path}"
+
+    def send(self, body: bytes, *, timeout_s: float) -> Outcome:
+        """Post one request. The time is for all of it: a receiver that sends a byte a second gets no longer."""
+        if self._is_gzip:
+            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+        self._is_aborted = False
+        watchdog = threading.Timer(timeout_s, self.abort)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return self._exchange(body, timeout_s)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if self._is_aborted or isinstance(error, TimeoutError):
+                return Outcome("timeout", f"no answer within {timeout_s:.3g} s", is_retryable=True)
+            return _failure(error)
+        finally:
+            watchdog.cancel()
+
+    def _exchange(self, body: bytes, timeout_s: float) -> Outcome:
+        connection = self._connected(timeout_s)
+        connection.request("POST", self._target.path, body=body, headers=self._headers)
+        response = connection.getresponse()
+        answer = response.read(ANSWER_BYTES_MAX)
+        if response.will_close or not response.isclosed():
+            # What is left of a long answer would be taken for the next one.
+            self.close()
+        if 200 <= response.status < 300:
+            return self._delivered(answer)
+        return Outcome(
+            f"status {response.status}",
+            shortened(f"{response.reason} {_words(answer)}"),
+            is_retryable=response.status in RETRYABLE,
+            retry_after_s=retry_after_s(response.getheader("Retry-After")),
+        )
+
+    def _delivered(self, answer: bytes) -> Outcome:
+        try:
+            rejected, message = self._signal.rejected_of(self._signal.parse(answer))
+        except DecodeError:
+            # The status says that it was taken; some receivers add words of their own.
+            return Outcome()
+        return Outcome(rejected=rejected, message=shortened(message))
+
+    def _connected(self, timeout_s: float) -> Connection:
+        if self._target.is_tls and (self._credentials.have_changed() or self._context is None):
+            self.close()
+            self._context = self._credentials.context()
+        connection = self._connection
+        if connection is not None and connection.sock is not None and not _is_ended(connection.sock):
+            connection.sock.settimeout(timeout_s)
+            return connection
+        self.close()
+        connection = self._connection = Connection(
+            self._target.host, self._target.port, timeout_s=timeout_s, context=self._context
+        )
+        connection.connect()
+        return connection
+
+    def abort(self) -> None:
+        """Shut the connection, which ends whatever waits for it."""
+        self._is_aborted = True
+        connection = self._connection
+        sock = connection.sock if connection is not None else None
+        if sock is not None:
+            # Not TLS's own shutdown, which is not for another thread.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _is_ended(sock: socket.socket) -> bool:
+    """Tell whether the receiver has closed a connection on which it has nothing to say."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def _failure(error: OSError | http.client.HTTPException) -> Outcome:
+    if isinstance(error, ssl.SSLError):
+        return Outcome("certificate", shortened(str(error)), is_retryable=True)
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+        return Outcome("closed", "the receiver closed the connection", is_retryable=True)
+    if isinstance(error, http.client.HTTPException):
+        return Outcome("closed", f"no valid answer: {shortened(repr(error))}", is_retryable=True)
+    return Outcome("unavailable", shortened(error.strerror or str(error)), is_retryable=True)
+
+
+def _words(answer: bytes) -> str:
+    """Give what a refusal says: text, or the message of a google.rpc.Status."""
+    from google.rpc.status_pb2 import Status
+
+    try:
+        return str(Status.FromString(answer).message)
+    except DecodeError:
+        return answer.decode(errors="replace")

@@ -1,0 +1,194 @@
+"""What waits for delivery: the latest snapshot of the metrics, and records up to a bound."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sonde.exporters.otlp.ended import carrying, points_of, without_first
+
+if TYPE_CHECKING:
+    from sonde.exporters.otlp.ledger import Ledger
+    from sonde.exporters.otlp.logs import LogsEncoder
+    from sonde.exporters.otlp.metrics import MetricsEncoder
+    from sonde.exporters.otlp.requests import Request
+    from sonde.records.metrics import Snapshot
+    from sonde.records.model import RecordBatch
+
+TEXT_BYTES = 64
+"""What a text in a column is reckoned to take beside its place in the array."""
+
+
+class LatestSnapshot:
+    """One snapshot waits: a later one replaces it, and nothing is lost by that, for counts are cumulative.
+
+    The points of what was replaced count as dropped for ``superseded``; series that have ended since come along.
+    """
+
+    def __init__(self, encoder: MetricsEncoder, ledger: Ledger, *, ended_max: int) -> None:
+        self._encoder, self._ledger = encoder, ledger
+        self._ended_max = ended_max
+        self._waiting: Snapshot | None = None
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in the place of the one that waits."""
+        self._ledger.offer(points_of(snapshot))
+        before, self._waiting = self._waiting, snapshot
+        if before is not None:
+            self._replace(before)
+
+    def _replace(self, before: Snapshot) -> None:
+        assert self._waiting is not None
+        points = points_of(self._waiting)
+        self._waiting, lost = carrying(before, self._waiting, ended_max=self._ended_max)
+        carried = points_of(self._waiting) - points
+        self._ledger.drop(lost, "ended")
+        self._ledger.drop(points_of(before) - carried - lost, "superseded")
+
+    def put_back(self, rest: Snapshot) -> None:
+        """Take back what was not delivered of a snapshot; it is dropped where nothing newer takes its place."""
+        if self._waiting is not None:
+            self._replace(rest)
+
+    def due_s(self) -> float | None:
+        """A snapshot waits for nothing."""
+        return None if self._waiting is None else 0.0
+
+    def take(self) -> SnapshotWork | None:
+        """Give what waits."""
+        snapshot, self._waiting = self._waiting, None
+        return None if snapshot is None else SnapshotWork(self, snapshot, self._encoder)
+
+    def is_newer(self) -> bool:
+        """Tell whether another snapshot has come."""
+        return self._waiting is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotWork:
+    """A snapshot on its way."""
+
+    supply: LatestSnapshot
+    snapshot: Snapshot
+    encoder: MetricsEncoder
+
+    @property
+    def items(self) -> int:
+        """Count its points."""
+        return points_of(self.snapshot)
+
+    def requests(self) -> Iterator[Request]:
+        """Give its requests."""
+        return self.encoder.requests(self.snapshot)
+
+    def finish(self, *, passed: int) -> None:
+        """End it; what is left goes back."""
+        self.encoder.settle()
+        if passed < self.items:
+            self.supply.put_back(without_first(self.snapshot, passed))
+
+
+class RecordQueue:
+    """Batches of records wait for each other for a moment, and then for delivery, up to bounds.
+
+    Where they do not fit, the oldest are dropped: what happened last says more. Batches are taken together, up to
+    ``TAKEN_RECORDS``, when the oldest has waited ``LINGER_S`` or there are so many.
+    """
+
+    TAKEN_RECORDS = 10_000
+    LINGER_S = 1.0
+
+    def __init__(
+        self,
+        encoder: LogsEncoder,
+        ledger: Ledger,
+        *,
+        records_max: int,
+        bytes_max: int,
+        resource: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._encoder, self._ledger, self._resource = encoder, ledger, resource
+        self._records_max, self._bytes_max = records_max, bytes_max
+        self._batches: deque[RecordBatch] = deque()
+        self._since_s = 0.0
+        self.records = self.size_bytes = 0
+
+    def put(self, batch: RecordBatch) -> None:
+        """Put a batch at the end, and drop from the front what is too much."""
+        self._ledger.offer(len(batch))
+        batch = self._fitting(batch)
+        if not self._batches:
+            self._since_s = time.monotonic()
+        self._batches.append(batch)
+        self.records += len(batch)
+        self.size_bytes += size_of(batch)
+        while self.records > self._records_max or self.size_bytes > self._bytes_max:
+            self._ledger.drop(len(self._pop()), "queue full")
+
+    def _fitting(self, batch: RecordBatch) -> RecordBatch:
+        """Cut off the beginning of a batch that is larger than the queue."""
+        room = min(self._records_max, int(self._bytes_max / max(1.0, size_of(batch) / len(batch))))
+        if len(batch) <= room:
+            return batch
+        self._ledger.drop(len(batch) - room, "queue full")
+        return batch.picking(slice(len(batch) - room, None))
+
+    def _pop(self) -> RecordBatch:
+        batch = self._batches.popleft()
+        self.records -= len(batch)
+        self.size_bytes -= size_of(batch)
+        return batch
+
+    def due_s(self) -> float | None:
+        """Tell when the oldest has waited long enough."""
+        if not self._batches:
+            return None
+        if self.records >= self.TAKEN_RECORDS:
+            return 0.0
+        return self._since_s + self.LINGER_S - time.monotonic()
+
+    def take(self) -> RecordsWork | None:
+        """Give the oldest batches."""
+        taken: list[RecordBatch] = []
+        records = 0
+        while self._batches and (not taken or records + len(self._batches[0]) <= self.TAKEN_RECORDS):
+            taken.append(self._pop())
+            records += len(taken[-1])
+        self._since_s = time.monotonic()
+        return RecordsWork(tuple(taken), self._encoder, self._resource()) if taken else None
+
+    def is_newer(self) -> bool:
+        """Every record counts: none takes the place of another."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsWork:
+    """Batches on their way."""
+
+    batches: tuple[RecordBatch, ...]
+    encoder: LogsEncoder
+    resource: Mapping[str, Any]
+
+    @property
+    def items(self) -> int:
+        """Count its records."""
+        return sum(map(len, self.batches))
+
+    def requests(self) -> Iterator[Request]:
+        """Give its requests."""
+        return self.encoder.requests(self.batches, resource=self.resource)
+
+    def finish(self, *, passed: int) -> None:
+        """What is left when it ends is dropped with what waits."""
+
+
+def size_of(batch: RecordBatch) -> int:
+    """Reckon the memory that a batch keeps."""
+    return sum(
+        values.nbytes + (len(values) * TEXT_BYTES if values.dtype.kind == "O" else 0)
+        for values in batch.columns.values()
+    )

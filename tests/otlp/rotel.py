@@ -1,0 +1,85 @@
+"""rotel: an OTLP receiver that is not ours; what it takes it sends on, decoded and encoded again, to one of ours."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from otlp.receiver import HttpReceiver, free_port, http_receiver, until
+
+START_TRIES = 5
+
+
+@dataclass
+class Rotel:
+    """A running rotel: its ports, and what it has sent on."""
+
+    grpc_port: int
+    http_port: int
+    sink: HttpReceiver
+    log: Path
+
+    def endpoint(self, protocol: str) -> str:
+        return f"http://127.0.0.1:{self.grpc_port if protocol == 'grpc' else self.http_port}"
+
+
+def program() -> Path:
+    """Find rotel's program in its Python package, which starts daemons only."""
+    found = importlib.util.find_spec("rotel")
+    assert found is not None, "the extra dev brings rotel"
+    assert found.origin is not None
+    return Path(found.origin).with_name("rotel-agent")
+
+
+@contextmanager
+def rotel(folder: Path, *, port: int | None = None) -> Iterator[Rotel]:
+    """Run rotel on loopback; another process may take a free port before it does, so it is tried again."""
+    with http_receiver() as sink:
+        for _ in range(START_TRIES):
+            made = Rotel(port or free_port(), free_port(), sink, folder / "rotel.log")
+            with made.log.open("w") as log:
+                process = subprocess.Popen(_command(made, folder), stdout=log, stderr=subprocess.STDOUT)
+            until(lambda: process.poll() is not None or "Starting Rotel" in made.log.read_text())  # noqa: B023
+            try:
+                until(lambda: process.poll() is not None or _listens(made.http_port), deadline_s=20)  # noqa: B023
+            except AssertionError:
+                process.kill()
+            if process.poll() is None:
+                break
+        else:
+            raise AssertionError(f"rotel does not start: {made.log.read_text()}")
+        try:
+            yield made
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _command(made: Rotel, folder: Path) -> list[str]:
+    options = {
+        "otlp-grpc-endpoint": f"127.0.0.1:{made.grpc_port}",
+        "otlp-http-endpoint": f"127.0.0.1:{made.http_port}",
+        "exporter": "otlp",
+        "otlp-exporter-endpoint": f"http://127.0.0.1:{made.sink.port}",
+        "otlp-exporter-protocol": "http",
+        "otlp-exporter-compression": "none",
+        "batch-timeout": "50ms",
+        "pid-file": str(folder / "rotel.pid"),
+        "log-file": str(folder / "rotel-daemon.log"),
+    }
+    return [str(program()), "start", *(f"--{name}={value}" for name, value in options.items())]
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
