@@ -85,10 +85,10 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         if isinstance(asked.output, Stream):
             # A ring fills up in the tenths of a second that this takes; a table only counts on.
             importlib.import_module("numpy")
-        run = _started(replace(asked, selection=selection), stack)
+        run = started(replace(asked, selection=selection), stack)
         attached_at = time.monotonic()
         tell_ready(asked.options["ready_fd"])
-        ends = [signals.fileno(), *_ends_of(selection, target, stack)]
+        ends = [signals.fileno(), *ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
         # NumPy and rich are imported from here on, when the programs of a table count already.
@@ -101,7 +101,8 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         return status if ended_by_itself else 0
 
 
-def _started(asked: Measurement, stack: ExitStack) -> Run:
+def started(asked: Measurement, stack: ExitStack) -> Run:
+    """Start one output; the stack closes it. Raises CommandError (2) where --max-entries cannot be."""
     from sonde.run import Run
 
     room = asked.options["max_entries"]
@@ -140,7 +141,7 @@ def _flow(
     pipeline.run(duration_s=duration_s, until=ends)
 
 
-def _ends_of(selection: Selection, target: Target | None, stack: ExitStack) -> list[int]:
+def ends_of(selection: Selection, target: Target | None, stack: ExitStack) -> list[int]:
     """Give descriptors that are readable once there is nothing more to measure."""
     if target is not None:
         return [target.fileno()]

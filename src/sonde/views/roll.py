@@ -45,6 +45,7 @@ class RollWriter:
 
     def write(self, page: Page) -> None:
         """Write the records of a page."""
+        self._hidden = page.hidden
         if not page.rows:
             return
         room = self._width() if self._width else None
@@ -52,7 +53,6 @@ class RollWriter:
             self._begin(page, room)
         for row in page.rows:
             self._put(self._line(row), room)
-        self._hidden = page.hidden
         self._file.flush()
 
     def close(self, accounting: Accounting) -> None:

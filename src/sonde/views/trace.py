@@ -38,7 +38,8 @@ class Trace:
         if len(batch) > room:
             batch = batch.picking(slice(room))
         self.shown += len(batch)
-        for start in range(0, len(batch), PAGE_RECORDS):
+        # A page without records says how many were left out.
+        for start in range(0, max(len(batch), self.delivered > self.shown), PAGE_RECORDS):
             self._writer.write(self.page(batch.picking(slice(start, start + PAGE_RECORDS))))
         if self._limit and self.shown == self._limit and self._enough is not None:
             self._enough()

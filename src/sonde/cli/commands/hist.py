@@ -22,13 +22,15 @@ PIPE_GROUPS = 10
 _WHO = ("pid", "tid", "comm", "error")
 
 
-def _groups(outputs: Sequence[Table | Stream]) -> list[str]:
+def groups_of(outputs: Sequence[Table | Stream]) -> list[str]:
     """Name the columns that a table can be grouped by: those that are no measure."""
     names = dict.fromkeys(name for output in outputs for name in output.columns)
     return [name for name in names if name != "count" and not name.endswith(("_ns", "_bytes"))]
 
 
-def _by(valid: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+def by_columns(valid: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Give what reads the columns of --by; it raises ValueError."""
+
     def read(text: str) -> tuple[str, ...]:
         names = tuple(name for name in text.replace(",", " ").split() if name)
         if names == ("all",):
@@ -40,19 +42,19 @@ def _by(valid: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-def _default(valid: Sequence[str]) -> str:
+def default_by(valid: Sequence[str]) -> str:
     """Group by what is done, not by who does it."""
     return next((name for name in valid if name not in _WHO), "all")
 
 
 def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
-    valid = _groups(outputs)
+    valid = groups_of(outputs)
     return [
         click.Option(
             ["--by"],
-            type=Setting("columns", _by(valid)),
+            type=Setting("columns", by_columns(valid)),
             metavar="COLUMNS",
-            default=_default(valid),
+            default=default_by(valid),
             show_default=True,
             help=f"One histogram for each of these: {', '.join(valid)}, several with commas, or all together.",
         ),

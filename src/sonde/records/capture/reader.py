@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -39,7 +39,7 @@ class End:
 
 
 class CaptureReader:
-    """A capture from its beginning to its end, once; a context manager, which closes the file it was given.
+    """A capture from its beginning to its end, once; the caller closes the file.
 
     ``end`` is known when all readings were taken. What is in the file is checked, nothing in it is believed: sizes,
     offsets, names, and a checksum for each reading.
@@ -166,16 +166,6 @@ class CaptureReader:
             cut += _parts(kind, rows, parts)
         return rows, columns, cut if rows else []
 
-    def close(self) -> None:
-        """Close the file; again is fine."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class _Format(msgspec.Struct):
     format: int
@@ -192,9 +182,6 @@ class _Counted:
         piece = self._file.read(size)
         self.taken += len(piece)
         return piece
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _text_from(buffers: Buffers) -> bytes:

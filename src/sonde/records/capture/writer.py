@@ -6,7 +6,7 @@ import os
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import nanoarrow
@@ -33,7 +33,7 @@ ENVELOPE = {
 
 
 class CaptureWriter:
-    """A capture that is being written; a context manager, which closes the descriptor it was given.
+    """A capture that is being written to a descriptor, which the caller closes.
 
     Sinks may be written to by several threads. Raises SondeError when a write fails; the file then ends with the last
     whole reading, where it is one that can be cut.
@@ -135,18 +135,6 @@ class CaptureWriter:
             self._left.discard(output)
             if not self._left:
                 self._write(self._stream.end())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; again is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 class CaptureSink:

@@ -1,0 +1,58 @@
+"""``sonde report FILE``: what sonde record has written, through any view and into any format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sonde.cli.parameter import Count, Duration, OneOf
+
+VIEWS = ("top", "trace", "hist")
+FORMATS = ("table", "json", "csv", "arrow", "parquet")
+EXAMPLES = """\
+\b
+Examples:
+  sonde report calls.arrow                       as sonde top, or trace, showed it at the end
+  sonde report calls.arrow --view hist --by comm the distributions
+  sonde report calls.arrow --delta --every 10s   what came in every ten seconds
+  sonde report calls.arrow -o calls.parquet      for DuckDB, pandas, polars; also .arrow, .csv, .jsonl
+  sonde report calls.arrow --info                where and when it was recorded, and how much of what
+"""
+
+
+@click.command(
+    name="report", short_help="What sonde record has written, offline, on any machine.", epilog=EXAMPLES
+)
+@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
+@click.option("--view", type=OneOf(VIEWS, noun="view"), help="How to show it: as the command of that name.")
+@click.option("--output", metavar="NAME", help="Which output, where the file holds several.")
+@click.option("--info", "is_info", is_flag=True, help="Say what is in the file.")
+@click.option(
+    "--every",
+    "every_s",
+    type=Duration(),
+    metavar="TIME",
+    help="Show readings this far apart, and the last; else only the last.",
+)
+@click.option("--delta", is_flag=True, help="Rows hold what is new since the reading before.")
+@click.option("--sort", metavar="COLUMN", help="With top: order by this column.")
+@click.option("--by", metavar="COLUMNS", help="With hist: one histogram for each of these; all: one.")
+@click.option("--limit", type=Count("rows"), metavar="N", help="Show N rows or records at most; 0: all.")
+@click.option(
+    "--format",
+    type=OneOf(FORMATS, noun="format"),
+    help="A table for people, or rows for machines; else as the name of -o FILE says.",
+)
+@click.option(
+    "-o", "--output-file", "path", metavar="FILE", help="Write to FILE, in the place of what it held."
+)
+def COMMAND(**options: Any) -> int:  # noqa: N802  # found by this name
+    """Show what sonde record has written: no privileges, no kernel, any machine.
+
+    FILE may be - for standard input. Ends with status 1 where the file was cut short, or is damaged: what was whole is
+    shown all the same.
+    """
+    from sonde.cli.report import report
+
+    return report(options)

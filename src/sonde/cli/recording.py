@@ -1,0 +1,188 @@
+"""A recording: outputs of probes started, written to one capture until it ends, and accounted for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started, tell_ready
+from sonde.cli.signals import Signals
+from sonde.cli.target import Target
+from sonde.errors import CommandError, errno_text
+from sonde.probe import Stream, Table
+
+if TYPE_CHECKING:
+    from sonde.records.accounting import Accounting
+    from sonde.records.capture.header import OutputHeader
+    from sonde.records.capture.writer import CaptureSink, CaptureWriter
+    from sonde.records.model import RecordBatch
+    from sonde.run import Run
+
+STDOUT = "-"
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One output that is being recorded; ``count`` is of its records, or of a table's readings."""
+
+    asked: Measurement
+    run: Run
+    sink: CaptureSink | None = None
+    accounting: Accounting | None = None
+    count: int = 0
+
+    @property
+    def name(self) -> str:
+        """Give it as the capture names it."""
+        return f"{self.asked.probe.name}.{self.asked.output.name}"
+
+    def write(self, batch: RecordBatch) -> None:
+        """Write one batch."""
+        assert self.sink is not None, "the capture was begun"
+        self.sink.write(batch)
+        self.count += len(batch) if isinstance(self.asked.output, Stream) else 1
+
+    def close(self, accounting: Accounting) -> None:
+        """End."""
+        assert self.sink is not None, "the capture was begun"
+        self.sink.close(accounting)
+        self.accounting = accounting
+
+
+def record(asked: Sequence[Measurement]) -> int:
+    """Record outputs until the end; gives the exit status: the started command's, unless sonde ended it.
+
+    All have the same options, command and selection. Raises SondeError and OSError; nothing stays attached.
+    """
+    options, command = asked[0].options, asked[0].command
+    with ExitStack() as stack:
+        fd = _opened(options["path"], stack)
+        signals = stack.enter_context(Signals())
+        target = stack.enter_context(Target(command)) if command else None
+        selection = asked[0].selection
+        if target is not None:
+            selection = replace(selection, pid=target.pid, children=True)
+        importlib.import_module("numpy")
+        outputs = [Recorded(each, started(replace(each, selection=selection), stack)) for each in asked]
+        writer = _begun(outputs, fd, options["path"])
+        began = time.monotonic()
+        tell_ready(options["ready_fd"])
+        _say_beginning(outputs, options["path"], has_end=bool(command) or options["for_s"] is not None)
+        ends = [signals.fileno(), *ends_of(selection, target, stack)]
+        if target is not None:
+            target.resume()
+        _flow(outputs, signals, ends, began)
+        _say_end(outputs, writer, options["path"])
+        if target is None:
+            return 0
+        ended_by_itself = target.has_ended and signals.received is None
+        status = target.finish()
+        return status if ended_by_itself else 0
+
+
+def _opened(path: str, stack: ExitStack) -> int:
+    """Open the file, empty; it is closed with the stack."""
+    if path == STDOUT:
+        if sys.stdout is None or sys.stdout.isatty():
+            hint = "give -o FILE, or pipe it: sonde record -o - … | sonde report -"
+            raise CommandError("write the capture", why="it is no text for a terminal", hint=hint, status=2)
+        fd = os.dup(sys.stdout.fileno())
+    else:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            why = errno_text(error.errno or 0)
+            raise CommandError(f"write {path}", why=why, hint="give -o another path") from error
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _begun(outputs: Sequence[Recorded], fd: int, path: str) -> CaptureWriter:
+    """Begin the capture: what its columns are is known once each output was read."""
+    from sonde.records.capture.header import header_here
+    from sonde.records.capture.writer import CaptureWriter
+
+    batches = [each.run.read() for each in outputs]
+    headers = [_header_of(each, batch) for each, batch in zip(outputs, batches, strict=True)]
+    writer = CaptureWriter(fd, header_here(tuple(headers)), name=path)
+    for each, batch in zip(outputs, batches, strict=True):
+        each.sink = writer.sink(each.name)
+        # What came with the first read of a stream comes with no other.
+        if isinstance(each.asked.output, Stream):
+            each.write(batch)
+    return writer
+
+
+def _header_of(recorded: Recorded, batch: RecordBatch) -> OutputHeader:
+    from sonde.records.capture.header import OutputHeader, columns_of
+    from sonde.records.capture.kind import kind_of
+
+    asked, output = recorded.asked, recorded.asked.output
+    kinds = {name: kind_of(name, batch[name]) for name in batch.schema.names}
+    return OutputHeader(
+        name=recorded.name,
+        is_stream=isinstance(output, Stream),
+        columns=columns_of(batch.schema, kinds),
+        summary=output.summary,
+        shown=output.columns,
+        sort=output.sort if isinstance(output, Table) else "",
+        knobs=dict(asked.values),
+        request=asked.request,
+        filtered=asked.filtered,
+        every_s=(asked.options["every_s"] or INTERVAL_S) if isinstance(output, Table) else 0.0,
+        metrics=output.metrics if isinstance(output, Table) else (),
+    )
+
+
+def _flow(outputs: Sequence[Recorded], signals: Signals, ends: Sequence[int], began: float) -> None:
+    """Let each output flow, in a thread of its own; a failure of one ends all."""
+    with ThreadPoolExecutor(len(outputs)) as threads:
+        flows = [threads.submit(_flow_one, each, ends, began) for each in outputs]
+        for flow in flows:
+            flow.add_done_callback(lambda ended: signals.end() if ended.exception() else None)
+        for flow in flows:
+            flow.result()
+
+
+def _flow_one(recorded: Recorded, ends: Sequence[int], began: float) -> None:
+    from sonde.records.pipeline import Pipeline
+
+    options = recorded.asked.options
+    pipeline = Pipeline(recorded.run, recorded, every_s=options["every_s"] or INTERVAL_S)
+    duration_s = options["for_s"]
+    if duration_s is not None:
+        duration_s = max(0.0, duration_s - (time.monotonic() - began))
+    pipeline.run(duration_s=duration_s, until=ends)
+
+
+def _say_beginning(outputs: Sequence[Recorded], path: str, *, has_end: bool) -> None:
+    if sys.stderr.isatty():
+        names = " and ".join(each.name for each in outputs)
+        end = "" if has_end else "; Ctrl-C ends it"
+        print(f"recording {names} into {path}{end}", file=sys.stderr)
+
+
+def _say_end(outputs: Sequence[Recorded], writer: CaptureWriter, path: str) -> None:
+    from sonde.views.cell import size
+    from sonde.views.equation import equation
+    from sonde.views.line import plain
+
+    if sys.stderr.isatty():
+        # The terminal has echoed ^C at the beginning of this line.
+        print("\r\x1b[K", end="", file=sys.stderr)
+    for each in outputs:
+        noun = "records" if isinstance(each.asked.output, Stream) else "readings"
+        noun = noun.removesuffix("s") if each.count == 1 else noun
+        print(f"{each.name}: {each.count:,} {noun}", file=sys.stderr)
+        assert each.accounting is not None, "it has ended"
+        for line in equation(each.accounting, filtered=each.asked.filtered):
+            print(f"  {plain(line)}", file=sys.stderr)
+    shows = "" if path == STDOUT else f": sonde report {path} shows it"
+    print(f"{size(writer.size_bytes)} in {path}{shows}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Records as flat tables for other programs: an Arrow stream, a Parquet file."""
