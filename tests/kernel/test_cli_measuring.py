@@ -46,12 +46,18 @@ def count_of(output: Output, syscall: str, error: str | None = None) -> int:
     return sum(row["count"] for row in output.final if row["syscall"] == syscall and row["error"] == error)
 
 
+def skipped(output: Output) -> int:
+    """Calls for which the kernel says that it did not run the program (Linux 7.x); anyone's."""
+    lost: int = output.accounting["lost"].get("recursion", 0)
+    return lost
+
+
 @pytest.mark.parametrize("extra", [[], ["--count-only"]], ids=["latency", "count-only"])
 def test_json_counts_a_process_to_the_last_call(extra: list[str]) -> None:
     output, made = measured("top", "syscalls", *extra)
 
     assert output.status == 0
-    assert count_of(output, "getppid") == CALLS
+    assert CALLS - skipped(output) <= count_of(output, "getppid") <= CALLS
     assert {row["pid"] for row in output.rows} == {made.pid}
     assert all(list(row) == ROW for row in output.rows)
     assert balanced(output.accounting)
@@ -296,6 +302,16 @@ def test_a_trace_ends_after_its_limit() -> None:
 
 
 @host_only
+def test_a_trace_takes_no_more_a_second_than_its_rate() -> None:
+    output, _ = measured("trace", "syscalls", "--syscall", "getppid", "--rate-max", "7")
+
+    assert output.accounting["lost"]["rate"] == CALLS - len(output.rows)
+    assert len(output.rows) == output.accounting["delivered"]
+    assert 7 <= len(output.rows) < CALLS / 7
+    assert balanced(output.accounting)
+
+
+@host_only
 def test_a_small_ring_under_a_storm_loses_records_and_says_so() -> None:
     output, _ = measured("trace", "syscalls", "--max-entries", "4096")
 
@@ -308,7 +324,7 @@ def test_the_buckets_of_a_histogram_hold_every_call() -> None:
     output, _ = measured("hist", "syscalls", "--by", "syscall")
     (row,) = [row for row in output.final if row["syscall"] == "getppid"]
 
-    assert row["count"] == sum(row["counts"]) == CALLS
+    assert CALLS - skipped(output) <= row["count"] == sum(row["counts"]) <= CALLS
     assert len(row["bounds_ns"]) == len(row["counts"]) + 1
     assert row["bounds_ns"] == sorted(row["bounds_ns"])
     assert row["bounds_ns"][0] < row["p50_ns"] <= row["p99_ns"] <= row["max_ns"]

@@ -6,9 +6,16 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+import sonde as package
+
+ROOT = Path(package.__file__).parent
+
+COMMANDS = sorted(path.stem for path in (ROOT / "cli" / "commands").glob("[a-z]*.py"))
+PROBES = sorted(path.parent.name for path in (ROOT / "probes").glob("[a-z]*/probe.py"))
 HEAVY = ("numpy", "rich", "msgspec", "sonde._libbpf")
 
 
@@ -32,7 +39,8 @@ def sonde(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["top", "--help"], ["top", "syscalls", "--help"], ["trace", "syscalls", "--help"],
-     ["hist", "syscalls", "--help"], ["load", "--help"], ["list", "--help"], ["doctor", "--help"], ["completion", "bash"]],
+     ["hist", "syscalls", "--help"], ["load", "--help"], ["list", "--help"], ["doctor", "--help"], ["completion", "bash"], ["record", "--help"], ["record", "syscalls", "--help"],
+     ["report", "--help"]],
 )  # fmt: skip
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """NumPy alone takes longer than all of the command line."""
@@ -48,7 +56,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert run.stdout.splitlines()[-1] == "loaded 0 []", run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("command", ["top", "trace", "hist", "load", "list", "doctor", "completion"])
+@pytest.mark.parametrize(
+    "command", ["top", "trace", "hist", "load", "list", "doctor", "completion", "record", "report"]
+)
 def test_the_help_of_every_command_has_an_example(command: str) -> None:
     run = sonde(command, "--help")
 
@@ -59,9 +69,9 @@ def test_the_help_of_every_command_has_an_example(command: str) -> None:
 def test_commands_are_found_by_walking_their_folder() -> None:
     listed = sonde("--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
 
-    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == [
-        "completion", "doctor", "hist", "list", "load", "top", "trace",
-    ]  # fmt: skip
+    assert [
+        line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "
+    ] == COMMANDS
 
 
 def test_a_probes_knobs_are_flags_of_its_verbs() -> None:
@@ -89,11 +99,12 @@ def test_on_another_system_one_sentence_and_status_2() -> None:
 
 
 MISUSES = {
-    (
-        "tpo",
-    ): "sonde: there is no command 'tpo': did you mean top? valid: completion, doctor, hist, list, load, top, trace",
+    ("tpo",): f"sonde: there is no command 'tpo': did you mean top? valid: {', '.join(COMMANDS)}",
     ("--verbose",): "sonde: there is no option --verbose",
-    ("top", "syscals"): "sonde top: there is no probe 'syscals': did you mean syscalls? valid: syscalls",
+    (
+        "top",
+        "syscals",
+    ): f"sonde top: there is no probe 'syscals': did you mean syscalls? valid: {', '.join(PROBES)}",
     (
         "top",
         "--for",
@@ -164,7 +175,14 @@ MISUSES = {
         "--min-latency",
         "1ms",
     ): "sonde top syscalls: --min-latency cannot be had here: it is for sonde trace syscalls",
-    ("top", "syscalls", "--sample", "x"): "sonde top syscalls: --sample: 'x' is no integer",
+    ("top", "syscalls", "--sample", "x"): "sonde top syscalls: --sample: 'x' is no sample",
+    (
+        "top",
+        "syscalls",
+        "--sample",
+        "0",
+    ): "sonde top syscalls: --sample: '0' is no sample: give a number from 1 on",
+    ("trace", "syscalls", "--rate-max", "x"): "sonde trace syscalls: --rate-max: 'x' is no number of records",
     (
         "hist",
         "syscalls",
@@ -220,7 +238,9 @@ def test_completion_scripts_are_clicks_own(shell: str, words: str) -> None:
     ("typed", "offered"),
     [
         ("sonde t", ["top", "trace"]),
-        ("sonde top ", ["syscalls"]),
+        ("sonde top ", PROBES),
+        ("sonde record sysc", ["syscalls", "syscalls.latency", "syscalls.counts", "syscalls.calls"]),
+        ("sonde report x --view ", ["top", "trace", "hist"]),
         ("sonde top syscalls --so", ["--sort"]),
         ("sonde top syscalls --format c", ["csv"]),
         ("sonde trace syscalls --min", ["--min-latency"]),

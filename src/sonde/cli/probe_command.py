@@ -14,7 +14,7 @@ from sonde.cli.options import run_options
 from sonde.cli.request import requested, selecting
 from sonde.cli.selection import selection_from, selection_options, why_filtered
 from sonde.cli.verb import Verb, epilog, verbs_for
-from sonde.probe import Knob, Probe, Stream, Table
+from sonde.probe import RATE_MAX, Knob, Probe, Stream, Table
 
 
 class ProbeCommand(MeasuringCommand):
@@ -60,6 +60,8 @@ class ProbeCommand(MeasuringCommand):
         options = ctx.params
         values = {knob.name: value_of(knob, options[f"knob_{knob.name}"]) for knob in self.probe.knobs}
         values = {name: value for name, value in values.items() if value is not None}
+        if options.get(RATE_MAX) is not None:
+            values[RATE_MAX] = options[RATE_MAX]
         output = self._output(ctx, values)
         selection = selection_from(ctx, line.command)
         left_out = requested(ctx, line, only=selecting(self.probe))

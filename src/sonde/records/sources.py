@@ -32,12 +32,14 @@ def accounting_from(
 ) -> Accounting:
     """Sort the kernel's counters into the equation, by name; what has no place in it is a note."""
     rest = dict(counters)
+    # Left out while the programs run, and with no event yet that stands for them (sampling.bpf.h).
+    thinned_out = rest.pop("thinned_out", 0)
     begun, ended = rest.pop("begun", 0), rest.pop("ended", 0)
     lost = {name.removeprefix("lost_"): rest.pop(name) for name in counters if name.startswith("lost_")}
     return Accounting(
         seen=rest.pop("seen", 0),
         filtered=rest.pop("filtered", 0),
-        sampled_out=rest.pop("sampled_out", 0),
+        sampled_out=rest.pop("sampled_out", 0) + thinned_out,
         delivered=delivered,
         aggregated=aggregated,
         lost=lost,

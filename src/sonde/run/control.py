@@ -12,7 +12,7 @@ from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
-from sonde.probe import FOLLOWERS, Probe, Selection, Stream, Table, Variant
+from sonde.probe import FOLLOWERS, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
 
@@ -56,7 +56,9 @@ class RunControl:
         self._stopped = False
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        known = {knob.name: knob for knob in self.probe.knobs}
+        known = {knob.name for knob in self.probe.knobs}
+        if isinstance(self.output, Stream):
+            known.add(RATE_MAX)
         for name in values:
             if name not in known:
                 raise KnobError(
@@ -83,6 +85,8 @@ class RunControl:
             cells = Cells.of(self._object, self.output.map)
             if cells is not None:
                 cells.start()
+            if RATE_MAX in self.values:
+                self._object.variables[RATE_MAX].value = self.values[RATE_MAX]
             self.skipped_before = skipped_runs(self._object, self.output)
             self._object.variables["active"].value = 1
         except BaseException:

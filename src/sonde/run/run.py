@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Run:
     """A probe's output between its start and its end; a context manager, which starts and closes.
 
-    ``output`` names a table or a stream of the probe (its first by default), ``values`` sets knobs by name,
-    ``max_entries`` bounds the rows of a table or the bytes of a stream. With ``differences`` a read of a table gives
-    what was added since the one before (TableSource). Starting imports no NumPy.
+    ``output`` names a table or a stream of the probe (its first by default), ``values`` sets knobs by name (a
+    stream's RATE_MAX among them), ``max_entries`` bounds the rows of a table or the bytes of a stream. With
+    ``differences`` a read of a table gives what was added since the one before (TableSource). Starting imports no NumPy.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ import click
 from sonde.cli.measurement import Measurement
 from sonde.cli.parameter import Count
 from sonde.cli.verb import Verb, VerbGroup
-from sonde.probe import Stream, Table
+from sonde.probe import RATE_MAX, Stream, Table
 
 if TYPE_CHECKING:
     from sonde.records.model import Sink
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
     return [
+        click.Option(
+            ["--rate-max", RATE_MAX],
+            type=Count("records"),
+            metavar="N",
+            help="Take N records a second at most, bounded in the kernel; what is above is counted as lost. 0: no bound.",
+        ),
         click.Option(["--limit"], type=Count("records"), metavar="N", help="End after N records; 0: never."),
     ]
 

@@ -6,6 +6,7 @@
 #include "accounting.bpf.h"
 #include "kernel.bpf.h"
 #include "knob.bpf.h"
+#include "sampling.bpf.h"
 #include "selection.bpf.h"
 #include "start.bpf.h"
 #include "syscall.bpf.h"
@@ -21,17 +22,20 @@ KNOB(bool, only_syscalls, false, "only the calls in the sets syscalls_native and
 KNOB_ARRAY(u64, syscalls_native, SYSCALL_SET_BITS / 64, "a bit for each number; x32 numbers without their mark");
 KNOB_ARRAY(u64, syscalls_compat, SYSCALL_SET_BITS / 64, "a bit for each number of the 32-bit table");
 KNOB(bool, only_errors, false, "only calls that fail");
-KNOB(u32, sample_every, 1, "count one call in so many, chosen at random");
 KNOB(u64, latency_min_ns, 0, "stream only calls that take at least this long");
 
 struct syscall_counters {
 	u64 seen;
 	u64 filtered;
 	u64 sampled_out;
+	u64 thinned_out;
 	u64 lost_ring_full;
+	u64 lost_rate;
 	u64 begun;
 	u64 ended;
-	/* Notes: exit and exit_group; a new task's first return, which ends no call; calls that go on without a start. */
+	/* Notes: calls that others stand for; exit and exit_group; a new task's first return, which ends no call; calls that
+	 * go on without a start. */
+	u64 represented;
 	u64 counted_at_entry;
 	u64 child_returns;
 	u64 start_failed;
@@ -78,13 +82,8 @@ static __always_inline bool syscall_is_selected(u32 number, u8 abi)
 	return at < SYSCALL_SET_BITS && set[at / 64] >> (at % 64) & 1;
 }
 
-static __always_inline bool is_sampled_out(void)
-{
-	return sample_every > 1 && bpf_get_prandom_u32() % sample_every;
-}
-
-/* In the place of a start's time: the sample leaves this call out. */
-enum { SAMPLED_OUT = 1 };
+/* In the place of a start's time: the call is left out. */
+enum { SAMPLED_OUT = 1, THINNED_OUT = 2 };
 
 /* A call that is over, or at its last point (exit, exit_group). */
 struct call {
@@ -95,10 +94,27 @@ struct call {
 	s64 result;
 	u64 time_ns;
 	u64 duration_ns;
+	/* How many calls it counts for. */
+	u64 weight;
 	u32 number;
 	u16 error;
 	u8 abi;
 };
+
+/* Whether a call is left out; one that is not is given its weight. A stream has no totals: a record is one call. */
+static __always_inline bool call_is_left_out(struct syscall_counters *counters, struct call *call, bool for_stream)
+{
+	if (is_sampled_out()) {
+		counters->sampled_out++;
+		return true;
+	}
+	if (is_thinned_out(counters->seen)) {
+		*(for_stream ? &counters->sampled_out : &counters->thinned_out) += 1;
+		return true;
+	}
+	call->weight = for_stream ? 1 : event_weight(&counters->thinned_out, &counters->represented);
+	return false;
+}
 
 static __always_inline void call_begins(struct syscall_counters *counters, const struct call *call, bool for_stream)
 {
@@ -123,7 +139,7 @@ static __always_inline void call_begins(struct syscall_counters *counters, const
 			syscall_arguments(start->arguments, call->registers, call->abi);
 	}
 	/* The clock is read last here and early at the exit: what we do in between is not the call's. */
-	start->time_ns = is_sampled_out() ? SAMPLED_OUT : bpf_ktime_get_ns();
+	start->time_ns = is_sampled_out() ? SAMPLED_OUT : is_thinned_out(counters->begun) ? THINNED_OUT : bpf_ktime_get_ns();
 }
 
 /* A task that makes its last call has none before it in flight: one that is still noted has ended unseen. */
@@ -138,7 +154,7 @@ static __always_inline void forget_start(struct syscall_counters *counters, stru
 }
 
 /* Whether to count a call now that will not come back. */
-static __always_inline bool call_never_returns(struct syscall_counters *counters, struct call *call)
+static __always_inline bool call_never_returns(struct syscall_counters *counters, struct call *call, bool for_stream)
 {
 	forget_start(counters, call->process.task);
 	counters->seen++;
@@ -148,10 +164,8 @@ static __always_inline bool call_never_returns(struct syscall_counters *counters
 		counters->filtered++;
 		return false;
 	}
-	if (is_sampled_out()) {
-		counters->sampled_out++;
+	if (call_is_left_out(counters, call, for_stream))
 		return false;
-	}
 	call->time_ns = bpf_ktime_get_ns();
 	call->duration_ns = DURATION_UNKNOWN;
 	return true;
@@ -164,7 +178,7 @@ static __always_inline bool is_child_return(const struct call *call)
 }
 
 /* Whether to count a call that had begun before we were there, or that seccomp refused: such have an exit only. */
-static __always_inline bool call_ends_unseen(struct syscall_counters *counters, struct call *call)
+static __always_inline bool call_ends_unseen(struct syscall_counters *counters, struct call *call, bool for_stream)
 {
 	if (is_child_return(call)) {
 		counters->child_returns++;
@@ -177,10 +191,8 @@ static __always_inline bool call_ends_unseen(struct syscall_counters *counters, 
 		counters->filtered++;
 		return false;
 	}
-	if (is_sampled_out()) {
-		counters->sampled_out++;
+	if (call_is_left_out(counters, call, for_stream))
 		return false;
-	}
 	call->duration_ns = DURATION_UNKNOWN;
 	if (call->number != (u32)SYSCALL_NONE)
 		call->error = syscall_error(call->result, call->number, call->abi);
@@ -188,17 +200,19 @@ static __always_inline bool call_ends_unseen(struct syscall_counters *counters, 
 }
 
 /* Whether to count a call whose beginning was selected: what it was then holds, whatever its name is now. */
-static __always_inline bool call_ends_seen(struct syscall_counters *counters, struct call *call, struct start *start)
+static __always_inline bool call_ends_seen(struct syscall_counters *counters, struct call *call, struct start *start,
+					   bool for_stream)
 {
 	u64 begun_ns = start->time_ns;
 
 	start->time_ns = 0;
 	counters->seen++;
 	counters->ended++;
-	if (begun_ns == SAMPLED_OUT) {
-		counters->sampled_out++;
+	if (unlikely(begun_ns <= THINNED_OUT)) {
+		*(for_stream || begun_ns == SAMPLED_OUT ? &counters->sampled_out : &counters->thinned_out) += 1;
 		return false;
 	}
+	call->weight = for_stream ? 1 : event_weight(&counters->thinned_out, &counters->represented);
 	call->start = start;
 	call->number = start->syscall;
 	call->abi = start->abi;
@@ -209,7 +223,7 @@ static __always_inline bool call_ends_seen(struct syscall_counters *counters, st
 }
 
 /* Whether to count the call that ends here. */
-static __always_inline bool call_ends(struct syscall_counters *counters, struct call *call)
+static __always_inline bool call_ends(struct syscall_counters *counters, struct call *call, bool for_stream)
 {
 	struct start *start;
 
@@ -225,13 +239,13 @@ static __always_inline bool call_ends(struct syscall_counters *counters, struct 
 	call->time_ns = bpf_ktime_get_ns();
 	start = find_start(call->process.task);
 	if (likely(start && start->time_ns)) {
-		if (!call_ends_seen(counters, call, start))
+		if (!call_ends_seen(counters, call, start, for_stream))
 			return false;
-	} else if (!call_ends_unseen(counters, call)) {
+	} else if (!call_ends_unseen(counters, call, for_stream)) {
 		return false;
 	}
 	if (only_errors && !call->error) {
-		counters->filtered++;
+		counters->filtered += call->weight;
 		return false;
 	}
 	return true;

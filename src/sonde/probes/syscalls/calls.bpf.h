@@ -34,6 +34,10 @@ static __always_inline void stream_add(struct syscall_counters *counters, const 
 		counters->filtered++;
 		return;
 	}
+	if (!stream_has_room(&calls_turn, call->time_ns)) {
+		counters->lost_rate++;
+		return;
+	}
 	record = bpf_ringbuf_reserve(&calls, sizeof(*record), 0);
 	if (!record) {
 		counters->lost_ring_full++;
@@ -71,7 +75,7 @@ int stream_enter(u64 *ctx)
 	call = call_at_enter(ctx);
 	if (!syscall_never_returns(call.number, call.abi))
 		call_begins(counters, &call, true);
-	else if (call_never_returns(counters, &call))
+	else if (call_never_returns(counters, &call, true))
 		stream_add(counters, &call);
 	return 0;
 }
@@ -89,7 +93,7 @@ int stream_exit(u64 *ctx)
 	if (!counters)
 		return 0;
 	call = call_at_exit(ctx);
-	if (call_ends(counters, &call))
+	if (call_ends(counters, &call, true))
 		stream_add(counters, &call);
 	return 0;
 }

@@ -82,20 +82,19 @@ static __always_inline struct counts_row *counts_insert(const struct syscall_key
 }
 
 /* By the hash, and note the cell in the slot for the next time. Not inlined: the way through the slot stays short. */
-static __noinline int count_in_row(u64 word_0, u64 word_1, u64 word_2, struct counts_slot *slot,
-				   struct task_struct *task)
+static __noinline int count_in_row(u64 word_0, u64 word_1, u64 word_2, struct counts_slot *slot, u64 weight)
 {
 	union syscall_key_words key = { .words = { word_0, word_1, word_2 } };
 	struct counts_row *row = bpf_map_lookup_elem(&counts, &key);
 	u32 other = 0;
 
 	if (!row)
-		row = counts_insert(&key.key, task);
+		row = counts_insert(&key.key, current_task());
 	if (!row)
 		row = bpf_map_lookup_elem(&counts_other, &other);
 	if (!row)
 		return 0;
-	__sync_fetch_and_add(&row->count, 1);
+	__sync_fetch_and_add(&row->count, weight);
 	if (!row->cell)
 		return 0;
 	slot->words[0] = word_0;
@@ -105,7 +104,7 @@ static __noinline int count_in_row(u64 word_0, u64 word_1, u64 word_2, struct co
 	return 0;
 }
 
-static __always_inline void count(const struct process *process, u32 number, u8 abi)
+static __always_inline void count(const struct process *process, u32 number, u8 abi, u64 weight)
 {
 	union syscall_key_words key = key_of(process, number, abi, 0);
 	u32 at = (process->pid * 9 + number) % COUNTS_SLOTS;
@@ -119,10 +118,10 @@ static __always_inline void count(const struct process *process, u32 number, u8 
 		cell = slot->cell;
 		counter = bpf_map_lookup_elem(&counts_cells, &cell);
 		if (counter)
-			*counter += 1;
+			*counter += weight;
 		return;
 	}
-	count_in_row(key.words[0], key.words[1], key.words[2], slot, process->task);
+	count_in_row(key.words[0], key.words[1], key.words[2], slot, weight);
 }
 
 SEC("tp_btf/sys_enter")
@@ -145,8 +144,10 @@ int count_enter(u64 *ctx)
 		counters->filtered++;
 	else if (is_sampled_out())
 		counters->sampled_out++;
+	else if (is_thinned_out(counters->seen))
+		counters->thinned_out++;
 	else
-		count(&process, number, abi);
+		count(&process, number, abi, event_weight(&counters->thinned_out, &counters->represented));
 	return 0;
 }
 

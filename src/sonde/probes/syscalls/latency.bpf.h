@@ -65,18 +65,18 @@ static __always_inline void latency_add(const struct call *call)
 	if (!row)
 		return;
 	if (call->duration_ns == DURATION_UNKNOWN) {
-		__sync_fetch_and_add(&row->untimed, 1);
+		__sync_fetch_and_add(&row->untimed, call->weight);
 		return;
 	}
 	if (likely(call->duration_ns <= HISTOGRAM_MAX_NS))
 		bucket = histogram_bucket(call->duration_ns);
 	else
-		__sync_fetch_and_add(&row->clamped, 1);
+		__sync_fetch_and_add(&row->clamped, call->weight);
 	/* The compiler knows the bound and would leave the check out; the verifier of 5.10 does not. */
 	barrier_var(bucket);
 	if (bucket < HISTOGRAM_BUCKETS)
-		__sync_fetch_and_add(&row->duration_buckets[bucket], 1);
-	__sync_fetch_and_add(&row->duration_sum_ns, call->duration_ns);
+		__sync_fetch_and_add(&row->duration_buckets[bucket], call->weight);
+	__sync_fetch_and_add(&row->duration_sum_ns, call->duration_ns * call->weight);
 	if (call->duration_ns > row->duration_max_ns)
 		row->duration_max_ns = call->duration_ns;
 }
@@ -96,7 +96,7 @@ int latency_enter(u64 *ctx)
 	call = call_at_enter(ctx);
 	if (!syscall_never_returns(call.number, call.abi))
 		call_begins(counters, &call, false);
-	else if (call_never_returns(counters, &call))
+	else if (call_never_returns(counters, &call, false))
 		latency_add(&call);
 	return 0;
 }
@@ -114,7 +114,7 @@ int latency_exit(u64 *ctx)
 	if (!counters)
 		return 0;
 	call = call_at_exit(ctx);
-	if (call_ends(counters, &call))
+	if (call_ends(counters, &call, false))
 		latency_add(&call);
 	return 0;
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
     from sonde.records.model import Enricher, RecordBatch
 
+SAMPLE_MAX = 2**32 - 1
 SET_BITS = 1024  # SYSCALL_SET_BITS in probe.bpf.c
 
 
@@ -22,7 +23,18 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.replace(",", " ").split() if name)
 
 
+def _one_in(text: str) -> int:
+    """Read what a sampled call stands for; ValueError where that is none."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= SAMPLE_MAX):
+        raise ValueError(f"{text!r} is no sample: give a number from 1 on, 1 for every call")
+    return int(text)
+
+
 def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
+    if values.get("sample") == 0:
+        raise KnobError(
+            "set sample of probe syscalls", why="0 is no sample", hint="1 is every call", knob="sample"
+        )
     if values.get("errors") and output == "counts":
         raise KnobError(
             "set errors of probe syscalls",
@@ -183,7 +195,7 @@ PROBE = Probe(
         Knob(
             "sample",
             "count one call in N, chosen at random; totals become estimates",
-            int,
+            _one_in,
             metavar="N",
             symbol="sample_every",
         ),

@@ -1,0 +1,165 @@
+"""The table ``latency`` on the real kernel: how long, with what error, and what has no duration."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from sonde.probe import Selection
+from sonde.probes.syscalls.child import (
+    SYSCALLS,
+    WORKLOAD,
+    assert_counted,
+    child,
+    counts,
+    measured,
+    wait_until_blocked,
+)
+from sonde.probes.syscalls.workload import Workload
+from sonde.run import Run
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"needs root, runs as user {os.geteuid()}: use sudo"),
+]
+
+
+def test_durations_agree_with_themselves() -> None:
+    """Every timed call is in a bucket; quantiles lie below the maximum and the sum is between its bounds."""
+    batch, _ = measured("import time\nfor _ in range(7): time.sleep(0.011)", "")
+
+    (row,) = (row for row in batch.rows() if row["syscall"] == "clock_nanosleep")
+    assert 7 == row["count"]
+    assert 7 * 11_000_000 <= row["duration_sum_ns"] <= 7 * row["duration_max_ns"]
+    assert 11_000_000 / 2**0.5 <= row["duration_p50_ns"] <= row["duration_p99_ns"] <= row["duration_max_ns"]
+
+
+def test_a_call_that_is_still_running_is_in_flight() -> None:
+    """A process blocked in read is one call in flight, outside of lost, and the equation holds without it."""
+    code = "r, w = os.pipe(); print('ready', flush=True); os.read(r, 1)"
+    with child(code) as started, Run(SYSCALLS, selection=Selection(pid=started.pid)) as run:
+        started.go()
+        assert started.process.stdout is not None
+        assert "ready\n" == started.process.stdout.readline()
+        wait_until_blocked(started.pid)
+        run.stop()
+        accounting = run.read().accounting
+
+    assert 1 == accounting.in_flight
+    assert accounting.balanced, str(accounting)
+    assert 0 == accounting.lost_total
+
+
+def test_a_thread_that_dies_inside_a_call_leaves_nothing_in_flight() -> None:
+    """exit_group ends a thread blocked in read; its call ends as the kernel's own result says."""
+    code = (
+        "import threading, time\n"
+        "r, w = os.pipe()\n"
+        "threading.Thread(target=os.read, args=(r, 1), daemon=True).start()\n"
+        "time.sleep(0.1)\n"
+        "os._exit(0)"
+    )
+    batch, _ = measured(code)
+
+    found = counts(batch)
+    assert 1 == found["exit_group", None]
+    assert 1 == found.get(("read", "ERESTARTSYS"), 0)
+    assert 0 == batch.accounting.in_flight
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_a_call_begun_before_is_counted_without_duration() -> None:
+    """A read that began before attach and returns after it is untimed."""
+    with child("print(sys.stdin.readline(), flush=True)") as started:
+        started.go()
+        wait_until_blocked(started.pid)
+        with Run(SYSCALLS, selection=Selection(pid=started.pid)) as run:
+            started.go()
+            started.finish()
+            run.stop()
+            batch = run.read()
+
+    reads = [row for row in batch.rows() if row["syscall"] == "read"]
+    assert 1 <= sum(row["untimed"] for row in reads)
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
+FORKS = "for _ in range(101):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)"
+
+
+def test_a_childs_return_from_fork_is_no_call() -> None:
+    """101 forks are 101 calls, though 202 processes return from them; children are counted as their own."""
+    batch, _ = measured(FORKS, children=True)
+
+    by_name: dict[str, int] = {}
+    for row in batch.rows():
+        if row["syscall"] in ("clone", "clone3", "fork", "vfork"):
+            by_name[row["syscall"]] = by_name.get(row["syscall"], 0) + row["count"]
+    assert 101 == sum(by_name.values())
+    pids = {row["pid"] for row in batch.rows() if row["syscall"] == "exit_group"}
+    assert 102 == len(pids)
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_an_unknown_number_has_a_name_of_its_own() -> None:
+    """syscall_N, with ENOSYS."""
+    code = "import ctypes; libc = ctypes.CDLL(None)\nfor _ in range(13): libc.syscall(1999)"
+    batch, _ = measured(code)
+
+    assert 13 == counts(batch)["syscall_1999", "ENOSYS"]
+
+
+def test_the_kernels_internal_results_have_names() -> None:
+    """A poll that a signal interrupts ends in ERESTART_RESTARTBLOCK or ERESTARTNOHAND inside the kernel."""
+    code = (
+        "import signal, time, select\n"
+        "signal.signal(signal.SIGALRM, lambda *a: None)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
+        "time.sleep(0.2)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
+        "select.select([], [], [], 0.2)"
+    )
+    batch, _ = measured(code)
+
+    found = counts(batch)
+    # Python sleeps until a point in time, which is restarted by hand; a relative sleep would be by the kernel.
+    assert 1 == found["clock_nanosleep", "ERESTARTNOHAND"]
+    assert 1 == sum(found.get((name, "ERESTARTNOHAND"), 0) for name in ("select", "pselect6"))
+    assert all(error is None for name, error in found if name == "rt_sigreturn")
+    assert 2 == found["rt_sigreturn", None]
+
+
+def test_only_errors() -> None:
+    """With errors set, calls that succeed are filtered."""
+    batch, _ = measured(WORKLOAD, "3", "101", values={"errors": True})
+
+    assert_counted({("close", "EBADF"): 303}, batch)
+    assert all(error is not None for _, error in counts(batch))
+    assert batch.accounting.filtered >= 606
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_reading_while_it_runs_loses_nothing() -> None:
+    """A reader in a tight loop beside the workload does not disturb the counts."""
+    with child(WORKLOAD, "4", "20011") as started, Run(SYSCALLS, selection=Selection(pid=started.pid)) as run:
+        done = threading.Event()
+        reads = []
+
+        def read() -> None:
+            while not done.is_set():
+                reads.append(len(run.read()))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        started.go()
+        started.finish()
+        done.set()
+        reader.join()
+        run.stop()
+        batch = run.read()
+
+    assert_counted(Workload(4, 20011).expected, batch)
+    assert len(reads) > 1
+    assert batch.accounting.balanced, str(batch.accounting)
