@@ -10,6 +10,7 @@ from sonde.errors import ConfigError
 PORT = 9464
 """OpenTelemetry's default for Prometheus endpoints."""
 
+PORT_MAX = 65535
 SECTION = "prometheus"
 
 
@@ -69,6 +70,10 @@ class PrometheusSettings:
 
     def check(self) -> None:
         """Refuse what cannot be or must not be; raises ConfigError with the key and the reason."""
+        if not 0 <= self.port <= PORT_MAX:
+            raise ConfigError(
+                SECTION, key="listen", reason=f"port {self.port} cannot be", hint=f"0 to {PORT_MAX}"
+            )
         if bool(self.tls_certificate) != bool(self.tls_key):
             given, lacking = ("tls_certificate", "tls_key")[:: 1 if self.tls_certificate else -1]
             raise ConfigError(SECTION, key=given, reason=f"it needs {lacking}, too")

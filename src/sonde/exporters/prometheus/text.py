@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 256
 """Series that are written at once: it bounds what is in memory besides the page."""
 
 LABELS, BRACES = "\0", "\1"
