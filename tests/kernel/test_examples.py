@@ -22,7 +22,7 @@ from kernel.compiled import program_of
 from kernel.places import Network
 from kernel.plain import EXAMPLES, example
 from kernel.sonde_process import Output, output_of, ready
-from kernel.workload import Calls, stopped
+from kernel.workload import Calls, assert_counted, stopped
 from sonde import Object, ObjectSpec
 from sonde.bpf.hooks import Tracepoint, Xdp
 from sonde.bpf.map import possible_cpus
@@ -89,7 +89,7 @@ def test_every_openat_of_eight_threads_is_counted(name: str) -> None:
     with stopped(Calls(read=0, write=0, connect=0)) as calls, loaded(name, **exactly(name)) as made:
         made.attach_all()
         calls.run()
-        assert counts_of(made)[calls.pid] == calls.expected["openat"]
+        assert_counted(counts_of(made)[calls.pid], calls.expected["openat"], made)
         assert made.variables["syscalls_other"].value == 0
 
 
@@ -101,7 +101,7 @@ def test_a_storm_on_one_entry_loses_no_count(name: str) -> None:
     with stopped(storm) as calls, loaded(name, **exactly(name)) as made:
         made.programs[DOCUMENT[name][0]].attach(Tracepoint("syscalls/sys_enter_read"))
         calls.run()
-        assert counts_of(made)[calls.pid] == calls.expected["read"]
+        assert_counted(counts_of(made)[calls.pid], calls.expected["read"], made)
 
 
 @pytest.mark.host_only
@@ -133,7 +133,9 @@ def test_what_finds_the_map_full_is_counted(name: str) -> None:
             table[(1 << 30, number) if name == "trace_syscall" else (1 << 30) + number] = zero
         made.attach_all()
         calls.run()
-        assert made.variables["syscalls_other"].value >= calls.expected["openat"]
+        # Other processes' calls are there, too.
+        other, wanted = made.variables["syscalls_other"].value, calls.expected["openat"]
+        assert_counted(min(other, wanted), wanted, made)
 
 
 def test_samples_are_of_events_and_say_their_rate() -> None:
