@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from sonde.exporters.exporter import Exporter
     from sonde.records.metrics import Snapshot
 
-FRESH_S = 0.5
+FRESH_S = 0.1
 """A scrape is answered with what was read within this time; else it is read anew."""
+FRESH_WITHIN_S = 5.0
+"""How long a scrape waits for the loop: half of Prometheus's default for the whole scrape."""
 STUCK_INTERVALS = 3
 STUCK_MIN_S = 5.0
 
@@ -64,7 +66,7 @@ class Board:
 
     # ---- by others ------------------------------------------------------------------------------------------
 
-    def fresh(self, timeout_s: float) -> Snapshot | None:
+    def fresh(self, timeout_s: float = FRESH_WITHIN_S) -> Snapshot | None:
         """Give what was read just now; waits for the loop, or gives the last one when it does not come in time."""
         with self._changed:
             if self.is_over or time.monotonic() - self._read_at < FRESH_S:

@@ -48,9 +48,9 @@ class Cost:
     cpu_s: dict[str, float] = field(default_factory=dict)
     memory_bytes: dict[str, int] = field(default_factory=dict)
     program_s: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    start_s: float = 0.0
     _seen: dict[str, int] = field(default_factory=dict)
     _kernel_s: float = 0.0
-    _loader_gone_s: float = 0.0
     _total_s: float = 0.0
     _at: float = field(default_factory=time.monotonic)
 
@@ -58,20 +58,20 @@ class Cost:
         """Give what was used since the last call, as a share of one core, and note the figures."""
         self._kernel_s += sum(self._kernel_part(each) for each in measurements)
         used = resource.getrusage(resource.RUSAGE_SELF)
-        self.cpu_s = {"agent": used.ru_utime + used.ru_stime, "kernel": self._kernel_s}
+        self.cpu_s["agent"], self.cpu_s["kernel"] = used.ru_utime + used.ru_stime, self._kernel_s
         self.memory_bytes = {"agent": process_memory_bytes(os.getpid())}
         if self.loader_pid:
-            self.cpu_s["loader"] = self._loader_gone_s + process_cpu_s(self.loader_pid)
+            self.cpu_s["loader"] = max(self.cpu_s.get("loader", 0.0), process_cpu_s(self.loader_pid))
             self.memory_bytes["loader"] = process_memory_bytes(self.loader_pid)
         now, total_s = time.monotonic(), sum(self.cpu_s.values())
         elapsed, spent = now - self._at, total_s - self._total_s
         self._at, self._total_s = now, total_s
         return max(0.0, spent / elapsed) if elapsed > 0 else 0.0
 
-    def loader_is(self, pid: int) -> None:
-        """Take a new loader's pid; what the one before used stays counted."""
-        self._loader_gone_s = self.cpu_s.get("loader", 0.0)
-        self.loader_pid = pid
+    def begun(self, measurements: Sequence[Measurement]) -> None:
+        """Note what it took to start, which no interval is charged with: ``start_s``."""
+        self.share(measurements)
+        self.start_s = self._total_s
 
     def _kernel_part(self, measurement: Measurement) -> float:
         seen = measurement.accounting.seen

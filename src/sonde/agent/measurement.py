@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sonde.errors import KnobError
 from sonde.probe import Probe, Stream, Table
 from sonde.records.accounting import Accounting
 from sonde.records.totals import SERIES_MAX, Totals
@@ -61,6 +62,7 @@ class Measurement:
     """Reads an output, adds up its metrics, keeps its account; attached and detached as the budget says.
 
     ``start`` makes a run that counts; ``attributes`` are columns of who, which ``identify`` adds to a table's rows.
+    Records of a stream that ``is_exported`` go to the exporters; others are for the agent itself.
     Counts and accounting go on over detaching, attaching anew and reloading; closed by ``close``.
     """
 
@@ -73,8 +75,9 @@ class Measurement:
         attributes: Sequence[str] = (),
         identify: Callable[[RecordBatch], RecordBatch] = lambda batch: batch,
         series_max: int = SERIES_MAX,
+        is_exported: bool = True,
     ) -> None:
-        self.probe, self.output = probe, output
+        self.probe, self.output, self.is_exported = probe, output, is_exported
         self.name = f"{probe.name}.{output.name}"
         self._start, self._identify = start, identify
         self._running: Running | None = None
@@ -153,25 +156,27 @@ class Measurement:
         running.close()
         return batches
 
-    def abandon(self) -> None:
-        """Forget what was in the kernel, for it is gone: its loader died. What was not read is not known."""
-        if self._running is not None:
-            self._before, self._now = replace(self.accounting, in_flight=0), Accounting()
-            self._running.close()
-            self._running = None
+    def succeed(self, former: Measurement, *, with_series: bool) -> None:
+        """Go on with the account of another, and with its run where that still counts; ``with_series`` with its totals."""
+        self._before, self._now = former._before, former._now
+        self._running, former._running = former._running, None
+        self.description, self._thin_every = former.description, former._thin_every
+        if with_series:
+            self.totals = former.totals
 
     def thin(self, every: int) -> None:
         """Take one event in so many from now on; a probe that cannot is left as it is."""
         if self._running is not None and every != self._thin_every:
             try:
                 self._running.set_variable(THIN, every)
-            except KeyError:
-                return
+            except KnobError:
+                # This probe has nothing to sample by.
+                pass
             self._thin_every = every
 
     def series(self, time_ns: int) -> list[Series]:
-        """Give its metrics."""
-        return [totals.series(time_ns) for totals in self.totals]
+        """Give its metrics, those that have a series."""
+        return [totals.series(time_ns) for totals in self.totals if len(totals)]
 
     def close(self) -> None:
         """Free everything; again is fine."""

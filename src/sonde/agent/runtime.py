@@ -32,7 +32,15 @@ SAMPLE_EVERY = 16
 
 
 class Identity(Protocol):
-    """Knows processes: takes the records of their lives, gives rows the columns of who they are of."""
+    """Knows processes: takes the records of their lives, gives rows the columns of who they are of.
+
+    ``attributes`` are the columns that it adds, by which series are kept apart.
+    """
+
+    @property
+    def attributes(self) -> Sequence[str]:
+        """Name the columns."""
+        ...
 
     def take(self, batch: RecordBatch) -> None:
         """Learn from records of processes' lives."""
@@ -51,8 +59,7 @@ class Identity(Protocol):
 class Runtime:
     """Measures until it is told to end; made with everything that it owns, which ``run`` closes.
 
-    ``lives`` names the stream that tells of processes' lives. ``supervise`` is called when a descriptor of
-    ``supervised`` is readable: the loader has something to say, or died.
+    ``lives`` names the stream that tells of processes' lives; ``say`` is told what a person should know.
     """
 
     measurements: list[Measurement]
@@ -87,6 +94,7 @@ class Runtime:
             self.close()
             raise
         self._read_tables()
+        self.cost.begun(self.measurements)
         self._export()
 
     def loop(self, *, ends: Sequence[int], duration_s: float | None = None) -> list[int]:
@@ -121,7 +129,7 @@ class Runtime:
         """Count no more, read what is left, give it to the exporters; the accounts are final then."""
         self.notifier.stopping()
         for each in self.measurements:
-            self._give(each, each.detach())
+            self.give(each, each.detach())
         self.board.is_over = True
         self._note_cost()
         self._make_snapshot()
@@ -137,6 +145,10 @@ class Runtime:
         if self.board.wake >= 0:
             os.close(self.board.wake)
             self.board.wake = -1
+
+    def attach_missing(self) -> None:
+        """Attach what the level wants and is not attached; what fails is said, and stays detached."""
+        self._go_to(self.board.level)
 
     # ---- turning --------------------------------------------------------------------------------------------
 
@@ -166,18 +178,19 @@ class Runtime:
     def _drain_streams(self) -> None:
         for each in self.measurements:
             if each.is_stream and each.is_attached:
-                self._give(each, each.read())
+                self.give(each, each.read())
 
-    def _give(self, measurement: Measurement, batches: Iterable[RecordBatch]) -> None:
+    def give(self, measurement: Measurement, batches: Iterable[RecordBatch]) -> None:
         """Give a stream's records to whom they concern; a table's are added up already."""
         if not measurement.is_stream:
             return
         for batch in batches:
             if measurement.name == self.lives:
                 self.identity.take(batch)
-            identified = self.identity.identify(batch)
-            for exporter in self.exporters:
-                exporter.log(identified)
+            if measurement.is_exported and self.exporters:
+                identified = self.identity.identify(batch)
+                for exporter in self.exporters:
+                    exporter.log(identified)
 
     def _read_tables(self) -> None:
         # First whose lives have changed: a row may be of a process that has begun and ended since.
@@ -239,7 +252,7 @@ class Runtime:
                     is_whole = level < Level.SAMPLED or each.name == self.lives
                     each.thin(1 if is_whole else SAMPLE_EVERY)
                 else:
-                    self._give(each, each.detach())
+                    self.give(each, each.detach())
             except SondeError as error:
                 # It stays detached, and /readyz says so; the next change of level tries again.
                 self.board.problem = str(error)

@@ -54,7 +54,7 @@ class Summary:
             yield f"  {name}: {_delivered(found)}"
         memory = sum(self.cost["memory_bytes"].values()) / 1e6
         cpu = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in self.cost["cpu_s"].items())
-        yield f"  cost: {self.cost['share']:.2%} of a core ({cpu}), {memory:.0f} MB"
+        yield f"  cost: {self.cost['share']:.2%} of a core ({cpu}), {memory:.0f} MB; {self.cost['start_s']:.2f} s to start"
 
 
 def summary_of(runtime: Runtime, seconds: float) -> Summary:
@@ -72,7 +72,10 @@ def summary_of(runtime: Runtime, seconds: float) -> Summary:
         {name: _metric(series[name]) for name in measured if name in series},
         {each.name: _exporter(each.status()) for each in runtime.exporters},
         {
-            "share": sum(runtime.cost.cpu_s.values()) / seconds if seconds > 0 else 0.0,
+            "share": (sum(runtime.cost.cpu_s.values()) - runtime.cost.start_s) / seconds
+            if seconds > 0
+            else 0.0,
+            "start_s": runtime.cost.start_s,
             "cpu_s": dict(runtime.cost.cpu_s),
             "memory_bytes": dict(runtime.cost.memory_bytes),
         },
@@ -80,12 +83,12 @@ def summary_of(runtime: Runtime, seconds: float) -> Summary:
 
 
 def _metric(series: Series) -> dict[str, Any]:
-    """Give the total, and the largest by the first attribute of who."""
+    """Give the total, and the largest by the first attribute that anything has."""
     values = series.values.reshape(len(series), -1).sum(axis=1).tolist()
     overflow = series.attributes.get(OVERFLOW)
     marks = overflow.tolist() if overflow is not None else [None] * len(values)
-    who = next(iter(series.attributes.values()), None)
-    names = who.tolist() if who is not None else [None] * len(values)
+    lists = (column.tolist() for column in series.attributes.values())
+    names = next((each for each in lists if any(name is not None for name in each)), [None] * len(values))
     sums: dict[str, int] = {}
     for name, mark, value in zip(names, marks, values, strict=True):
         label = OTHER if mark else "-" if name is None else str(name)

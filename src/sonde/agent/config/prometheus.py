@@ -69,8 +69,8 @@ class PrometheusConfig:
     )
     linger_s: float = key(
         Duration(least="0s", most="1h"),
-        300.0,
-        "The last values of what has ended are served for so long.",
+        0.0,
+        "At the end the last page is served until it was scraped, or for so long.",
         name="linger",
     )
 

@@ -78,6 +78,14 @@ class RemoteRun:
         """Give a descriptor that is readable when a stream has records; None for a table."""
         return self._reading.fileno()
 
+    def fill(self) -> float:
+        """Give how full the table or the ring was when it was last read, 0 to 1."""
+        return self._reading.fill()
+
+    def statistics(self) -> Mapping[str, tuple[int, int]]:
+        """Give, for each of the output's programs, how long it ran in ns and how often, while statistics were kept."""
+        return self._reading.statistics()
+
     def set_variable(self, name: str, value: int) -> None:
         """Set a live global of the probe's, such as a rate; raises KnobError, LoaderError."""
         self._loader.set_variable(self._started.run, name, value)

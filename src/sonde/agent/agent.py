@@ -1,0 +1,263 @@
+"""The agent: what ``sonde run`` is, from its configuration to its summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from sonde.agent.budget import Budget
+from sonde.agent.config import Changes, Config, RunConfig, difference
+from sonde.agent.cost import Cost
+from sonde.agent.exporting import make_exporter
+from sonde.agent.log import set_up
+from sonde.agent.measurement import Measurement
+from sonde.agent.notify import Notifier
+from sonde.agent.runtime import Runtime
+from sonde.agent.signals import ENDING, Signals
+from sonde.agent.summary import Summary, summary_of
+from sonde.errors import ConfigError, SondeError
+from sonde.probes import probe as find_probe
+
+if TYPE_CHECKING:
+    from sonde.agent.loader import Loader, RemoteRun
+
+LOG = logging.getLogger("sonde.agent")
+INSTANCE = str(uuid.uuid4())
+"""This process among all of its kind (service.instance.id): its counters begin with it."""
+LIVES = {"cgroups": True}
+"""Knobs of the stream of processes' lives: a process that moves to another cgroup changes its unit."""
+END_S = 5.0
+"""How long exporters may take at the end, all together: systemd and Kubernetes wait longer."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """Runs by a configuration until a signal or the end of its time; reloads it on SIGHUP.
+
+    ``loader`` is asked for what needs privileges, and closed at the end. ``reload`` reads the configuration anew;
+    ``announce`` is called once everything counts. ``failure`` is why it ended when nobody asked it to.
+    """
+
+    config: Config
+    loader: Loader
+    reload: Callable[[], Config]
+    announce: Callable[[Agent], None] = lambda _: None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    runtime: Runtime = field(init=False)
+    failure: SondeError | None = None
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Make the parts; nothing is in the kernel yet."""
+        self.runtime = Runtime(
+            [],
+            [],
+            who_of(self.config, self.loader),
+            interval_s=self.config.interval_s,
+            budget=Budget(self.config.budget.cpu),
+            cost=Cost(self.loader.pid),
+            notifier=Notifier(self.environment),
+            resource=resource_of(self.config),
+            say=LOG.warning,
+        )
+        self.runtime.measurements += self._measurements(self.config)
+
+    def _measurements(self, config: Config) -> list[Measurement]:
+        """Make those of the configuration, and the stream of processes' lives, by which rows are named."""
+        found = [self._measurement(run) for run in config.runs]
+        if all(each.name != self.runtime.lives for each in found):
+            probe, _, output = self.runtime.lives.partition(".")
+            found.insert(0, self._measurement(RunConfig(probe, output, LIVES), is_exported=False))
+        return found
+
+    def _measurement(self, run: RunConfig, *, is_exported: bool = True) -> Measurement:
+        probe, who = find_probe(run.probe), self.runtime.identity
+        bound = {"rate_max": run.rate_max} if run.rate_max else {}
+
+        def start() -> RemoteRun:
+            return self.loader.start(
+                run.probe,
+                run.output,
+                selection=run.selection,
+                values={**run.values, **bound},
+                max_entries=run.max_entries,
+                differences=True,
+            )
+
+        return Measurement(
+            probe,
+            probe.output(run.output),
+            start,
+            attributes=who.attributes,
+            identify=who.identify,
+            series_max=self.config.series.max,
+            is_exported=is_exported,
+        )
+
+    # ---- life -----------------------------------------------------------------------------------------------
+
+    def run(self, *, duration_s: float | None = None) -> Summary:
+        """Measure; raises SondeError for what cannot begin, with nothing left behind."""
+        runtime = self.runtime
+        with Signals() as signals:
+            try:
+                for name in self.config.exporters:
+                    runtime.exporters.append(make_exporter(name, self.config, runtime))
+                runtime.begin()
+                self._started = time.monotonic()
+                runtime.notifier.ready(self.status)
+                self.announce(self)
+                self._turn(signals, duration_s)
+                runtime.finish()
+                seconds = time.monotonic() - self._started
+                self._linger()
+            finally:
+                runtime.close(timeout_s=END_S)
+                self.loader.close()
+        return summary_of(runtime, seconds)
+
+    def _linger(self) -> None:
+        """Let one more scrape take the final page, if the configuration grants it time."""
+        seconds = self.config.prometheus.linger_s
+        for exporter in self.runtime.exporters:
+            if exporter.name == "prometheus" and seconds > 0 and self.runtime.board.snapshot is not None:
+                exporter.linger(self.runtime.board.snapshot, timeout_s=seconds)  # type: ignore[attr-defined]
+
+    def _turn(self, signals: Signals, duration_s: float | None) -> None:
+        """Let the loop turn, and see to what wakes it, until the end."""
+        deadline = None if duration_s is None else self._started + duration_s
+        while True:
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = self.runtime.loop(ends=[signals.fileno(), self.loader.fileno()], duration_s=left_s)
+            if not ready:
+                return
+            if signals.fileno() in ready:
+                taken = signals.take()
+                if taken & ENDING:
+                    return
+                if taken:
+                    self._reload()
+            if self.loader.fileno() in ready:
+                self._loader_is_gone()
+                return
+
+    def _loader_is_gone(self) -> None:
+        """Read what its programs have left in the maps, which are ours too, and end: only the service begins anew.
+
+        The agent has no privileges to start another loader with, and shall have none.
+        """
+        self.failure = SondeError(
+            "measure", why="the loader has ended", hint="start sonde again; systemd does, as its unit says"
+        )
+        self.runtime.board.problem = str(self.failure)
+        LOG.error("%s", self.failure)
+
+    # ---- reloading ------------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """Run by a new configuration; where it is wrong, or cannot be, everything stays as it was."""
+        self.runtime.notifier.reloading(time.monotonic_ns())
+        try:
+            new = self.reload()
+        except ConfigError as error:
+            for problem in error.problems:
+                LOG.error("%s", problem)
+            LOG.error("the configuration stays as it was")
+        except (SondeError, OSError) as error:
+            LOG.error("%s: the configuration stays as it was", error)
+        else:
+            self._apply(new)
+        self.runtime.notifier.ready(self.status)
+
+    def _apply(self, new: Config) -> None:
+        changes = difference(self.config, new)
+        self.config, old = new, self.config
+        self._apply_runs(
+            new, changes.runs.stopped, changes.runs.restarted, is_series_new=old.series != new.series
+        )
+        self._apply_exporters(new, changes.exporters)
+        self.runtime.resource = resource_of(new)
+        self.runtime.interval_s = self.runtime.board.interval_s = new.interval_s
+        if old.budget != new.budget:
+            self.runtime.budget = Budget(new.budget.cpu, level=self.runtime.board.level)
+            self.runtime.vitals.budget_share = new.budget.cpu
+        set_up(new.log.level, new.log.format)
+        for key in changes.needs_restart:
+            LOG.warning("%s changes when sonde is started again", key)
+        LOG.info("configuration reloaded: %s", self.status)
+
+    def _apply_runs(
+        self, new: Config, stopped: tuple[str, ...], restarted: tuple[str, ...], *, is_series_new: bool
+    ) -> None:
+        """What has not changed goes on without a gap; what has begins anew, and its counters go on."""
+        runtime = self.runtime
+        before = {each.name: each for each in runtime.measurements}
+        for name in (*stopped, *restarted):
+            runtime.give(before[name], before[name].detach())
+        if is_series_new:
+            runtime.identity = who_of(new, self.loader)
+        now = self._measurements(new)
+        for measurement in now:
+            former = before.get(measurement.name)
+            if former is not None:
+                measurement.succeed(former, with_series=not is_series_new)
+        runtime.measurements[:] = now
+        runtime.attach_missing()
+
+    def _apply_exporters(self, new: Config, changes: Changes) -> None:
+        runtime = self.runtime
+        ending = {*changes.stopped, *changes.restarted}
+        for exporter in [each for each in runtime.exporters if each.name in ending]:
+            exporter.close(timeout_s=END_S)
+            runtime.exporters.remove(exporter)
+        for name in (*changes.started, *changes.restarted):
+            try:
+                runtime.exporters.append(make_exporter(name, new, runtime))
+            except (SondeError, OSError) as error:
+                LOG.error("%s", error)
+                runtime.board.problem = str(error)
+        for exporter in runtime.exporters:
+            # A rotated file's name is another file's meanwhile.
+            reopen = getattr(exporter, "reopen", None)
+            if reopen is not None:
+                reopen()
+
+    # ---- words ----------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """Say in one line what it does."""
+        names = ", ".join(each.name for each in self.runtime.measurements if each.is_exported)
+        places = [
+            f"{each.name} ({each.url}/metrics)" if hasattr(each, "url") else each.name
+            for each in self.runtime.exporters
+        ]
+        return f"measures {names}; exports to {', '.join(places) or 'nothing'}"
+
+
+def who_of(config: Config, loader: Loader) -> Any:
+    """Make what knows processes, keyed as the configuration says; what /proc hides from us the loader is asked for."""
+    from sonde.enrich.who import Who
+
+    return Who(by=config.series.by, ask=loader.identify)
+
+
+def resource_of(config: Config) -> dict[str, Any]:
+    """Give the attributes of the resource, by the semantic conventions; what the configuration says goes first."""
+    system = os.uname()
+    return {
+        "service.name": "sonde",
+        "service.version": version("sonde"),
+        "service.instance.id": INSTANCE,
+        "host.name": system.nodename,
+        "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(system.machine, system.machine),
+        "os.type": "linux",
+        "os.version": system.release,
+        **config.resource,
+    }

@@ -1,0 +1,54 @@
+"""What the agent says of itself on standard error: for a person, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Literal
+
+LOGGER = logging.getLogger("sonde")
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; what a name holds cannot break the line."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        said = {
+            "time": f"{moment}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(said)
+
+
+class TextFormatter(logging.Formatter):
+    """``sonde: message``; control characters are escaped, so that no name can write to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        lines = f"sonde: {level}{record.getMessage()}".splitlines() or [""]
+        text = "\n".join(_printable(line) for line in lines)
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def set_up(level: str, form: Literal["text", "json"] | str) -> None:
+    """Send what sonde's loggers say from this level on to standard error, in this form; again replaces it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(level.upper())
+    LOGGER.propagate = False
+    # libbpf tells each step at debug; what went wrong there is in our errors.
+    logging.getLogger("sonde.libbpf").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
