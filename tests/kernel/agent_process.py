@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ class Agent:
     They find ``loader``, ``dropped``, ``runs`` (a list) and ``counts(batch)`` there.
     """
 
-    def __init__(self, *, python: str = sys.executable, **spawning: Any) -> None:
+    def __init__(self, *, python: str = sys.executable, before: Sequence[str] = (), **spawning: Any) -> None:
         places = os.pathsep.join(place for place in sys.path if os.path.isabs(place) and "-packages" in place)
         self.process = subprocess.Popen(
-            [python, __file__, json.dumps(spawning)],
+            [*before, python, __file__, json.dumps(spawning)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -165,18 +165,58 @@ def test_descriptors_that_a_parent_left_open_are_closed() -> None:
     assert ("[True, True, False]\n", "") == (done.stdout, done.stderr)
 
 
-def may_read_maps() -> bool:
-    """Whether a process without any capability may read a map, by its own trial and no code of ours."""
+def limited(*capabilities: str) -> tuple[str, ...]:
+    """Words before a command that give root these capabilities alone, as a container does."""
+    return ("setpriv", "--bounding-set", ",".join(("-all", *(f"+{name}" for name in capabilities))))
+
+
+def test_as_a_container_with_the_two_capabilities() -> None:
+    """Nothing else is needed, not even to give them up; the bounding set stays then, which both say."""
+    with agent(probes=["syscalls"], before=limited("bpf", "perfmon")) as started, child(WORKLOAD) as working:
+        assert "CAP_SETPCAP" in started.do("result = str(dropped)")
+        assert ["CAP_BPF", "CAP_PERFMON"] == started.do("result = loader.ready.kept")
+        named = masks(CAP_BPF, CAP_PERFMON)
+        assert [named, named] == [fields(started.loader_pid)["CapPrm"], fields(started.loader_pid)["CapBnd"]]
+        started.do(START, output="counts", pid=working.pid, given={})
+        working.run()
+        assert_exact(started.do(FINAL), BEGUN)
+
+
+def test_as_a_container_with_cap_sys_admin_instead() -> None:
+    """Which the kernel takes for both; it is kept, and said, for want of them."""
+    with agent(probes=["syscalls"], before=limited("sys_admin")) as started, child(WORKLOAD) as working:
+        assert ["CAP_SYS_ADMIN"] == started.do("result = loader.ready.kept")
+        assert "for want of CAP_BPF, CAP_PERFMON" in started.do("result = ' '.join(loader.ready.notes)")
+        started.do(START, output="counts", pid=working.pid, given={})
+        working.run()
+        assert_exact(started.do(FINAL), BEGUN)
+
+
+def test_without_the_capabilities_one_sentence_names_them() -> None:
     code = (
-        "import ctypes, os, struct\nfrom sonde.bpf.map import create_map, MapShape\n"
+        "from sonde.agent.loader import Loader\nloader = Loader.spawn(('syscalls',))\n"
+        "try:\n    loader.ready\nexcept OSError as error:\n    print(error)\nloader.close()"
+    )
+    words = [*limited("bpf"), sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith(
+        "load probes: operation not permitted (EPERM), the process lacks CAP_PERFMON: "
+    )
+    assert "" == done.stderr
+
+
+def may_read_maps() -> bool:
+    """Whether a process without any capability may read a map, by a trial without the agent."""
+    code = (
+        "from sonde.bpf.map import create_map, MapShape\n"
         "m = create_map(MapShape('trial', 'array', 4, 4, 1))\nfrom sonde._libbpf import lib\n"
         "lib.sonde_set_capabilities(0, 0, 0)\ntry:\n    m.lookup_bytes(bytes(4)); print('yes')\n"
-        "except PermissionError:\n    print('no')"
+        "except OSError as error:\n    assert error.errno == 1; print('no')"
     )
-    return (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120).stdout
-        == "yes\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
+    return {"yes\n": True, "no\n": False}[done.stdout]
 
 
 def assert_kept_only_where_needed() -> None:

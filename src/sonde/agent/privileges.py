@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sonde._libbpf import lib
 from sonde._libbpf.check import check
-from sonde.bpf.capabilities import number_of
+from sonde.bpf.capabilities import IN_SYS_ADMIN, number_of
 from sonde.errors import PermissionDeniedError, SondeError
 
 SETS = {
@@ -118,15 +118,17 @@ def narrow_privileges(
 ) -> Dropped:
     """Keep these capabilities alone; those ``on_request`` count only inside ``raised``. For ever.
 
-    What the process lacks already it cannot keep: see the result. Raises SondeError as ``drop_privileges`` does.
+    What the process lacks already it cannot keep: see the result. Where it lacks CAP_BPF or CAP_PERFMON and has
+    CAP_SYS_ADMIN, as in containers made before Linux 5.8, that one is kept for them. Raises SondeError as
+    ``drop_privileges`` does.
     """
     _require_one_thread()
     notes: list[str] = []
-    asked, spare = tuple(effective), tuple(on_request)
     here = Privileges.of().permitted
+    asked, spare = _available(tuple(effective), here, notes), tuple(on_request)
     permitted = mask((*asked, *spare)) & here
     _give_up(permitted=permitted, effective=mask(asked) & here, user=user, notes=notes)
-    kept = tuple(name for name in (*asked, *spare) if mask((name,)) & here)
+    kept = tuple(dict.fromkeys(name for name in (*asked, *spare) if mask((name,)) & here))
     return Dropped(_proven(permitted=permitted, effective=mask(asked) & here), kept, tuple(notes))
 
 
@@ -178,6 +180,14 @@ def _give_up(*, permitted: int, effective: int, user: str | None, notes: list[st
         _become(user, notes)
     check(lib.sonde_clear_ambient(), "clear the ambient set")
     check(lib.sonde_set_capabilities(effective, permitted, 0), "give up capabilities")
+
+
+def _available(asked: tuple[str, ...], here: int, notes: list[str]) -> tuple[str, ...]:
+    lacking = [name for name in asked if name in IN_SYS_ADMIN and not mask((name,)) & here]
+    if not lacking or not mask(("CAP_SYS_ADMIN",)) & here:
+        return asked
+    notes.append(f"CAP_SYS_ADMIN is kept for want of {', '.join(lacking)}: grant those in its place")
+    return (*(name for name in asked if name not in lacking), "CAP_SYS_ADMIN")
 
 
 def _become(name: str, notes: list[str]) -> None:

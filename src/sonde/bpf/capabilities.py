@@ -26,8 +26,8 @@ _NUMBERS = {
     "CAP_BPF": 39,
 }
 
-# The kernel takes CAP_SYS_ADMIN for each of them: bpf_capable(), perfmon_capable() in linux/capability.h.
-_IN_SYS_ADMIN = frozenset({"CAP_BPF", "CAP_PERFMON"})
+IN_SYS_ADMIN = frozenset({"CAP_BPF", "CAP_PERFMON"})
+"""The kernel takes CAP_SYS_ADMIN for each of them: bpf_capable(), perfmon_capable() in linux/capability.h."""
 
 
 def number_of(name: str) -> int:
@@ -45,7 +45,7 @@ def missing(needed: Iterable[str]) -> tuple[str, ...]:
     """Give those of the ``needed`` capabilities that this thread lacks, in their order."""
     here = effective()
     if "CAP_SYS_ADMIN" in here:
-        here |= _IN_SYS_ADMIN
+        here |= IN_SYS_ADMIN
     return tuple(name for name in needed if name not in here)
 
 

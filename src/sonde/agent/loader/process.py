@@ -44,9 +44,10 @@ from sonde.agent.loader.protocol import (
     Stopped,
 )
 from sonde.agent.privileges import close_inherited, narrow_privileges, raised
+from sonde.bpf.capabilities import missing
 from sonde.bpf.map import Map, MapShape, create_map
 from sonde.bpf.program import RunStatistics
-from sonde.errors import KnobError, SondeError
+from sonde.errors import KnobError, PermissionDeniedError, SondeError
 from sonde.probe import Selection, Table
 from sonde.probes import probe
 from sonde.run.control import RunControl
@@ -110,6 +111,8 @@ class LoaderProcess:
         try:
             left = narrow_privileges(effective=wanted.capabilities, on_request=extra, user=wanted.user)
             self._kept = left.kept
+            if lacking := missing(wanted.capabilities):
+                raise PermissionDeniedError(operation="load probes", capability=", ".join(lacking))
             with create_map(TRIAL) as trial:
                 self._send(Ready(wanted.number, list(left.kept), list(left.notes)), [trial.fd])
         except SondeError as error:
