@@ -73,7 +73,7 @@ def kind_of(name: str, values: Values) -> Kind:
         found = Kind(BOOL)
     elif values.ndim == 1 and name == TIME and dtype == "int64":
         found = Kind(TIME)
-    elif values.ndim <= 2:
+    elif values.ndim == 1 or (values.ndim == 2 and values.shape[1]):
         found = Kind(dtype.newbyteorder("=").name, list_size=values.shape[1] if values.ndim == 2 else 0)
     if found is None or not found.is_valid:
         why = f"column {name} is an array of {dtype} with {values.ndim} dimensions"
