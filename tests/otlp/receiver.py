@@ -68,7 +68,11 @@ class HttpReceiver:
 
     @property
     def taken(self) -> list[Received]:
-        return [each for each in self.requests if 200 <= each.answer.status < 300 and not each.answer.closes]
+        return [
+            each
+            for each in self.requests
+            if 200 <= each.answer.status < 300 and each.answer.closes in ("", "amid")
+        ]
 
     def metric_requests(self) -> list[Any]:
         return [each.message for each in self.taken if each.path.endswith("/metrics")]

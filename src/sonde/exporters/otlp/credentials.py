@@ -27,10 +27,15 @@ class Credentials:
         return self._versions != before
 
     def context(self) -> ssl.SSLContext:
-        """Make a context for clients; raises OSError, which ssl.SSLError is, for files that are not usable."""
-        context = ssl.create_default_context(cafile=self._authorities)
-        if self._certificate:
-            context.load_cert_chain(self._certificate, self._key)
+        """Make a context for clients; raises ssl.SSLError for files that are not usable."""
+        try:
+            context = ssl.create_default_context(cafile=self._authorities)
+            if self._certificate:
+                context.load_cert_chain(self._certificate, self._key)
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            raise ssl.SSLError(f"certificates cannot be read: {error}") from error
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:

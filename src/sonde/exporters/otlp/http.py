@@ -93,7 +93,11 @@ class HttpTransport:
         connection = self._connected(timeout_s)
         connection.request("POST", self._target.path, body=body, headers=self._headers)
         response = connection.getresponse()
-        answer = response.read(ANSWER_BYTES_MAX)
+        try:
+            answer = response.read(ANSWER_BYTES_MAX)
+        except http.client.IncompleteRead as error:
+            # The status was its answer; asking again would tell it twice.
+            answer = error.partial
         if response.will_close or not response.isclosed():
             # What is left of a long answer would be taken for the next one.
             self.close()
@@ -117,6 +121,7 @@ class HttpTransport:
     def _connected(self, timeout_s: float) -> Connection:
         if self._target.is_tls and (self._credentials.have_changed() or self._context is None):
             self.close()
+            self._context = None
             self._context = self._credentials.context()
         connection = self._connection
         if connection is not None and connection.sock is not None and not _is_ended(connection.sock):

@@ -34,7 +34,7 @@ def retry_after_s(header: str | None) -> float | None:
         # More digits than any time has.
         return float(text[:12])
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment_s = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, moment_s - time.time())

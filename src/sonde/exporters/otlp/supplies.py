@@ -32,19 +32,23 @@ class LatestSnapshot:
         self._encoder, self._ledger = encoder, ledger
         self._ended_max = ended_max
         self._waiting: Snapshot | None = None
+        self._carried = 0
 
     def put(self, snapshot: Snapshot) -> None:
         """Put a snapshot in the place of the one that waits."""
         self._ledger.offer(points_of(snapshot))
         before, self._waiting = self._waiting, snapshot
+        self._carried = 0
         if before is not None:
             self._replace(before)
 
     def _replace(self, before: Snapshot) -> None:
         assert self._waiting is not None
         points = points_of(self._waiting)
-        self._waiting, lost = carrying(before, self._waiting, ended_max=self._ended_max)
+        room = max(0, self._ended_max - self._carried)
+        self._waiting, lost = carrying(before, self._waiting, ended_max=room)
         carried = points_of(self._waiting) - points
+        self._carried += carried
         self._ledger.drop(lost, "ended")
         self._ledger.drop(points_of(before) - carried - lost, "superseded")
 
@@ -60,6 +64,7 @@ class LatestSnapshot:
     def take(self) -> SnapshotWork | None:
         """Give what waits."""
         snapshot, self._waiting = self._waiting, None
+        self._carried = 0
         return None if snapshot is None else SnapshotWork(self, snapshot, self._encoder)
 
     def is_newer(self) -> bool:

@@ -1,0 +1,138 @@
+"""TLS both ways: who is trusted, who is not, and certificates that are renewed."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from certificates import Certificate, authority, signed
+from otlp.grpc_receiver import grpc_receiver
+from otlp.receiver import http_receiver, until
+from otlp.shapes import counted, snapshot
+from otlp.test_faults_http import QUICK
+from sonde.exporters.otlp import OtlpExporter, OtlpSettings
+from sonde.exporters.otlp.settings import OtlpDelivery, Protocol
+
+PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
+
+
+@contextmanager
+def tls_receiver(protocol: str, server: Certificate, *, clients: Certificate | None = None) -> Iterator[int]:
+    """Run a receiver with a certificate; with ``clients`` it wants one of whom that authority signed."""
+    if protocol == "grpc":
+        pair = (server.key.read_bytes(), server.file.read_bytes())
+        trusted = clients.file.read_bytes() if clients else None
+        credentials = grpc.ssl_server_credentials([pair], trusted, require_client_auth=clients is not None)
+        with grpc_receiver(credentials=credentials) as made:
+            yield made.port
+        return
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(server.file, server.key)
+    if clients is not None:
+        context.load_verify_locations(clients.file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    with http_receiver(context=context) as receiver:
+        yield receiver.port
+
+
+@contextmanager
+def exporting(port: int, protocol: Protocol, **files: Any) -> Iterator[OtlpExporter]:
+    delivery = OtlpDelivery(
+        f"https://127.0.0.1:{port}",
+        protocol=protocol,
+        **{name: str(path) for name, path in files.items()},
+    )
+    made = OtlpExporter(OtlpSettings(metrics=delivery, **QUICK))
+    try:
+        yield made
+    finally:
+        made.close(timeout_s=1)
+
+
+def delivered(exporter: OtlpExporter) -> Callable[[], bool]:
+    return lambda: exporter.status().points_delivered == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_receiver_whom_the_given_authority_vouches_for(tmp_path: Path, protocol: Protocol) -> None:
+    ours = authority(tmp_path)
+    with (
+        tls_receiver(protocol, signed(tmp_path, ours)) as port,
+        exporting(port, protocol, certificate=ours.file) as exporter,
+    ):
+        exporter.export(snapshot(counted([5])))
+        until(delivered(exporter))
+        assert exporter.status().failures == {}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("trusted", ["another authority", "the system's"])
+def test_a_wrong_certificate_delivers_nothing_and_says_why(
+    tmp_path: Path, protocol: Protocol, trusted: str
+) -> None:
+    ours, another = authority(tmp_path), authority(tmp_path, "another")
+    files = {"certificate": another.file} if trusted == "another authority" else {}
+    with (
+        tls_receiver(protocol, signed(tmp_path, ours)) as port,
+        exporting(port, protocol, **files) as exporter,
+    ):
+        exporter.export(snapshot(counted([5])))
+        until(lambda: exporter.status().failures.get("certificate", 0) >= 2)
+        status = exporter.status()
+        assert not status.is_healthy
+        assert "certificate" in status.problem.lower()
+        exporter.close(timeout_s=0.1)
+        assert exporter.status().points_dropped == {"closed": 1}
+        assert exporter.status().points_delivered == 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_both_show_a_certificate(tmp_path: Path, protocol: Protocol) -> None:
+    ours = authority(tmp_path)
+    me = signed(tmp_path, ours, "agent")
+    with tls_receiver(protocol, signed(tmp_path, ours), clients=ours) as port:
+        with exporting(
+            port, protocol, certificate=ours.file, client_certificate=me.file, client_key=me.key
+        ) as exporter:
+            exporter.export(snapshot(counted([5])))
+            until(delivered(exporter))
+        with exporting(port, protocol, certificate=ours.file) as exporter:
+            exporter.export(snapshot(counted([5])))
+            until(lambda: exporter.status().failures)
+            assert exporter.status().points_delivered == 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_certificates_that_are_renewed_are_read_again(tmp_path: Path, protocol: Protocol) -> None:
+    """First the files are another authority's, or not there at all; then the right one is put in their place."""
+    ours, another = authority(tmp_path), authority(tmp_path, "another")
+    trusted = tmp_path / "trusted.crt"
+    shutil.copy(another.file, trusted)
+    with (
+        tls_receiver(protocol, signed(tmp_path, ours)) as port,
+        exporting(port, protocol, certificate=trusted) as exporter,
+    ):
+        exporter.export(snapshot(counted([5])))
+        until(lambda: exporter.status().failures.get("certificate"))
+        trusted.unlink()
+        failed = exporter.status().failures["certificate"]
+        until(lambda: exporter.status().failures["certificate"] > failed + 1)
+        assert "No such file" in exporter.status().problem
+        shutil.copy(ours.file, trusted)
+        until(delivered(exporter))
+        assert exporter.status().is_healthy
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_receiver_without_tls_is_a_failure(protocol: Protocol) -> None:
+    with http_receiver() as receiver, exporting(receiver.port, protocol) as exporter:
+        exporter.export(snapshot(counted([5])))
+        until(lambda: exporter.status().failures)
+        assert exporter.status().points_delivered == 0
