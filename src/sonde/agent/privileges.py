@@ -231,12 +231,26 @@ def _hidden_from(user: int, group: int) -> str | None:
             except FileNotFoundError:
                 continue
             except PermissionError:
-                return place
+                return _closed_directory(place)
         return None
     finally:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+
+
+def _closed_directory(place: str) -> str:
+    """Give the first directory on the way to a place that this user may not search, or else the place."""
+    way = "/"
+    for name in place.split("/"):
+        way = os.path.join(way, name)
+        try:
+            os.stat(os.path.join(way, "."))
+        except NotADirectoryError:
+            break
+        except PermissionError:
+            return way
+    return place
 
 
 def _proven(*, permitted: int, effective: int) -> Privileges:
