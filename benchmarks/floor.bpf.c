@@ -18,6 +18,25 @@ int floor_exit(void *context)
 	return 0;
 }
 
+/* The same where processes begin, run a program, and end. */
+SEC("tp_btf/sched_process_fork")
+int floor_fork(void *context)
+{
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int floor_exec(void *context)
+{
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int floor_process_exit(void *context)
+{
+	return 0;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

@@ -11,6 +11,7 @@ from sonde.records.cells import Cells
 from sonde.records.layout import record_of
 from sonde.records.retirement import Retirement
 from sonde.records.sources import Counters, StreamSource, TableSource
+from sonde.records.tail import tail_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,5 +68,5 @@ def open_stream(loaded: Loaded, map: str, *, name: str, counters: Counters) -> S
     if record is None:
         hint = "declare it with RECORD_STREAM, and compile with -g"
         raise LayoutError(f"open stream {name}", why="the object does not tell its records' type", hint=hint)
-    ring = RingBuffer(loaded.maps[map], record=record)
+    ring = RingBuffer(loaded.maps[map], record=None if tail_of(record) else record)
     return StreamSource(ring, record, name=name, counters=counters)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.btf import BtfType
+from sonde.bpf.dtype import dtype_of
 from sonde.bpf.ringbuf import RingBuffer
 from sonde.records.accounting import Accounting
 from sonde.records.differences import Differences
 from sonde.records.fold import fold
 from sonde.records.layout import columns_of, split
 from sonde.records.model import Column, RecordBatch, Schema
+from sonde.records.tail import heads_of, tail_of, texts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,6 +137,7 @@ class StreamSource:
     def __init__(self, ring: RingBuffer, record: BtfType, *, name: str, counters: Counters) -> None:
         self._ring, self._counters = ring, counters
         self._columns = columns_of(record)
+        self._tail, self._head_type = tail_of(record), dtype_of(record)
         self.schema = Schema(name, self._columns)
         self.delivered = 0
         self.is_final = False
@@ -147,8 +150,14 @@ class StreamSource:
     def read(self) -> RecordBatch:
         """Drain the ring once; call again while batches come full."""
         self.fill = self._ring.pending_bytes / self._ring.size_bytes
-        records = self._ring.drain()
-        assert not hasattr(records, "offsets"), "the ring was opened with its record's type"
+        records: Any = self._ring.drain()
+        columns = self._split(records)
         self.delivered += len(records)
         accounting = accounting_from(self._counters(), delivered=self.delivered, final=self.is_final)
-        return RecordBatch(self.schema, split(records, self._columns), accounting, time.time_ns())
+        return RecordBatch(self.schema, columns, accounting, time.time_ns())
+
+    def _split(self, records: Any) -> dict[str, Any]:
+        if not self._tail:
+            return split(records, self._columns)
+        heads = split(heads_of(records, self._head_type), self._columns)
+        return heads | {self._tail: texts_of(records, self._head_type.itemsize)}

@@ -57,7 +57,9 @@ def _shown(name: str, title: str, meaning: str, sample: Any) -> Shown:
         return Shown(name, title, cell.size, is_estimate=True)
     if isinstance(sample, list):
         return Shown(name, title, cell.numbers, is_right=False)
-    if isinstance(sample, str) or (sample is None and meaning in ("sonde_comm_t", "sonde_syscall_t")):
+    if isinstance(sample, str) or (
+        sample is None and meaning in ("sonde_comm_t", "sonde_syscall_t", "sonde_text_t")
+    ):
         return Shown(name, title, cell.text, is_right=False, style="bold" if name == "comm" else "")
     if isinstance(sample, bool):
         return Shown(name, title, lambda value: "yes" if value else "no", is_right=False)

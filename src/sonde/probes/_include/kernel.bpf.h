@@ -39,6 +39,74 @@ struct atomic___count {
 
 struct signal_struct {
 	struct atomic___count live;
+	s32 nr_threads;
+	s32 group_exit_code;
+	u32 flags;
+} KERNEL_TYPE;
+
+struct kuid___val {
+	u32 val;
+} KERNEL_TYPE;
+
+struct cred {
+	struct kuid___val euid;
+	struct kuid___val egid;
+} KERNEL_TYPE;
+
+struct qstr {
+	u32 len;
+	const unsigned char *name;
+} KERNEL_TYPE;
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+} KERNEL_TYPE;
+
+struct vfsmount {
+	struct dentry *mnt_root;
+} KERNEL_TYPE;
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+} KERNEL_TYPE;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+} KERNEL_TYPE;
+
+struct file {
+	struct path f_path;
+} KERNEL_TYPE;
+
+struct mm_struct {
+	struct file *exe_file;
+} KERNEL_TYPE;
+
+struct kernfs_node {
+	u64 id;
+} KERNEL_TYPE;
+
+struct cgroup_root {
+	s32 hierarchy_id;
+} KERNEL_TYPE;
+
+struct cgroup {
+	s32 level;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+} KERNEL_TYPE;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+} KERNEL_TYPE;
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[1];
+	struct cgroup *dfl_cgrp;
 } KERNEL_TYPE;
 
 /* x86 has status; arm64 keeps its one bit of interest in flags. */
@@ -49,11 +117,17 @@ struct thread_info {
 
 struct task_struct {
 	struct thread_info thread_info;
+	u32 flags;
+	s32 exit_code;
 	s32 pid;
 	s32 tgid;
+	struct mm_struct *mm;
+	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
+	const struct cred *cred;
 	struct signal_struct *signal;
+	struct css_set *cgroups;
 	u64 start_boottime;
 	char comm[COMM_LENGTH];
 } KERNEL_TYPE;

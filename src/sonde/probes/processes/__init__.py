@@ -1,0 +1,1 @@
+"""Probe ``processes``: who begins, what they run, how they end."""
