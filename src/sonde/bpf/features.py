@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from sonde._libbpf import ffi, lib
 from sonde.bpf import capabilities, trial
@@ -284,7 +285,9 @@ def _statistics() -> None:
 
 def _kernel_symbols() -> None:
     with open("/proc/kallsyms", encoding="ascii", errors="replace") as file:
-        if int(file.readline().split(" ", 1)[0], 16) == 0:
+        # Where addresses are hidden all are 0; before Linux 6.15 those of the first per-CPU variables really are, and
+        # come first (9d7de2aa8b41).
+        if not any(int(line.split(" ", 1)[0], 16) for line in islice(file, 100)):
             raise AbsentError("the addresses in /proc/kallsyms are hidden")
 
 
