@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 KERNELS ?= 5.10 6.1 6.12 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build examples demo test test-vm lint bench wheel clean
+.PHONY: help setup build examples demo test test-vm lint bench wheel image clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,8 @@ build:  ## the BPF objects and the extension again, where their sources have cha
 examples: setup  ## compile examples/ into build/examples
 	@PYTHONPATH=tools $(BIN)/python -m sonde_build --into build/examples $(wildcard examples/*.bpf.c)
 
-demo: setup  ## what every process asks of the kernel, for five seconds (needs root)
-	@$(BIN)/sonde top syscalls --for 5s
+demo: setup  ## the agent for five seconds: what it measured, and that its last page says the same (needs root)
+	@$(BIN)/python examples/agent.py 5
 
 test: examples  ## the whole suite (as root: the kernel tests too)
 	@$(BIN)/python -m pytest
@@ -42,6 +42,9 @@ bench: setup  ## what sonde costs, beside other tools
 
 wheel: setup  ## dist/sonde-…-cp311-abi3-manylinux….whl
 	@PYTHONPATH=tools $(BIN)/python -m sonde_build.portable
+
+image: wheel  ## the OCI image sonde:VERSION (needs root, mmdebstrap and buildah)
+	@VENV="$(VENV)" tools/oci/build
 
 clean:  ## what the build made; .venv and ~/.cache/sonde stay
 	@rm -rf build dist src/sonde.egg-info src/sonde/_libbpf/digests.c src/sonde/_libbpf/_native*.so

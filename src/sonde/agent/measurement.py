@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sonde.bpf.ringbuf import RECORDS_MAX
 from sonde.errors import KnobError
 from sonde.probe import Probe, Stream, Table
 from sonde.records.accounting import Accounting
@@ -129,7 +130,8 @@ class Measurement:
         if self._running is None:
             return []
         batches = [self._read(self._running)]
-        while self.is_stream and len(batches[-1]) and len(batches) < DRAINS_MAX:
+        # A batch that is not full was all there was.
+        while self.is_stream and len(batches[-1]) >= RECORDS_MAX and len(batches) < DRAINS_MAX:
             batches.append(self._read(self._running))
         return [batch for batch in batches if len(batch)]
 
@@ -148,9 +150,10 @@ class Measurement:
             return []
         running = self._running
         running.stop()
-        batches = self.read()
-        while self.is_stream and batches and len(batches) == DRAINS_MAX:
-            batches += self.read()
+        batches = more = self.read()
+        while self.is_stream and more:
+            more = self.read()
+            batches += more
         self._running = None
         self._before, self._now = replace(self.accounting, in_flight=0), Accounting(final=True)
         running.close()

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from sonde.exporters.exporter import Exporter
     from sonde.records.model import RecordBatch
 
-DRAIN_EVERY_S = 0.5
+DRAIN_EVERY_S = 1.0
 """How often streams are drained: a ring wakes us by itself when it has become a quarter full."""
 READ_EVERY_MIN_S = 0.5
 """How often tables are read at most: every interval, or so often while one fills up."""
 FILL_HIGH = 0.25
+PID = "process.pid"
 SAMPLE_EVERY = 16
 """On the level SAMPLED a stream takes one record in so many, and a table one event."""
 
@@ -198,9 +199,14 @@ class Runtime:
         for each in self.measurements:
             if not each.is_stream and each.is_attached:
                 each.read()
-                for totals in each.totals:
-                    totals.end_where(self.identity.has_ended, idle_ns=int(self.interval_s * 1e9))
+                self._end_series(each)
         self._make_snapshot()
+
+    def _end_series(self, measurement: Measurement) -> None:
+        """Series of processes that have ended end, once their last count was exported."""
+        if PID in self.identity.attributes:
+            for totals in measurement.totals:
+                totals.end_where(self.identity.has_ended, idle_ns=int(self.interval_s * 1e9))
 
     def _make_snapshot(self) -> None:
         now_ns = time.time_ns()
