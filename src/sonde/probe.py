@@ -54,6 +54,7 @@ class Table:
     members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
     unless a typedef says that they are something else. ``sort`` is the column that a person wants first. ``metrics``
     are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
+    ``counting`` are the programs that count what is seen: the last one, if it says nothing.
     """
 
     name: str
@@ -68,13 +69,14 @@ class Table:
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
     metrics: tuple[Metric, ...] = ()
     cost_ns: float = 0.0
+    counting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A ring buffer of records, written by ``programs``; RECORD_STREAM in C says which struct they are.
 
-    ``cost_ns`` is as a table's.
+    ``cost_ns`` and ``counting`` are as a table's.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Stream:
     columns: tuple[str, ...] = ()
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
     cost_ns: float = 0.0
+    counting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 VERSION_2 = 0
 """The number of version 2's hierarchy; those of version 1 count from 1."""
+
+ROOT_ID = 1
+"""The id of a hierarchy's root."""
 
 CGROUPS_MAX = 65_536
 """A walk ends after so many."""
@@ -81,3 +90,18 @@ def walk(root: str) -> Iterator[tuple[int, str]]:
                 ]
         except OSError:
             continue
+
+
+def living_cgroups(rows: Array) -> Array:
+    """Tell which of the cgroups, by id and hierarchy, are there; all where we cannot see the whole hierarchy."""
+    import numpy as np
+
+    living = np.ones(len(rows), dtype=bool)
+    for hierarchy, root in hierarchies().items():
+        there = {number for number, _ in walk(root)}
+        # A container is shown its own part of the hierarchy, as if that were all.
+        if ROOT_ID not in there or len(there) >= CGROUPS_MAX:
+            continue
+        inside = rows["hierarchy"] == hierarchy
+        living[inside] = np.isin(rows["cgroup_id"][inside], np.fromiter(there, np.uint64))
+    return living

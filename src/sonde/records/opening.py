@@ -9,7 +9,7 @@ from sonde.bpf.ringbuf import RingBuffer
 from sonde.errors import LayoutError
 from sonde.records.cells import Cells
 from sonde.records.layout import record_of
-from sonde.records.retirement import Retirement
+from sonde.records.retirement import OWNERS, Retirement
 from sonde.records.sources import Counters, StreamSource, TableSource
 from sonde.records.tail import tail_of
 
@@ -31,7 +31,7 @@ def open_table(
     counters: Counters,
     differences: bool = False,
 ) -> TableSource:
-    """Open a table; rows of ended processes are retired where its key names a process.
+    """Open a table; rows of ended processes and cgroups are retired where its key names them.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` as in TableSource.
@@ -39,12 +39,12 @@ def open_table(
     import numpy as np
 
     kernel_map = loaded.maps[map]
-    pid, start = "pid", "process_start_ns"
     names = kernel_map.key_dtype.names or ()
     retirement = None
-    if pid in names and start in names:
-        cells = Cells.of(loaded, map)
-        retirement = Retirement(kernel_map, pid=pid, start_ns=start, cells=cells, keep=not differences)
+    for owner in OWNERS:
+        if retirement is None and set(owner) <= set(names):
+            cells = Cells.of(loaded, map)
+            retirement = Retirement(kernel_map, owner=owner, cells=cells, keep=not differences)
 
     def count(columns: Mapping[str, Array]) -> Array:
         parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]

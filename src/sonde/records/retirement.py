@@ -1,12 +1,14 @@
-"""Rows of ended processes leave the kernel's map, so that a table is bounded by what lives."""
+"""Rows of ended processes and cgroups leave the kernel's map, so that a table is bounded by what lives."""
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.cells import Cells
+from sonde.records.cgroup_tree import living_cgroups
 from sonde.records.differences import as_bytes
 from sonde.records.fold import fold
 from sonde.records.layout import columns_of
@@ -70,11 +72,26 @@ def _is_hidden(pid: int) -> bool:
     return True
 
 
-class Retirement:
-    """Reads a table whose keys name a process, and keeps the rows of those that have ended.
+def living_processes(rows: Array) -> Array:
+    """Tell which of the processes, by pid and start, are there."""
+    import numpy as np
 
-    A process that is gone makes no events any more, so its rows cannot be live: they are read once more after its
-    end was seen, kept here, and deleted from the map. (Rows of the living are never deleted: that loses counts.)
+    pairs = zip(rows["pid"].tolist(), rows["process_start_ns"].tolist(), strict=True)
+    return np.array([lives(pid, start_ns) for pid, start_ns in pairs], dtype=bool)
+
+
+OWNERS: Mapping[tuple[str, ...], Callable[[Array], Array]] = {
+    ("pid", "process_start_ns"): living_processes,
+    ("cgroup_id", "hierarchy"): living_cgroups,
+}
+"""What rows are of, by members of their key, the first that a key has; and who of them is still there."""
+
+
+class Retirement:
+    """Reads a table whose keys name a process or a cgroup, and keeps the rows of those that have ended.
+
+    What is gone makes no events any more, so its rows cannot be live: they are read once more after its end was seen,
+    kept here, and deleted from the map. (Rows of the living are never deleted: that loses counts.)
     Beyond ROWS_KEPT_MAX the oldest kept rows are added up into one, ``folded`` (of length 0 or 1). With ``keep`` off
     they are given once more and then forgotten: for readers that take differences and add up by themselves.
     """
@@ -83,8 +100,7 @@ class Retirement:
         self,
         table: Map,
         *,
-        pid: str,
-        start_ns: str,
+        owner: tuple[str, ...],
         cells: Cells | None = None,
         keep: bool = True,
     ) -> None:
@@ -93,7 +109,7 @@ class Retirement:
         assert table.shape.value_type is not None, "packaged objects have BTF"
         self._table, self._cells, self._keeps = table, cells, keep
         self._columns = columns_of(table.shape.value_type)
-        self._pid, self._start_ns = pid, start_ns
+        self._owner, self._living = list(owner), OWNERS[owner]
         self._kept: list[tuple[Array, Array]] = []
         self.folded: Array = np.empty(0, table.value_dtype)
 
@@ -105,7 +121,7 @@ class Retirement:
         keys, values = self._table.to_numpy()
         counted = values if self._cells is None else self._cells.add_to(values)
         if len(ended):
-            gone = np.isin(as_bytes(keys[[self._pid, self._start_ns]]), ended)
+            gone = np.isin(as_bytes(keys[self._owner]), ended)
             self._table.delete_many(keys[gone])
             if self._cells is not None:
                 self._cells.release(values[gone][self._cells.member])
@@ -123,10 +139,9 @@ class Retirement:
         keys, _, count = self._table.read_bytes()
         if count < self._table.max_entries * FILL_SHARE:
             return np.empty(0, np.void)
-        rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[[self._pid, self._start_ns]]
-        processes, first = np.unique(as_bytes(rows), return_index=True)
-        gone = [not lives(int(rows[self._pid][at]), int(rows[self._start_ns][at])) for at in first.tolist()]
-        return processes[gone]
+        rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[self._owner]
+        owners, first = np.unique(as_bytes(rows), return_index=True)
+        return owners[~self._living(rows[first])]
 
     def _keep(self, keys: Array, values: Array) -> None:
         import numpy as np

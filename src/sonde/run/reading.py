@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def skipped_runs(loaded: Loaded, output: Table | Stream) -> int:
-    """Count events for which the kernel did not run the program that counts, the output's last.
+    """Count events for which the kernel did not run a program that counts: ``output.counting``, or the last one.
 
     It does not start a program on a CPU where it runs already, and counts that itself. Since programs on system calls
     can be preempted (Linux 7.x) that happens to other tasks' calls while one is.
     """
-    return loaded.programs[output.programs[-1]].recursion_misses
+    counting = output.counting or output.programs[-1:]
+    return sum(loaded.programs[name].recursion_misses for name in counting)
 
 
 class Reading:

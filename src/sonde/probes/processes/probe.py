@@ -123,6 +123,7 @@ PROBE = Probe(
             enrich=_key_enrichers,
             metrics=(FORKS, EXECS, EXITS),
             cost_ns=1450,
+            counting=PROGRAMS["events"],
         ),
         Table(
             name="lifetimes",
@@ -168,6 +169,7 @@ PROBE = Probe(
             ),
             enrich=_stream_enrichers,
             cost_ns=3000,
+            counting=PROGRAMS["lifecycle"],
         ),
     ),
     knobs=(

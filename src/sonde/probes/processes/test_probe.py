@@ -502,3 +502,40 @@ def test_ends_are_what_the_parent_was_told() -> None:
             )
             found[str(ended)] = found.get(str(ended), 0) + row["exits"]
     assert told == found
+
+
+def test_rows_of_cgroups_that_are_gone_leave_the_kernel_and_stay_counted(cgroup: Path) -> None:
+    """With a small map and many short-lived cgroups, every one of them is still a row, and the map has room."""
+    code = (
+        "for number in range(40):\n"
+        "    path = f'{sys.argv[1]}/{number}'\n"
+        "    os.mkdir(path)\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        open(path + '/cgroup.procs', 'w').write('0')\n"
+        "        os._exit(5)\n"
+        "    os.waitpid(pid, 0)\n"
+        "    for _ in range(100_000):\n"
+        "        try: os.rmdir(path); break\n"
+        "        except OSError: pass\n"
+        "    print(flush=True); sys.stdin.readline()"
+    )
+    with child(code, str(cgroup)) as started:
+        selection = Selection(pid=started.pid, children=True)
+        with Run(PROCESSES, "events", selection=selection, max_entries=16) as run:
+            assert started.stdin is not None
+            assert started.stdout is not None
+            for _ in range(41):
+                started.stdin.write("\n")
+                started.stdin.flush()
+                if started.stdout.readline():
+                    run.read()
+            started.communicate(timeout=60)
+            in_kernel = len(run.loaded.maps["events"])  # type: ignore[arg-type]
+            run.stop()
+            batch = run.read()
+
+    ends = [row for row in batch.rows() if row["exit"] == "5" and not row["is_other"]]
+    assert 40 == len({row["cgroup_id"] for row in ends}) == sum(row["exits"] for row in ends)
+    assert in_kernel <= 16
+    assert batch.accounting.balanced, str(batch.accounting)
