@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from kernel.btf_dump import ANONYMOUS, KIND_NAMES, Dump, Place
+from kernel.effort import effort
 from sonde.bpf.btf import (
     Array,
     Btf,
@@ -36,10 +36,9 @@ from sonde.errors import KernelError
 
 KERNEL = Path("/sys/kernel/btf")
 SLOT_MAX = 1 << 20  # bytes of a struct that is decoded as well as described
-EMULATED = "SONDE_VM_KERNEL" in os.environ
-# An emulated processor is twenty times as slow: there every 31st type has to do.
-STRIDE = 31 if EMULATED else 1
-WALK_SECONDS_MAX = 60 if EMULATED else 15
+# Every type, or every 31st.
+STRIDE = effort(1, emulated=31)
+WALK_SECONDS_MAX = effort(15, emulated=60)
 
 
 @pytest.fixture(scope="module")
