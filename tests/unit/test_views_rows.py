@@ -283,7 +283,7 @@ def test_records_are_shown_until_there_are_enough() -> None:
 
     assert [row["pid"] for page in kept.pages for row in page.rows] == [1, 2, 3]
     assert asked == [True]
-    assert kept.pages[-1].hidden == 2
+    assert kept.pages[-1].hidden == 3
 
 
 # ---- formats for machines --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from sonde.records.accounting import Accounting
+from sonde.records.json_line import unbroken
 from sonde.records.rfc3339 import rfc3339
 from sonde.views.page import MOMENTS, TIME, Page, Row
 
@@ -38,7 +39,7 @@ class JsonWriter:
             text = self._encode(values)
         except UnicodeEncodeError:
             text = self._encode(_encodable(values))
-        self._file.write(text.decode())
+        self._file.write(unbroken(text).decode())
 
 
 def machine_rows(page: Page) -> list[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonde.records.json_line import unbroken
 from sonde.records.rfc3339 import rfc3339
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ CHUNK_LINES = 1024
 TIME = "time"
 _CLOCKS = frozenset({"sonde_time_ns_t"})
 """Meanings of columns that a record's ``time`` says better: readings of the kernel's clock."""
-
-# JSON escapes what lies below U+0020. These too end a line for some reader, turn its direction, or (U+009B) begin a
-# terminal's escape sequence; outside of strings JSON has none of them.
-_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -117,9 +113,7 @@ def _encoded(lines: list[dict[str, Any]]) -> bytes:
         text = encoder.encode_lines(lines)
     except UnicodeEncodeError:
         text = encoder.encode_lines(_encodable(lines))
-    if text.isascii() and b"\x7f" not in text:
-        return text
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text.decode()).encode()
+    return unbroken(text)
 
 
 def _plain(value: Any) -> Any:
