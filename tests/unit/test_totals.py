@@ -166,6 +166,15 @@ def test_no_count_is_lost_whatever_the_bound(reads: list[list[tuple[str, int]]],
     assert len(series) <= series_max
 
 
+def test_a_clock_that_is_set_back_leaves_no_count_that_begins_after_it_was_read() -> None:
+    totals = Totals(CALLS, clock_ns=lambda: 50 * SECOND_NS)
+    totals.add(batch(["read"], [1], time_ns=60 * SECOND_NS))
+    totals.shift(-40 * SECOND_NS)
+    totals.add(batch(["read", "write"], [1, 1], time_ns=30 * SECOND_NS))
+
+    assert totals.series(30 * SECOND_NS).start_ns.tolist() == [10 * SECOND_NS, 20 * SECOND_NS]
+
+
 KEY = np.dtype([("pid", "u4"), ("call", "u4")])
 VALUE = np.dtype([("count", "u8"), ("max", "u8"), ("buckets", "u8", (2,))])
 COLUMNS = (Column("count"), Column("max", "sonde_max_ns_t"), Column("buckets"))

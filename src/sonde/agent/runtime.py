@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sonde.agent.board import Board
 from sonde.agent.budget import Budget, Level
+from sonde.agent.clock import Clock
 from sonde.agent.cost import Cost
 from sonde.agent.notify import Notifier
 from sonde.agent.vitals import Vitals
@@ -69,6 +70,7 @@ class Runtime:
     interval_s: float = 5.0
     budget: Budget = field(default_factory=lambda: Budget(None))
     cost: Cost = field(default_factory=Cost)
+    clock: Clock = field(default_factory=Clock)
     notifier: Notifier = field(default_factory=lambda: Notifier({}))
     resource: Mapping[str, Any] = field(default_factory=dict)
     lives: str = "processes.lifecycle"
@@ -194,6 +196,7 @@ class Runtime:
                     exporter.log(identified)
 
     def _read_tables(self) -> None:
+        self._follow_clock()
         # First whose lives have changed: a row may be of a process that has begun and ended since.
         self._drain_streams()
         for each in self.measurements:
@@ -201,6 +204,15 @@ class Runtime:
                 each.read()
                 self._end_series(each)
         self._make_snapshot()
+
+    def _follow_clock(self) -> None:
+        step_ns = self.clock.step_ns()
+        if step_ns:
+            self.say(f"the wall clock was set by {step_ns / 1e9:+.1f} s: starts of counts move with it")
+            self.vitals.start_ns += step_ns
+            for measurement in self.measurements:
+                for totals in measurement.totals:
+                    totals.shift(step_ns)
 
     def _end_series(self, measurement: Measurement) -> None:
         """Series of processes that have ended end, once their last count was exported."""

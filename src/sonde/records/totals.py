@@ -178,6 +178,13 @@ class Totals:
         self.end(gone)
         return len(gone)
 
+    def shift(self, step_ns: int) -> None:
+        """Move all times: the wall clock was set by so much, and a count must not begin after it was read."""
+        self._since_ns += step_ns
+        if self._start_ns is not None and self._changed_ns is not None:
+            self._start_ns += step_ns
+            self._changed_ns += step_ns
+
     # ---- room -----------------------------------------------------------------------------------------------
 
     def _make_room(self, values: Array) -> None:

@@ -1,0 +1,108 @@
+"""The agent under load, for as long as SONDE_SOAK_S says: nothing grows, and the account is exact at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kernel.test_agent import Agent, agent
+
+# The same on every kernel.
+pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+
+SECONDS = float(os.environ.get("SONDE_SOAK_S", "30"))
+LOAD = """
+import os, sys, time
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(2000): os.getuid()
+    for _ in range(20):
+        child = os.fork()
+        if not child: os._exit(os.getpid() % 3)
+        os.waitpid(child, 0)
+    try: os.stat("/no/such/file")
+    except OSError: pass
+    time.sleep(0.02)
+"""
+GROWTH_BYTES = 4_000_000
+"""What both processes may grow by between the first and the last third: far below one row for each process that lived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a process holds."""
+
+    memory_bytes: int
+    descriptors: int
+    threads: int
+
+
+def sample(pid: int) -> Sample:
+    with open(f"/proc/{pid}/statm") as file:
+        pages = int(file.read().split()[1])
+    return Sample(
+        pages * os.sysconf("SC_PAGE_SIZE"),
+        len(os.listdir(f"/proc/{pid}/fd")),
+        len(os.listdir(f"/proc/{pid}/task")),
+    )
+
+
+def sampled(running: Agent, seconds: float) -> list[tuple[Sample, Sample]]:
+    """Look at both processes thirty times, and scrape in between."""
+    found = []
+    for _ in range(30):
+        time.sleep(seconds / 30)
+        running.page()
+        found.append((sample(running.process.pid), sample(running.loader_pid)))
+    return found
+
+
+def middle(values: list[int]) -> int:
+    return sorted(values)[len(values) // 2]
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_nothing_grows_and_nothing_is_lost_uncounted(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    settings = {
+        "series__by": "pid",
+        "interval": "1s",
+        "file__path": str(lines),
+        "file__rotate_size": "5MB",
+        "file__rotate_keep": "1",
+        "probes__processes__output": "events,lifecycle",
+    }
+    with agent(tmp_path, **settings) as running:
+        load = subprocess.Popen([sys.executable, "-c", LOAD, str(os.getpid())])
+        try:
+            samples = sampled(running, SECONDS)
+        finally:
+            load.kill()
+            load.wait()
+        summary = running.end()
+
+    first, last = samples[5:15], samples[20:]
+    for which in (0, 1):
+        grown = middle([each[which].memory_bytes for each in last]) - middle(
+            [each[which].memory_bytes for each in first]
+        )
+        assert grown < GROWTH_BYTES, [each[which].memory_bytes for each in samples]
+        for name in ("descriptors", "threads"):
+            # A scrape's connection comes and goes.
+            assert max(getattr(each[which], name) for each in last) <= 2 + max(
+                getattr(each[which], name) for each in first
+            )
+    for account in summary["outputs"].values():
+        parts = ("delivered", "aggregated", "filtered", "sampled_out")
+        assert account["seen"] == sum(account[part] for part in parts) + sum(account["lost"].values()), (
+            account
+        )
+    for exporter in summary["exporters"].values():
+        assert not exporter["points_dropped"]
+    assert all(json.loads(line) for line in lines.read_text().splitlines())
