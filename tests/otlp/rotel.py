@@ -45,7 +45,7 @@ def rotel(folder: Path, *, port: int | None = None) -> Iterator[Rotel]:
                 process = subprocess.Popen(_command(made, folder), stdout=log, stderr=subprocess.STDOUT)
             until(lambda: process.poll() is not None or "Starting Rotel" in made.log.read_text())  # noqa: B023
             try:
-                until(lambda: process.poll() is not None or _listens(made.http_port), deadline_s=20)  # noqa: B023
+                until(lambda: process.poll() is not None or listens(made.http_port), deadline_s=20)  # noqa: B023
             except AssertionError:
                 process.kill()
             if process.poll() is None:
@@ -78,7 +78,7 @@ def _command(made: Rotel, folder: Path) -> list[str]:
     return [str(program()), "start", *(f"--{name}={value}" for name, value in options.items())]
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     import socket
 
     with socket.socket() as tried:

@@ -113,7 +113,7 @@ def test_dates_and_seconds_are_read() -> None:
     assert retry_after_s(formatdate(time.time() - 100, usegmt=True)) == 0
 
 
-@pytest.mark.parametrize("text", [None, "", "soon", "-5", "1.5", "９", "Mon, 99 Foo 2024", "Mon, 01 Jan 0001 00:00:00 -0000"])
+@pytest.mark.parametrize("text", [None, "", "soon", "-5", "1.5", "９", "Mon, 99 Foo 2024"])
 def test_what_says_nothing_is_ignored(text: str | None) -> None:
     assert retry_after_s(text) is None
 
