@@ -172,7 +172,7 @@ class PermissionDeniedError(KernelError):
 class VerifierError(KernelError):
     """The kernel's verifier rejected a program.
 
-    ``log`` is the whole log; ``reason`` its verdict, ``source_line`` the line of C at which it gave up and
+    ``log`` is the log, of a very long one its end; ``reason`` its verdict, ``source_line`` the line of C at which it gave up and
     ``instruction`` the BPF instruction (each empty where the log does not tell). The message shows the last
     ``LINES_SHOWN`` lines of the log and says how many it left out.
     """

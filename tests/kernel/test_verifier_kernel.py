@@ -120,6 +120,28 @@ def test_long_log_is_whole_and_its_message_short(compile_object: Callable[[str |
     assert f"({len(lines) - VerifierError.LINES_SHOWN} lines omitted)" in str(error)
 
 
+LOAD_AND_MEASURE = f"""{LOAD}
+# getrusage would tell the peak of the process that started this one.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.host_only
+def test_a_loop_too_long_is_explained_by_the_end_of_its_log(
+    compile_object: Callable[[str | Path], Path],
+) -> None:
+    """The verifier would write 100 MB about it: the last 16 are kept, and it has to walk there twice, not six times."""
+    path = compile_object(Path(__file__).parent / "rejected" / "loop_too_long.bpf.c")
+    command = [sys.executable, "-c", LOAD_AND_MEASURE, str(path)]
+    told, peak_kb = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    log, reason, source_line, *_ = json.loads(told)
+
+    assert reason == "BPF program is too large. Processed 1000001 insn"
+    assert source_line == ("loop_too_long.bpf.c:12: for (__u32 i = 0; i < 10000000; i++) // rejected")
+    assert 15 << 20 < len(log) < 16 << 20
+    assert int(peak_kb) < 200 << 10
+
+
 def test_first_load_writes_no_log(compile_object: Callable[[str | Path], Path]) -> None:
     """A program that loads costs no log; nothing is printed, and nothing left in the kernel."""
     code = "import sys; from sonde.bpf import ObjectSpec; ObjectSpec.open(sys.argv[1]).load().close()"

@@ -156,7 +156,8 @@ def test_cut_log_says_so() -> None:
     cut = log[: log.index("R6 unbounded")]
     explanation = verifier.explain(cut)
     assert explanation.kind == "log-cut"
-    assert "larger log" in explanation.hint
+    assert explanation.reason == "its log ends before the verdict"
+    assert "fewer turns" in explanation.hint
     assert explanation.source_line.startswith("map_out_of_bounds.bpf.c:25: ")
 
 
@@ -169,31 +170,14 @@ def test_every_prefix_and_suffix_of_a_log_is_explained_without_an_error() -> Non
             verifier.explain(log[cut:])
 
 
-def test_extract_finds_the_log_in_one_message_or_in_lines() -> None:
-    """libbpf writes it at once; a logger may have split it."""
-    log = GOLDEN["linux-6.18", "missing_null_check"]
-    whole = [
-        "libbpf: prog 'counter': BPF program load failed: -EACCES",
-        f"libbpf: prog 'counter': -- BEGIN PROG LOAD LOG --\n{log}-- END PROG LOAD LOG --",
-        "libbpf: prog 'counter': failed to load: -EACCES",
-    ]
-    assert verifier.extract(whole) == log
-    lines = "\n".join(whole).split("\n")
-    assert verifier.extract(lines) == log
-    assert verifier.extract([line + "\n" for line in lines]) == log
-    assert verifier.failed_program(whole) == "counter"
-
-
-def test_extract_takes_the_last_of_several_logs_and_none_of_none() -> None:
-    """libbpf tries again with a larger buffer; and many failures have no log."""
-    first, second = "a\n", "b\n"
+def test_the_program_that_failed_is_named_by_libbpf() -> None:
+    """Of an object's programs the one that the messages name; many failures have none."""
     messages = [
-        f"libbpf: prog 'p': -- BEGIN PROG LOAD LOG --\n{log}-- END PROG LOAD LOG --\n"
-        for log in (first, second)
+        "libbpf: prog 'counter': BPF program load failed: -EACCES",
+        "libbpf: prog 'counter': failed to load: -EACCES",
+        "libbpf: failed to load object 'object'",
     ]
-    assert verifier.extract(messages) == second
-    assert verifier.extract([]) is None
-    assert verifier.extract(["libbpf: failed to find valid kernel BTF"]) is None
+    assert verifier.failed_program(messages) == "counter"
     assert verifier.failed_program(["libbpf: map 'x': failed to create"]) is None
 
 

@@ -14,6 +14,7 @@ from sonde.bpf import elf, safe
 from sonde.bpf.handle import ObjectHandle
 from sonde.bpf.map.spec import MapSpec
 from sonde.bpf.program import Program, ProgramSpec
+from sonde.bpf.verifier_log import VerifierLog
 from sonde.errors import KernelError, NotSupportedError, SondeError, VerifierError
 
 if TYPE_CHECKING:
@@ -106,10 +107,11 @@ class ObjectSpec:
             handle.release(self._knobs)
         # libbpf forgets the types of those maps whose types the kernel does not take.
         shapes = {name: self.shape_of(name) for name in self.maps}
+        verifier_log = VerifierLog(_programs(handle))
         with log.capture() as messages:
             result = lib.bpf_object__load(handle.pointer)
         if result < 0:
-            error = load_error(result, handle.name, messages, self.programs)
+            error = load_error(result, handle.name, messages, self.programs, verifier_log.text)
             handle.close()
             raise error
         # The spec must not close what is now the Object's.
@@ -288,14 +290,13 @@ def _missing_feature(result: int, program: ProgramSpec | None) -> NotSupportedEr
 
 
 def load_error(
-    result: int, name: str, messages: list[str], programs: Mapping[str, ProgramSpec]
+    result: int, name: str, messages: list[str], programs: Mapping[str, ProgramSpec], text: str | None
 ) -> KernelError:
-    """Say why libbpf could not load an object, from the errno and its messages."""
+    """Say why libbpf could not load an object, from the errno, its messages and the verifier's log."""
     from sonde.bpf import capabilities, verifier
 
     if missing := _missing_feature(result, programs.get(verifier.failed_program(messages) or "")):
         return missing
-    text = verifier.extract(messages)
     if text is not None and -result not in (errno.EPERM, errno.ENOMEM):
         told = verifier.explain(text)
         program = verifier.failed_program(messages) or name

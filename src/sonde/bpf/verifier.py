@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from sonde.bpf.verdicts import classify
 
 TAIL_BYTES = 256 << 10
-"""A log may have 100 MB (a loop too long has every turn in it); its verdict is at the end."""
+"""A log may have many megabytes (a loop too long has every turn in it); its verdict is at the end."""
 
-_BEGIN = re.compile(r"-- BEGIN PROG LOAD LOG --\n?")
-_END = re.compile(r"-- END PROG LOAD LOG --")
-_PROGRAM = re.compile(r"prog '([^']*)': (?:-- BEGIN PROG LOAD LOG --|BPF program load failed|failed to load)")
+_PROGRAM = re.compile(r"prog '([^']*)': (?:BPF program load failed|failed to load)")
 
 _INSTRUCTION = re.compile(r"^(\d+): (\([0-9a-f]{2}\) .*|<.*>)$")
 _STATE_AFTER_INSTRUCTION = re.compile(r"\s+(?:; |\d+: )(?:R\d+(?:_\w+)?=|frame\d+:|safe|fp-\d+).*$|\s+; $")
@@ -57,28 +55,6 @@ class Explanation:
     hint: str
 
 
-def extract(messages: Sequence[str]) -> str | None:
-    """Find the verifier's log among libbpf's messages: what stands between its BEGIN and END lines.
-
-    The messages may be whole or cut into lines. None if there is no log; of several, the last: libbpf retries.
-    """
-    begins = [index for index, message in enumerate(messages) if _BEGIN.search(message)]
-    if not begins:
-        return None
-    first, *rest = messages[begins[-1] :]
-    # libbpf 1.x writes the log as one message, which may have 100 MB: cut it out, copy it once.
-    start = [match.end() for match in _BEGIN.finditer(first)][-1]
-    if end := _END.search(first, start):
-        return first[start : end.start()]
-    lines = [first[start:]] if start < len(first) else []
-    for message in rest:
-        if end := _END.search(message):
-            lines.append(message[: end.start()])
-            break
-        lines.append(message)
-    return "\n".join(line.rstrip("\n") for line in lines)
-
-
 def failed_program(messages: Sequence[str]) -> str | None:
     """Find the name of the program that libbpf says failed to load; None if it names none."""
     names = [match[1] for message in messages for match in _PROGRAM.finditer(message)]
@@ -104,7 +80,7 @@ def _explain_lines(log: str) -> Explanation:
         verdict = classify(log[-TAIL_BYTES:])
         return Explanation(verdict.kind, "", "", "", verdict.hint) if verdict else _UNKNOWN
     if not reason and not complete:
-        return Explanation("log-cut", "", _source_before(log), _instruction(lines, last), _LOG_CUT)
+        return Explanation("log-cut", _NO_VERDICT, _source_before(log), _instruction(lines, last), _LOG_CUT)
     verdict = classify(reason)
     # Before the first instruction there is only what belongs to no line: "unreachable insn 2".
     source = _source_before(log) if last >= 0 else _source_of_prefix(lines)
@@ -220,4 +196,8 @@ def _slug(headline: str) -> str:
 
 
 _UNKNOWN = Explanation("unknown", "", "", "", "")
-_LOG_CUT = "the log ends before its verdict: load the program alone, or ask for a larger log"
+_NO_VERDICT = "its log ends before the verdict"
+_LOG_CUT = (
+    "this kernel keeps the beginning of a log that is too long (Linux 6.4 keeps the end): mostly that is a loop with too "
+    "many turns, of which the verifier walks through every one: fewer turns, bpf_loop() (5.17), or global functions"
+)

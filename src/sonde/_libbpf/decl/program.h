@@ -17,6 +17,7 @@ void bpf_program__set_ifindex(struct bpf_program *prog, __u32 ifindex);
 size_t bpf_program__insn_cnt(const struct bpf_program *prog);
 uint32_t bpf_program__flags(const struct bpf_program *prog);
 int bpf_program__set_flags(struct bpf_program *prog, __u32 flags);
+int bpf_program__set_log_buf(struct bpf_program *prog, char *log_buf, size_t log_size);
 int bpf_program__fd(const struct bpf_program *prog);
 int bpf_program__pin(struct bpf_program *prog, const char *path);
 int bpf_program__unpin(struct bpf_program *prog, const char *path);
