@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from click.core import augment_usage_errors
 
 from sonde.cli.behind import Line, MeasuringCommand
 from sonde.cli.knob_option import knob_option, value_of
@@ -136,8 +137,9 @@ class RecordGroup(click.Group):
         return words()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Make the command for one word."""
-        return RecordCommand(cmd_name, epilog=self.epilog or "")
+        """Make the command for one word; raises click.UsageError with the nearest names."""
+        with augment_usage_errors(ctx):
+            return RecordCommand(cmd_name, epilog=self.epilog or "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move what to record to the front."""
