@@ -10,7 +10,7 @@ from dataclasses import dataclass
 # systemd's driver writes RUNTIME-ID.scope, the cgroupfs driver ID alone, and containerd under the wrong driver
 # SLICE:RUNTIME:ID. Podman without its own scope (--cgroups=split) writes libpod-payload-ID.
 _CONTAINER = re.compile(
-    r"(?:.*:)?(?:(?P<runtime>[a-z][a-z_.]*(?:-[a-z_.]+)*)[-:])?(?P<id>[0-9a-f]{64}|[0-9a-f]{32}-[0-9]{1,10})(?:\.scope)?"
+    r"(?:[^:]*:)?(?:(?P<runtime>[a-z][a-z_.]*(?:-[a-z_.]+)*)[-:])?(?P<id>[0-9a-f]{64}|[0-9a-f]{32}-[0-9]{1,10})(?:\.scope)?"
 )
 
 # What watches over a container is beside it, in a scope with its id.

@@ -50,7 +50,7 @@ class Processes:
         pids: Callable[[], Sequence[int]] = living_pids,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.rows = rows or ProcessRows()
+        self.rows = ProcessRows() if rows is None else rows
         self.executables: Interned[str] = Interned()
         self.places: Interned[Place] = Interned()
         self._asks_for_users = asks_for_users
@@ -130,8 +130,7 @@ class Processes:
         rows.is_known[slots] = rows.is_fresh[slots] = True
         rows.told[slots] = now
         ends = event == "exit"
-        rows.living[slots] = True
-        rows.living[slots[ends]] = False
+        rows.living[slots] = ~ends
         # At its end a process may be an orphan: it keeps the parent that it had.
         rows.parent[slots[~ends]] = np.asarray(batch["ppid"])[~ends]
 
@@ -211,7 +210,7 @@ class Processes:
             self.rows.is_fresh[slot] = False
             if each is not None and _is_start(each.start_ticks, start):
                 self._tell(slot, each)
-            else:
+            elif not self.rows.is_known[slot]:
                 self.rows.living[slot] = False
 
     def _tell(self, slot: int, told: Told) -> None:
@@ -228,8 +227,7 @@ class Processes:
     # ---- forgetting -----------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        if not self.rows.expire(self._clock_s()):
-            return
+        self.rows.expire(self._clock_s())
         for numbers, column in ((self.executables, self.rows.executable), (self.places, self.rows.place)):
             became = numbers.compact(column)
             if became is not None:

@@ -132,16 +132,15 @@ class ProcessRows:
         self.living[slots] = False
         self._free += slots.tolist()
 
-    def expire(self, now: float) -> bool:
-        """Forget the ended that nobody has wanted for long; does something every few seconds only, and says whether."""
+    def expire(self, now: float) -> None:
+        """Forget the ended that nobody has wanted for long; does something every few seconds only."""
         import numpy as np
 
         if now - self._expired_at < EXPIRE_EVERY_S:
-            return False
+            return
         self._expired_at = now
         occupied = np.fromiter(self._slots.values(), np.intp, len(self._slots))
         self._release(occupied[~self.living[occupied] & (self.used[occupied] < now - self._keep_s)])
-        return True
 
     def end_all_but(self, pids: Iterable[int], now: float) -> None:
         """End the processes whose number is not among those that there are: their ends were lost."""

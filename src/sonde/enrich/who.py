@@ -70,9 +70,9 @@ class Who:
                 hint = f"valid: {', '.join(nearest(word, ATTRIBUTES))}"
                 raise SondeError("tell rows apart", why=f"nothing is called {word}", hint=hint)
         self._by = tuple(dict.fromkeys(by))
-        self.processes = processes or Processes(ask, asks_for_users="user" in by)
+        self.processes = Processes(ask, asks_for_users="user" in by) if processes is None else processes
         self._cgroups = cgroups
-        self._users = users or machine_users()
+        self._users = machine_users() if users is None else users
         # Once for all: a clock that is set meanwhile must not give a process another birthday.
         self._booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
@@ -84,7 +84,8 @@ class Who:
     @property
     def cgroups(self) -> Cgroups:
         """Give the cgroups' paths."""
-        self._cgroups = self._cgroups or machine_cgroups()
+        if self._cgroups is None:
+            self._cgroups = machine_cgroups()
         return self._cgroups
 
     def take(self, batch: RecordBatch) -> None:
