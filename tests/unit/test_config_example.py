@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from configuration_reference import GUIDE, updated
 from sonde.agent.config import load_config
 from sonde.agent.config.catalogue import all_keys
 from sonde.agent.config.document import read_document
@@ -15,7 +17,9 @@ from sonde.agent.config.example import example
 from sonde.agent.config.key import dotted
 from sonde.agent.config.kind import Pairs
 from sonde.agent.config.report import report, report_lines
+from sonde.agent.config.series import BY
 from sonde.agent.config.size import size_bytes, size_text
+from sonde.enrich.who import ATTRIBUTES, DEFAULT
 from sonde.views.line import plain
 
 
@@ -42,6 +46,15 @@ def test_the_example_has_every_key_and_each_example_in_it_is_valid(tmp_path: Pat
     assert {path for path in all_keys() if path not in found and path[-1] != "cgroup"} == set()
 
 
+def test_the_guides_reference_is_made_of_the_keys() -> None:
+    """Else run: python tools/configuration_reference.py."""
+    assert updated(GUIDE.read_text()) == GUIDE.read_text()
+
+
+def test_series_are_made_by_what_is_known_of_processes() -> None:
+    assert (BY, load_config(None, {}).series.by) == (tuple(ATTRIBUTES), DEFAULT)
+
+
 def test_every_key_says_what_it_is() -> None:
     for path, key in all_keys().items():
         assert re.fullmatch(r"[A-Z-].*\.", key.text), dotted(path)
@@ -49,8 +62,6 @@ def test_every_key_says_what_it_is() -> None:
         assert has_default or key.example, f"{dotted(path)} has neither a default nor an example"
         if has_default and not isinstance(key.kind, Pairs):
             written = key.kind.write(key.default)
-            import tomllib
-
             assert key.kind.read(tomllib.loads(f"x = {written}")["x"]) == key.default, dotted(path)
 
 

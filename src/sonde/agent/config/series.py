@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from sonde.agent.config.key import key
 from sonde.agent.config.kind import Choice, Integer, Several
 
-BY = ("executable", "unit", "container", "command", "user", "pod", "cgroup", "pid")
+BY = (
+    "executable",
+    "path",
+    "command",
+    "user",
+    "parent",
+    "pid",
+    "unit",
+    "user_unit",
+    "container",
+    "pod",
+    "cgroup",
+)
+"""The words of ``sonde.enrich.who.ATTRIBUTES``, which is imported where it is needed; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True)
