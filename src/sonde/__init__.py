@@ -12,6 +12,7 @@ from sonde.probes import all_probes, probe
 if TYPE_CHECKING:
     from sonde.bpf import Object, ObjectSpec
     from sonde.collector import Collector
+    from sonde.metering import export_to_opentelemetry
     from sonde.records.accounting import Accounting
     from sonde.records.model import RecordBatch
     from sonde.run import Run
@@ -26,6 +27,7 @@ __all__ = [
     "Selection",
     "SondeError",
     "all_probes",
+    "export_to_opentelemetry",
     "probe",
 ]
 
@@ -36,6 +38,7 @@ _HOMES = {
     "ObjectSpec": "sonde.bpf",
     "RecordBatch": "sonde.records.model",
     "Run": "sonde.run",
+    "export_to_opentelemetry": "sonde.metering",
 }
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Self, overload
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.tracepoint import Tracepoint
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.program import Program
 from sonde.errors import AttachError, SondeError
+from sonde.records.totals import SERIES_MAX
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+
+    from sonde.exporters.counts import CountsSource
+    from sonde.exporters.instruments import Instruments
 
 DOCUMENT_SYSCALLS = ("openat", "read", "write", "connect")
 """The four system calls of the document's §1.3.3."""
@@ -29,6 +37,7 @@ class Collector:
     def __init__(self) -> None:
         self._object: Object | None = None
         self._run: Any = None
+        self._exported: list[tuple[Instruments, CountsSource]] = []
 
     # ---- any object -----------------------------------------------------------------------------------------
 
@@ -41,8 +50,9 @@ class Collector:
         """
         with ObjectSpec.open(path, strict=strict, sha256=sha256) as spec:
             loaded = spec.load()
-        self.close()
-        self._object = loaded
+        with self._replacing():
+            self._free()
+            self._object = loaded
         return loaded
 
     @property
@@ -98,9 +108,10 @@ class Collector:
 
         run = Run(probe("syscalls"), "counts", values={"syscall": wanted})
         run.start()
-        previous, self._run = self._run, run
-        if previous is not None:
-            previous.close()
+        with self._replacing():
+            previous, self._run = self._run, run
+            if previous is not None:
+                previous.close()
 
     def _attach_each(self, names: tuple[str, ...]) -> None:
         former = [link for link in self.loaded.links if isinstance(link.hook, Tracepoint)]
@@ -164,10 +175,43 @@ class Collector:
             if other:
                 yield 0, "other", other
 
+    # ---- OpenTelemetry --------------------------------------------------------------------------------------
+
+    def export_to_opentelemetry(self, meter: Meter, *, series_max: int = SERIES_MAX) -> Instruments:
+        """Give the counts to a meter: ``ebpf.syscall.count`` by ``pid``; the meter's reader sets the interval.
+
+        They are cumulative from now on, over later calls of ``trace_syscalls`` and ``load``, until the collector is
+        closed. What it gives tells of errors, which are logged, too; ``series_max`` is explained there. What finds
+        the map full, and pids beyond the bound, are in the series marked ``otel.metric.overflow``.
+        """
+        from sonde.exporters.counts import CountsSource
+        from sonde.exporters.instruments import DOCUMENT_METRIC, Instruments
+
+        source = CountsSource(self.syscall_stats)
+        instruments = Instruments(meter, [DOCUMENT_METRIC], source.read, series_max=series_max)
+        self._exported.append((instruments, source))
+        return instruments
+
+    @contextmanager
+    def _replacing(self) -> Iterator[None]:
+        """Read what is about to be freed a last time: the counts after it begin at nothing."""
+        with ExitStack() as held:
+            if self._object is not None or self._run is not None:
+                for instruments, source in self._exported:
+                    held.enter_context(instruments.last_reading())
+                    source.renew()
+            yield
+
     # ---- life -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Detach and free everything; again is fine."""
+        """Detach and free everything; again is fine. Meters that the counts were exported to get no more."""
+        for instruments, _ in self._exported:
+            instruments.close()
+        self._exported.clear()
+        self._free()
+
+    def _free(self) -> None:
         if self._run is not None:
             self._run.close()
             self._run = None

@@ -28,7 +28,8 @@ class Totals:
 
     ``add`` takes batches of differences (TableSource). ``attributes`` are columns beside the metric's own: who, as
     a rule. There are ``series_max`` series at most: what is beyond goes into one that says so (``OVERFLOW``), and
-    ``folded`` counts the additions to it. Memory is bounded by that.
+    ``folded`` counts the additions to it. Memory is bounded by that. ``ended`` counts series that are gone: theirs was
+    a process, say, which has ended.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Totals:
         *,
         attributes: Sequence[str] = (),
         series_max: int = SERIES_MAX,
+        idle_ns: int = IDLE_NS,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.metric = metric
         self._columns = {name: name for name in attributes} | dict(metric.attributes)
         self._series_max = max(1, series_max)
+        self._idle_ns = idle_ns
         self._clock_ns = clock_ns
         self._places: dict[Key, int] = {}
         self._free: list[int] = []
@@ -52,7 +55,8 @@ class Totals:
         self._start_ns: Array | None = None
         self._changed_ns: Array | None = None
         self._since_ns = clock_ns()
-        self.folded = 0
+        self._idle_from_ns = 0
+        self.folded = self.ended = 0
 
     def __len__(self) -> int:
         return len(self._places) + (self._overflow is not None)
@@ -80,9 +84,7 @@ class Totals:
         places = np.array([self._place(key, now_ns) for key in self._keys(batch)], dtype=np.intp)
         self._grow(int(places.max()) + 1)
         assert self._values is not None
-        assert self._changed_ns is not None
         np.add.at(self._values, places, values)
-        self._changed_ns[places] = now_ns
         if self._totals is not None:
             added = np.ma.filled(batch[self.metric.total], 0) * np.uint64(batch.scale)
             np.add.at(self._totals, places, added.astype(self._totals.dtype))
@@ -103,31 +105,34 @@ class Totals:
 
     def _place(self, key: Key | None, now_ns: int) -> int:
         """Give the place of a series, made where there is room."""
+        assert self._changed_ns is not None
         found = self._places.get(key) if key is not None else None
         if found is not None:
+            # At once: another row of this batch must not take the place away.
+            self._changed_ns[found] = now_ns
             return found
         # One place is the overflow's.
         full = len(self._places) >= self._series_max - 1
         if key is None or (full and not self._retire_idle(now_ns)):
-            return self._overflow_place()
-        place = self._new_place()
+            return self._overflow_place(now_ns)
+        place = self._new_place(now_ns)
         self._places[key] = place
         return place
 
-    def _overflow_place(self) -> int:
+    def _overflow_place(self, now_ns: int) -> int:
         if self._overflow is None:
-            self._overflow = self._new_place()
+            self._overflow = self._new_place(now_ns)
         self.folded += 1
         return self._overflow
 
-    def _new_place(self) -> int:
+    def _new_place(self, now_ns: int) -> int:
         place = self._free.pop() if self._free else len(self)
         self._grow(place + 1)
         assert self._start_ns is not None
         assert self._changed_ns is not None
         # Its count began after the read before this one.
         self._start_ns[place] = self._since_ns
-        self._changed_ns[place] = 0
+        self._changed_ns[place] = now_ns
         return place
 
     def _retire_idle(self, now_ns: int) -> bool:
@@ -136,10 +141,10 @@ class Totals:
         if not self._places:
             return False
         key = min(self._places, key=lambda each: self._changed_ns[self._places[each]])  # type: ignore[index]
-        if now_ns - int(self._changed_ns[self._places[key]]) < IDLE_NS:
+        if now_ns - int(self._changed_ns[self._places[key]]) < self._idle_ns:
             return False
         place = self._places[key]
-        overflow = self._overflow_place()
+        overflow = self._overflow_place(now_ns)
         assert self._values is not None
         self._values[overflow] += self._values[place]
         if self._totals is not None:
@@ -169,18 +174,20 @@ class Totals:
         """
         if self._changed_ns is None:
             return 0
-        before_ns = self._clock_ns() - idle_ns
+        is_idle = (self._changed_ns <= self._clock_ns() - idle_ns).tolist()
         gone = [
             key
             for key, place in self._places.items()
-            if self._changed_ns[place] <= before_ns and ended(dict(zip(self._columns, key, strict=True)))
+            if is_idle[place] and ended(dict(zip(self._columns, key, strict=True)))
         ]
         self.end(gone)
+        self.ended += len(gone)
         return len(gone)
 
     def shift(self, step_ns: int) -> None:
         """Move all times: the wall clock was set by so much, and a count must not begin after it was read."""
         self._since_ns += step_ns
+        self._idle_from_ns += step_ns
         if self._start_ns is not None and self._changed_ns is not None:
             self._start_ns += step_ns
             self._changed_ns += step_ns

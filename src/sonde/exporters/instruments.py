@@ -1,0 +1,167 @@
+"""Metrics as observable instruments of an application's own OpenTelemetry meter; needs opentelemetry-api alone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sonde.errors import SondeError
+from sonde.records.metrics import Metric
+from sonde.records.totals import SERIES_MAX, Totals
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter, Observation
+
+    from sonde.records.metrics import Series
+    from sonde.records.model import RecordBatch
+
+    Key = tuple[str, str]
+    Pick = Callable[[Series], Any]
+
+LOG = logging.getLogger("sonde.opentelemetry")
+
+FOREVER_NS = 2**62
+
+DOCUMENT_METRIC = Metric(
+    name="ebpf.syscall.count",
+    kind="counter",
+    unit="",
+    description="Number of system calls",
+    value="count",
+    attributes={"pid": "pid"},
+)
+"""The founding document's metric (§1.3.6), by its name, description and integer attribute."""
+
+
+class Instruments:
+    """Observable instruments over totals that a table's rows add up to; the reader of the meter sets the interval.
+
+    ``read`` gives what was added since it was last called: once per collection, however many instruments there are.
+    Values are cumulative, so nothing is counted twice, and a reader of differences gets differences. A histogram
+    becomes two counters, ``NAME.count`` and ``NAME.sum``: OpenTelemetry has no observable histogram.
+
+    The SDK keeps every set of attributes that it ever saw, and merges silently those above a bound of 2,000 for each
+    instrument. So there are ``series_max`` in all, ended ones too; what comes later is in one with the attribute
+    ``otel.metric.overflow``, and ``folded`` counts it. Raise it together with the reader's ``cardinality_limits``.
+
+    What cannot be read is logged once, is in ``error`` until it can be, and counts in ``errors``; the totals so far are
+    given meanwhile. Instruments cannot be removed from a meter: after ``close`` they give nothing.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        metrics: Iterable[Metric],
+        read: Callable[[], RecordBatch],
+        *,
+        attributes: Mapping[str, Sequence[str]] | None = None,
+        series_max: int = SERIES_MAX,
+    ) -> None:
+        """Make the instruments; ``attributes`` are more columns of who, by metric's name."""
+        self._read = read
+        self._lock = threading.Lock()
+        self._asked: set[Key] | None = None
+        self._is_closed = False
+        self.error: SondeError | None = None
+        self.errors = 0
+        more = attributes or {}
+        self._totals = {
+            metric.name: Totals(
+                metric, attributes=more.get(metric.name, ()), series_max=series_max, idle_ns=FOREVER_NS
+            )
+            for metric in metrics
+        }
+        for totals in self._totals.values():
+            self._register(meter, totals.metric)
+
+    @property
+    def folded(self) -> int:
+        """Count additions to series that there was no room for."""
+        with self._lock:
+            return sum(totals.folded for totals in self._totals.values())
+
+    def _register(self, meter: Meter, metric: Metric) -> None:
+        name, unit, description = metric.name, metric.unit, metric.description
+        if metric.kind == "histogram":
+            count, total = (name, "count"), (name, "sum")
+            meter.create_observable_counter(
+                f"{name}.count", [self._callback(count, _counts)], "{event}", f"{description} Their number."
+            )
+            meter.create_observable_counter(
+                f"{name}.sum", [self._callback(total, _sums)], unit, f"{description} Their sum."
+            )
+            return
+        create: Any = {
+            "counter": meter.create_observable_counter,
+            "updown": meter.create_observable_up_down_counter,
+            "gauge": meter.create_observable_gauge,
+        }[metric.kind]
+        create(name, [self._callback((name, "value"), _values)], unit, description)
+
+    def _callback(self, key: Key, pick: Pick) -> Callable[[Any], Iterable[Observation]]:
+        def observe(_: Any) -> Iterable[Observation]:
+            with self._lock:
+                return [] if self._is_closed else self._observe(key, pick)
+
+        return observe
+
+    def _observe(self, key: Key, pick: Pick) -> list[Observation]:
+        from opentelemetry.metrics import Observation
+
+        # An instrument that is asked again begins the next collection.
+        if self._asked is None or key in self._asked:
+            self._asked = set()
+            self._refresh()
+        self._asked.add(key)
+        series = self._totals[key[0]].series(0)
+        names = tuple(series.attributes)
+        rows = zip(*(column.tolist() for column in series.attributes.values()), strict=True)
+        each = rows if names else [()] * len(series)
+        return [
+            Observation(
+                value, {name: told for name, told in zip(names, row, strict=True) if told is not None}
+            )
+            for value, row in zip(pick(series).tolist(), each, strict=True)
+        ]
+
+    @contextmanager
+    def last_reading(self) -> Iterator[None]:
+        """Read what is about to end, and no more until that is done: collections wait meanwhile."""
+        with self._lock:
+            if not self._is_closed:
+                self._refresh()
+            yield
+
+    def _refresh(self) -> None:
+        try:
+            batch = self._read()
+        except SondeError as error:
+            self.errors += 1
+            if self.error is None or str(self.error) != str(error):
+                LOG.error("%s", error)
+            self.error = error
+            return
+        self.error = None
+        for totals in self._totals.values():
+            totals.add(batch)
+
+    def close(self) -> None:
+        """Give nothing any more; again is fine."""
+        with self._lock:
+            self._is_closed = True
+
+
+def _values(series: Series) -> Any:
+    return series.scaled(series.values)
+
+
+def _counts(series: Series) -> Any:
+    return series.values.sum(axis=1)
+
+
+def _sums(series: Series) -> Any:
+    assert series.totals is not None, "a histogram that is exported has a sum"
+    return series.scaled(series.totals)
