@@ -100,11 +100,7 @@ class LoaderProcess:
         if received is None:
             return False
         wanted = msgspec.msgpack.decode(received[0], type=Configure)
-        # Before Linux 5.11 maps count against it; to raise it takes CAP_SYS_RESOURCE, which goes now.
-        try:
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        except (ValueError, OSError):
-            pass
+        _raise_limits()
         extra = [
             name for name, on in ((STATISTICS, wanted.statistics), (IDENTITIES, wanted.identities)) if on
         ]
@@ -264,6 +260,17 @@ class LoaderProcess:
                 if room + IDENTITY_BYTES + 2 * NAME_BYTES_MAX > MESSAGE_BYTES_MAX:
                     break
         return Identified(asked.number, found, considered), []
+
+
+def _raise_limits() -> None:
+    """Allow as much locked memory as there is, and as many descriptors as this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Before Linux 5.11 maps count against it; to raise it takes CAP_SYS_RESOURCE, which is given up next.
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (ValueError, OSError):
+        return
 
 
 def _selection(asked: Selected) -> Selection:
