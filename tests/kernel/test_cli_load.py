@@ -209,6 +209,23 @@ def test_records_are_decoded_by_their_type_and_else_shown_as_bytes(compile_objec
     assert next(row["value"] for row in output.rows[::-1] if row.get("variable") == "seen") == 10
 
 
+def test_what_a_ring_lost_is_told_where_the_program_counts_it(compile_object: Compile) -> None:
+    """In a map as sonde's probes have it, in a variable, or nowhere: then it is not known, and not zero."""
+    path = str(compile_object("probes/counted_loss.bpf.c"))
+    with child("for _ in range(5003): os.getppid()") as made:
+        options = ("--set", f"target={made.pid}", "--set", f"wanted={GETPPID}", "--format", "json")
+        with ready("load", path, *options) as process:
+            made.run()
+            process.send_signal(signal.SIGINT)
+            output = output_of(process)
+
+    for ring in ("mapped", "told"):
+        tally = output.accounting[ring]
+        assert tally["lost"] > 0
+        assert tally["delivered"] + tally["lost"] == 5003
+    assert output.accounting["silent"]["lost"] is None
+
+
 def test_records_for_people_cannot_move_the_cursor(compile_object: Compile) -> None:
     path = str(compile_object(STREAM))
     with child("os.getppid()") as made:

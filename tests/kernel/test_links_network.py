@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,9 +50,30 @@ def test_xdp_says_which_mode_it_got(network: places.Network) -> None:
 
 def test_xdp_says_that_another_program_is_there(network: places.Network) -> None:
     with load(HOOKS, "at_xdp") as one, load(HOOKS, "at_xdp") as other:
-        one.programs["at_xdp"].attach(Xdp(network.interface))
-        with pytest.raises(AttachError, match="another XDP program is attached there"):
+        occupant = one.programs["at_xdp"]
+        occupant.attach(Xdp(network.interface))
+        with pytest.raises(AttachError, match="another XDP program is attached there") as caught:
             other.programs["at_xdp"].attach(Xdp(network.interface))
+        assert f"number {occupant.id} (at_xdp) in mode " in str(caught.value)
+        assert "end the process that holds its link (bpftool link show id " in str(caught.value)
+
+
+def test_xdp_says_who_is_there_in_another_mode(network: places.Network, bpf_filesystem: Path) -> None:
+    """A driver that has a generic program takes no native one, which the kernel tells by EEXIST alone."""
+    with load(HOOKS, "at_xdp") as one, load(HOOKS, "at_xdp") as other:
+        occupant = one.programs["at_xdp"]
+        occupant.pin(bpf_filesystem / "foreign")
+        ip = ["ip", "link", "set", "dev", network.interface]
+        subprocess.run([*ip, "xdpgeneric", "pinned", str(bpf_filesystem / "foreign")], check=True)
+        with pytest.raises(AttachError, match="another XDP program is attached there") as caught:
+            other.programs["at_xdp"].attach(Xdp(network.interface))
+        told = str(caught.value)
+        assert f"number {occupant.id} (at_xdp) in mode generic" in told
+
+        removal = f"ip link set dev {network.interface} xdpgeneric off"
+        assert told.endswith(removal)
+        subprocess.run(removal.split(), check=True)
+        other.programs["at_xdp"].attach(Xdp(network.interface)).close()
 
 
 def test_xdp_that_is_updated_never_misses_a_packet(network: places.Network) -> None:

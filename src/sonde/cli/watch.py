@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import select
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sonde.bpf.codec import as_dict
+from sonde.bpf.map.per_cpu import PerCpuArrayMap, summed
 from sonde.errors import SondeError
 from sonde.records.layout import record_of
 from sonde.views.entries import entries_of
@@ -32,6 +35,7 @@ class Stream:
     name: str
     buffer: RingBuffer | PerfBuffer
     decode: Callable[[memoryview], Any]
+    lost: Callable[[], int | None]
     delivered: int = 0
 
     def drain(self, writer: ObjectWriter) -> int:
@@ -46,7 +50,7 @@ class Stream:
     @property
     def tally(self) -> Tally:
         """Give what has come and what was lost."""
-        return Tally(self.delivered, getattr(self.buffer, "lost", None))
+        return Tally(self.delivered, self.lost())
 
 
 def streams_of(loaded: Object) -> list[Stream]:
@@ -57,10 +61,33 @@ def streams_of(loaded: Object) -> list[Stream]:
     found = []
     for name, each in loaded.maps.items():
         if each.type == "ringbuf":
-            found.append(Stream(name, RingBuffer(each), _decoder(loaded, name)))
+            found.append(Stream(name, RingBuffer(each), _decoder(loaded, name), _loss(loaded, name)))
         elif each.type == "perf_event_array":
-            found.append(Stream(name, PerfBuffer(each), _decoder(loaded, name)))
+            perf = PerfBuffer(each)
+            found.append(Stream(name, perf, _decoder(loaded, name), functools.partial(getattr, perf, "lost")))
     return found
+
+
+def _loss(loaded: Object, ring: str) -> Callable[[], int | None]:
+    """Tell what found a ring full, where the program counts it: the kernel does not.
+
+    It is looked for in a variable ``RING_lost``, or in the members ``lost_CAUSE`` of the entries of a map
+    ``RING_accounting``, as sonde's own probes have them.
+    """
+    variable, accounting = loaded.variables.get(f"{ring}_lost"), loaded.maps.get(f"{ring}_accounting")
+
+    def lost() -> int | None:
+        if variable is not None:
+            return variable.value if isinstance(variable.value, int) else None
+        if not isinstance(accounting, PerCpuArrayMap):
+            return None
+        counters = as_dict(summed(list(accounting.totals().values())))
+        if not isinstance(counters, dict):
+            return None
+        causes = [count for name, count in counters.items() if name.startswith("lost_")]
+        return sum(causes) if causes else None
+
+    return lost
 
 
 def _decoder(loaded: Object, stream: str) -> Callable[[memoryview], Any]:

@@ -7,6 +7,7 @@ int bpf_link__fd(const struct bpf_link *link);
 int bpf_link__destroy(struct bpf_link *link);
 struct bpf_link_update_opts { size_t sz; __u32 flags; ...; };
 int bpf_link_update(int link_fd, int new_prog_fd, const struct bpf_link_update_opts *opts);
+int bpf_xdp_query_id(int ifindex, int flags, __u32 *prog_id);
 
 // Made by the kernel: only a descriptor.
 union bpf_iter_link_info {

@@ -29,6 +29,7 @@ struct bpf_prog_info {
 	__u32 jited_prog_len;
 	__u32 xlated_prog_len;
 	__u64 load_time;
+	char name[16];
 	__u64 run_time_ns;
 	__u64 run_cnt;
 	__u64 recursion_misses;

@@ -11,6 +11,8 @@ from sonde.bpf.link.attachment import KernelLink, create_link, failure
 from sonde.bpf.link.hook import Hook, join_options, needs, require_type, split_options
 from sonde.bpf.link.interface import interface_index, name_or_index
 from sonde.bpf.link.link import Link
+from sonde.bpf.link.xdp_occupant import MODES as FLAGS
+from sonde.bpf.link.xdp_occupant import xdp_occupants
 from sonde.errors import AttachError, NotSupportedError
 
 if TYPE_CHECKING:
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "native", "generic", "offload"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-FLAGS = {"generic": 1 << 1, "native": 1 << 2, "offload": 1 << 3}  # XDP_FLAGS_*_MODE in linux/if_link.h
 CAPABILITY = "CAP_NET_ADMIN CAP_BPF"
+
+OCCUPIED = (errno.EBUSY, errno.EEXIST)
+"""A program in the same mode, held by a link or not; one in another mode."""
 
 DRIVER_CANNOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE)
 """How drivers decline: no XDP at all, or not with this MTU, these queues, this program."""
@@ -65,19 +69,21 @@ class Xdp(Hook):
                 return XdpLink(program, self, KernelLink(result), mode=mode)
             if -result not in DRIVER_CANNOT:
                 break
-        raise self._explain(program, -result)
+        raise self._explain(program, -result, index)
 
     def configure(self, spec: ProgramSpec) -> None:
         # A card runs what was compiled for it: the kernel has to know which one when it loads the program.
         if self.mode == "offload":
             spec.offload_to(interface_index(self.interface, self))
 
-    def _explain(self, program: Program, number: int) -> Exception:
+    def _explain(self, program: Program, number: int, index: int) -> Exception:
         about = {"program": program.name, "hook": str(self)}
         what = f"attach program {program.name} to {self}"
-        if number == errno.EBUSY:
-            hint = "see which: ip link show; remove it: ip link set dev INTERFACE xdp off"
-            return AttachError(what, why="another XDP program is attached there", hint=hint, **about)
+        if number in OCCUPIED:
+            occupants = xdp_occupants(index)
+            who = f", {occupants[0]}" if occupants else ""
+            hint = occupants[0].removal(self.interface) if occupants else "ip link show tells which"
+            return AttachError(what, why=f"another XDP program is attached there{who}", hint=hint, **about)
         if number == errno.ENODEV:
             return AttachError(what, why="there is no such network interface", **about)
         if self.mode in ("native", "offload") and number in DRIVER_CANNOT:
