@@ -158,6 +158,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_latency_enrichers,
             metrics=(DURATION, UNTIMED),
+            cost_ns=196,
         ),
         Table(
             name="counts",
@@ -170,6 +171,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_counts_enrichers,
             metrics=(COUNT,),
+            cost_ns=83,
         ),
     ),
     streams=(
@@ -180,6 +182,7 @@ PROBE = Probe(
             summary="each call with its arguments, result and latency",
             columns=("time", "pid", "tid", "comm", "syscall", "args", "result", "error", "duration_ns"),
             enrich=_stream_enrichers,
+            cost_ns=184,
         ),
     ),
     knobs=(
