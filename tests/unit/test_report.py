@@ -112,6 +112,20 @@ def test_it_loads_neither_libbpf_nor_rich_nor_nanoarrow() -> None:
     assert "0 []" == run.stdout.strip()
 
 
+def test_metrics_are_what_the_agent_would_have_exported() -> None:
+    """The last reading's series add up to its rows; each has the start of the recording."""
+    found = [json.loads(line) for line in report(CAPTURE, "--format", "metrics").splitlines()]
+    by_pid = [json.loads(line) for line in report(CAPTURE, "--format", "metrics", "--by", "pid").splitlines()]
+    _, accounting = lines(CAPTURE)
+    histograms = [line for line in found if line["kind"] == "histogram"]
+
+    assert {"sonde.syscall.duration"} == {line["metric"] for line in histograms}
+    assert accounting["aggregated"] == sum(line["count"] for line in histograms)
+    assert accounting["aggregated"] == sum(line.get("count", 0) for line in by_pid)
+    assert all(line["start"] < line["time"] for line in found)
+    assert any("pid" in line["attributes"] for line in by_pid)
+
+
 # ---- formats ------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +267,7 @@ def test_a_damaged_file_is_shown_up_to_the_damage(tmp_path: Path) -> None:
         ([CAPTURE, "--sort", "coutn"], 2, "sonde: --sort: there is no column 'coutn': did you mean count"),
         ([CAPTURE, "--view", "hist", "--by", "x"], 2, "sonde: --by: there is no column 'x'"),
         ([CAPTURE, "--view", "trace", "--delta"], 2, "sonde: --delta: it goes with top and hist, not with trace"),
-        ([CAPTURE, "-o", "x.parquet", "--limit", "3"], 2, "sonde: --limit: it goes with table, json and csv, not with parquet"),
+        ([CAPTURE, "-o", "x.parquet", "--limit", "3"], 2, "sonde: --limit: it does not go with --format parquet"),
         ([CAPTURE, "-o", CAPTURE], 2, f"sonde: write {CAPTURE}: it is the capture itself: give -o another path"),
         ([__file__], 1, f"sonde: read {__file__}: it is no capture of sonde's"),
         ([CAPTURE, "-o", "/nowhere/x.parquet"], 1, "sonde: write /nowhere/x.parquet: no such file or directory (ENOENT)"),

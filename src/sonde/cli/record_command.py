@@ -13,10 +13,10 @@ from sonde.cli.behind import Line, MeasuringCommand
 from sonde.cli.knob_option import knob_option, value_of
 from sonde.cli.measurement import Measurement
 from sonde.cli.options import run_options
-from sonde.cli.parameter import Duration, unknown
+from sonde.cli.parameter import Count, Duration, unknown
 from sonde.cli.request import requested, selecting
 from sonde.cli.selection import selection_from, selection_options, why_filtered
-from sonde.probe import Knob, Probe, Stream, Table
+from sonde.probe import RATE_MAX, Knob, Probe, Stream, Table
 from sonde.probes import probe as find_probe
 from sonde.probes import probe_names
 
@@ -49,6 +49,12 @@ class RecordCommand(MeasuringCommand):
                     metavar="TIME",
                     help="Time between two readings of a table (1s).",
                 ),
+                click.Option(
+                    ["--rate-max", RATE_MAX],
+                    type=Count("records"),
+                    metavar="N",
+                    help="Take N records of a stream a second at most; what is above is counted as lost.",
+                ),
             ],
             help=f"Record {'; '.join(summaries)}.",
             short_help=f"{summaries[0]}.",
@@ -65,11 +71,14 @@ class RecordCommand(MeasuringCommand):
         asked = []
         for probe, output in self.chosen:
             values = {knob.name: given[knob.name] for knob in probe.knobs if knob.name in given}
+            found = _output_for(ctx, probe, output, values)
+            if isinstance(found, Stream) and ctx.params[RATE_MAX] is not None:
+                values[RATE_MAX] = ctx.params[RATE_MAX]
             left_out = requested(ctx, line, only=selecting(probe))
             asked.append(
                 Measurement(
                     probe=probe,
-                    output=_output_for(ctx, probe, output, values),
+                    output=found,
                     selection=selection,
                     values=values,
                     options=ctx.params,

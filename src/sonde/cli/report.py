@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 VIEWS = ("top", "trace", "hist")
-FORMATS = ("table", "json", "csv", "arrow", "parquet")
+FORMATS = ("table", "json", "csv", "metrics", "arrow", "parquet")
 SUFFIXES: Mapping[str, str] = {
     ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
     ".arrow": "arrow", ".arrows": "arrow", ".parquet": "parquet",
@@ -113,7 +113,8 @@ def _show(reader: CaptureReader, options: Mapping[str, Any], stack: ExitStack) -
 
     view, output = _chosen(reader.header, options)
     for name, views in _GOES_WITH.items():
-        if options[name] and view not in views:
+        is_attribute = name == "by" and options["format"] == "metrics"
+        if options[name] and view not in views and not is_attribute:
             flag = "--" + name.removesuffix("_s")
             raise CommandError(flag, why=f"it goes with {' and '.join(views)}, not with {view}", status=2)
     every_s = options["every_s"]
@@ -173,6 +174,8 @@ def _sink(
     if format_ in ("arrow", "parquet"):
         return _rows(header, output, format_, options, stack)
     destination = stack.enter_context(Destination(path, for_machines=format_ != "table"))
+    if format_ == "metrics":
+        return _metrics(header, output, options, destination)
     asked = Report(
         probe=Probe(output.name.partition(".")[0], output.summary),
         output=_declared(output),
@@ -220,6 +223,32 @@ def _text(words: str) -> str:
     return text(words)
 
 
+def _metrics(
+    header: Header, output: OutputHeader, options: Mapping[str, Any], destination: Destination
+) -> Sink:
+    from sonde.cli.metric_lines import MetricLines
+
+    _check_plain("metrics", ("delta", "sort"), options)
+    if not output.metrics:
+        why = f"{output.name} has no metrics"
+        raise CommandError("--format metrics", why=why, hint="--format json gives its rows", status=2)
+    valid = groups_of([_declared(output)])
+    try:
+        by = by_columns(valid)(options["by"] or "all")
+    except ValueError as error:
+        raise CommandError("--by", why=str(error), status=2) from error
+    began_ns = header.clocks.get("realtime_ns", 0)
+    limit = options["limit"] or sys.maxsize
+    return MetricLines(destination.file, output.metrics, by=by, began_ns=began_ns, series_max=limit)
+
+
+def _check_plain(format_: str, names: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Refuse options that a format has no use for."""
+    given = [name for name in names if options[name]]
+    if given:
+        raise CommandError(f"--{given[0]}", why=f"it does not go with --format {format_}", status=2)
+
+
 # ---- rows for other programs --------------------------------------------------------------------------------
 
 
@@ -228,10 +257,7 @@ def _rows(
 ) -> Sink:
     import msgspec
 
-    given = [name for name in ("delta", "sort", "by", "limit") if options[name]]
-    if given:
-        why = f"it goes with table, json and csv, not with {format_}, which holds all columns as they are"
-        raise CommandError(f"--{given[0]}", why=why, status=2)
+    _check_plain(format_, ("delta", "sort", "by", "limit"), options)
     if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
         hint = "pip install sonde[parquet]"
         raise CommandError("write Parquet", why="pyarrow is not installed", hint=hint)

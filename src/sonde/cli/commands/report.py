@@ -9,7 +9,7 @@ import click
 from sonde.cli.parameter import Count, Duration, OneOf
 
 VIEWS = ("top", "trace", "hist")
-FORMATS = ("table", "json", "csv", "arrow", "parquet")
+FORMATS = ("table", "json", "csv", "metrics", "arrow", "parquet")
 EXAMPLES = """\
 \b
 Examples:
@@ -37,12 +37,17 @@ Examples:
 )
 @click.option("--delta", is_flag=True, help="Rows hold what is new since the reading before.")
 @click.option("--sort", metavar="COLUMN", help="With top: order by this column.")
-@click.option("--by", metavar="COLUMNS", help="With hist: one histogram for each of these; all: one.")
+@click.option(
+    "--by",
+    metavar="COLUMNS",
+    help="With hist: one histogram for each of these (all: one); with metrics: more attributes.",
+)
 @click.option("--limit", type=Count("rows"), metavar="N", help="Show N rows or records at most; 0: all.")
 @click.option(
     "--format",
     type=OneOf(FORMATS, noun="format"),
-    help="A table for people, or rows for machines; else as the name of -o FILE says.",
+    help="A table for people, rows for machines, or OpenTelemetry's metrics as lines of JSON; else as the name of "
+    "-o FILE says.",
 )
 @click.option(
     "-o", "--output-file", "path", metavar="FILE", help="Write to FILE, in the place of what it held."
