@@ -105,6 +105,14 @@ def test_an_idle_series_gives_its_place_to_a_new_one_and_its_count_to_the_overfl
     assert counts(totals.series(2)) == {"write": 6, "close": 7, "overflow": 3}
 
 
+def test_a_place_is_taken_away_from_no_series_of_the_same_batch() -> None:
+    totals = Totals(CALLS, series_max=3)
+    totals.add(batch(["read", "write"], [3, 5], time_ns=SECOND_NS))
+    totals.add(batch(["read", "close", "open"], [10, 7, 1], time_ns=2 * SECOND_NS + IDLE_NS))
+
+    assert counts(totals.series(2)) == {"read": 13, "close": 7, "overflow": 5 + 1}
+
+
 def test_series_of_what_has_ended_end_once_they_are_idle() -> None:
     now = [10 * SECOND_NS]
     totals = Totals(CALLS, clock_ns=lambda: now[0])

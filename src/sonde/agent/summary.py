@@ -62,14 +62,18 @@ def summary_of(runtime: Runtime, seconds: float) -> Summary:
     series = {
         each.metric.name: each for each in (runtime.board.snapshot.series if runtime.board.snapshot else ())
     }
-    measured = [totals.metric.name for each in runtime.measurements for totals in each.totals]
+    measured = {totals.metric.name: totals for each in runtime.measurements for totals in each.totals}
     return Summary(
         seconds,
         {
             each.name: {**each.accounting.as_dict(), "equation": str(each.accounting)}
             for each in runtime.measurements
         },
-        {name: _metric(series[name]) for name in measured if name in series},
+        {
+            name: {**_metric(series[name]), "ended": totals.ended}
+            for name, totals in measured.items()
+            if name in series
+        },
         {each.name: _exporter(each.status()) for each in runtime.exporters},
         {
             "share": (sum(runtime.cost.cpu_s.values()) - runtime.cost.start_s) / seconds

@@ -175,6 +175,10 @@ def _tables(measurements: Sequence[Measurement]) -> list[Figures]:
             _counter("sonde.series.folded", "{addition}", "Additions to series that were beyond the bound"),
             [({"sonde.metric.name": each.metric.name}, each.folded) for each in totals],
         ),
+        (
+            _counter("sonde.series.ended", "{series}", "Series whose process has ended: exported no more"),
+            [({"sonde.metric.name": each.metric.name}, each.ended) for each in totals],
+        ),
     ]
 
 

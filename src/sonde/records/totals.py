@@ -137,11 +137,14 @@ class Totals:
 
     def _retire_idle(self, now_ns: int) -> bool:
         """Move the series that has not changed for longest into the overflow, if it has been idle long enough."""
-        assert self._changed_ns is not None
-        if not self._places:
+        if not self._places or now_ns < self._idle_from_ns:
             return False
-        key = min(self._places, key=lambda each: self._changed_ns[self._places[each]])  # type: ignore[index]
-        if now_ns - int(self._changed_ns[self._places[key]]) < self._idle_ns:
+        assert self._changed_ns is not None
+        changed_ns = self._changed_ns.tolist()
+        key = min(self._places, key=lambda each: changed_ns[self._places[each]])
+        # Looked for again when this one may be idle, not with every new series.
+        self._idle_from_ns = changed_ns[self._places[key]] + self._idle_ns
+        if now_ns < self._idle_from_ns:
             return False
         place = self._places[key]
         overflow = self._overflow_place(now_ns)
