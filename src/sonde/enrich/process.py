@@ -151,7 +151,11 @@ class Processes:
         pid, start_ns = pid[first], start_ns[first]
         slots = self.rows.find(different, pid, start_ns, now)
         missing = np.flatnonzero(slots < 0)
-        told = {at: self._from_before(int(pid[at]), int(start_ns[at])) for at in missing.tolist()}
+        told = {
+            at: self._from_before(number, int(start_ns[at]))
+            for at, number in zip(missing.tolist(), pid[missing].tolist(), strict=True)
+            if number in self._before
+        }
         if not make:
             missing = np.array([at for at, each in told.items() if each is not None], dtype=np.intp)
         slots[missing] = self.rows.make(pid[missing], start_ns[missing], now)

@@ -36,6 +36,20 @@ def signal_name(number: int) -> str:
     return f"signal_{number}"
 
 
+@cache
+def _event_names() -> npt.NDArray[np.object_]:
+    import numpy as np
+
+    return np.array([*EVENTS, *(f"event_{number}" for number in range(len(EVENTS), 256))], dtype=object)
+
+
+@cache
+def _code_words() -> npt.NDArray[np.object_]:
+    import numpy as np
+
+    return np.array([str(code) for code in range(256)], dtype=object)
+
+
 def with_event(batch: RecordBatch) -> RecordBatch:
     """Name the events of the stream ``processes.lifecycle``, and add ``executable`` where one begins to run.
 
@@ -44,9 +58,8 @@ def with_event(batch: RecordBatch) -> RecordBatch:
     import numpy as np
 
     event = np.asarray(batch["event"])
-    names = np.array([*EVENTS, *(f"event_{number}" for number in range(len(EVENTS), 256))], dtype=object)
     text = batch["text"]
-    added = {"event": names[event], "executable": _paths(text, event == EXEC)}
+    added = {"event": _event_names()[event], "executable": _paths(text, event == EXEC)}
     return batch.adding(added, meanings=dict.fromkeys(added, TEXT))
 
 
@@ -78,7 +91,7 @@ def with_exit(batch: RecordBatch) -> RecordBatch:
     different, index = np.unique(number, return_inverse=True)
     names = np.array([signal_name(each) for each in different.tolist()], dtype=object)
     signals = names[index] if len(names) else np.empty(0, dtype=object)
-    words = np.array([str(each) for each in range(256)], dtype=object)[code]
+    words = _code_words()[code]
     return batch.adding(
         {
             "exit_code": np.ma.masked_array(code, mask=~ended | killed),
