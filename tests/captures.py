@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from sonde.records.accounting import Accounting
 from sonde.records.capture.header import OutputHeader, columns_of, header_here
 from sonde.records.capture.kind import kind_of
+from sonde.records.capture.reader import CaptureReader
 from sonde.records.capture.writer import CaptureWriter
 from sonde.records.model import Column, RecordBatch, Schema
 
@@ -118,3 +120,28 @@ def write(path: Path, batches: Sequence[RecordBatch], *, ended: bool = True, **m
     finally:
         os.close(fd)
     return path
+
+
+def reader(data: bytes) -> CaptureReader:
+    return CaptureReader(io.BytesIO(data), name="x.arrow")
+
+
+def read(data: bytes) -> tuple[list[RecordBatch], str]:
+    """Give all readings, and why there are no more."""
+    found = reader(data)
+    batches = list(found.readings())
+    assert found.end is not None
+    return batches, found.end.why
+
+
+def same(expected: RecordBatch, actual: RecordBatch) -> bool:
+    """Tell whether everything is equal: values, unknown ones, types, what stands around them."""
+    return (
+        expected.schema == actual.schema
+        and (expected.accounting, expected.time_ns, expected.scale)
+        == (actual.accounting, actual.time_ns, actual.scale)
+        and all(
+            expected[name].tolist() == actual[name].tolist() and expected[name].dtype == actual[name].dtype
+            for name in expected.schema.names
+        )
+    )

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from kernel.sonde_process import PATIENCE_S, Output, balanced, busy, child, output_of, ready, sonde, start
+from sonde.cli.record_command import words
 from sonde.probe import Selection, Table
 from sonde.probes import probe
 from sonde.records.accounting import Accounting
@@ -237,3 +239,18 @@ def until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("word", words())
+def test_every_output_of_every_probe_can_be_recorded(word: str, tmp_path: Path) -> None:
+    """Whatever columns it has, from its first reading to its last."""
+    path = tmp_path / "c.arrow"
+    code = "import subprocess\nfor _ in range(5): subprocess.run(['true'])"
+    recorded = sonde("record", word, "-o", str(path), "--every", "50ms", "--", sys.executable, "-c", code)
+    found = report(path, "--format", "json")
+    flat = report(path, "-o", str(tmp_path / "x.arrow"))
+
+    assert 0 == recorded.status, recorded.err
+    assert 0 == found.status, found.err
+    assert balanced(found.accounting)
+    assert ("", 0) == (flat.err, flat.status)
