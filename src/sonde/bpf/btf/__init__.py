@@ -1,24 +1,19 @@
 """BTF: C types as a compiler wrote them down, of a BPF object or of the kernel."""
 
 from sonde.bpf.btf.btf import Btf
+from sonde.bpf.btf.declaration import DataSec, DeclTag, Func, FuncProto, Parameter, Placed, Var
 from sonde.bpf.btf.field import Field, fields_of
 from sonde.bpf.btf.type import (
     Array,
     BtfType,
     Const,
-    DataSec,
-    DeclTag,
     Enum,
     Enum64,
     Float,
-    Func,
-    FuncProto,
     Fwd,
     Int,
     Member,
     Modifier,
-    Parameter,
-    Placed,
     Pointer,
     Reference,
     Restrict,
@@ -27,7 +22,6 @@ from sonde.bpf.btf.type import (
     TypeTag,
     Union,
     Unknown,
-    Var,
     Void,
     Volatile,
     is_volatile,

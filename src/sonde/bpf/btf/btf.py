@@ -13,23 +13,18 @@ from struct import Struct as Packed
 from typing import Any, Self, TypeVar, overload
 
 from sonde.bpf.btf.blob import TYPE, index, sections
+from sonde.bpf.btf.declaration import DataSec, DeclTag, Func, FuncProto, Parameter, Placed, Var
 from sonde.bpf.btf.type import (
     DAMAGED,
     Array,
     BtfType,
     Const,
-    DataSec,
-    DeclTag,
     Enum,
     Enum64,
     Float,
-    Func,
-    FuncProto,
     Fwd,
     Int,
     Member,
-    Parameter,
-    Placed,
     Pointer,
     Restrict,
     Struct,
@@ -37,7 +32,6 @@ from sonde.bpf.btf.type import (
     TypeTag,
     Union,
     Unknown,
-    Var,
     Void,
     Volatile,
 )
