@@ -1,4 +1,4 @@
-"""The agent under load, for as long as SONDE_SOAK_S says: nothing grows, and the account is exact at the end."""
+"""The agent under load, for as long as SOAK_S says: nothing grows, and the account is exact at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kernel.test_agent import Agent, agent
 # The same on every kernel.
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
 
-SECONDS = float(os.environ.get("SONDE_SOAK_S", "30"))
+SECONDS = float(os.environ.get("SOAK_S", "60"))
 LOAD = """
 import os, sys, time
 while os.getppid() == int(sys.argv[1]):
