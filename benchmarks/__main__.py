@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import built, per_call, throughput, whole_process
+from benchmarks import built, otlp, per_call, throughput, whole_process
 from benchmarks.tracers import SONDE, syscall_tracers
 
 
@@ -54,6 +54,7 @@ def main() -> None:
     print(
         f"hash entries                       {throughput.hash_entries_per_s(content, rounds=rounds) / 1e6:.2f} M/s"
     )
+    otlp.report(rounds=rounds)
 
 
 if __name__ == "__main__":

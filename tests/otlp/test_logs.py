@@ -84,6 +84,11 @@ def test_a_stream_without_moments_has_the_time_at_which_it_was_read() -> None:
     assert found.time_unix_nano == found.observed_time_unix_nano == TIME_NS
 
 
+def test_an_attribute_that_was_added_by_its_name_is_there_once() -> None:
+    (found,) = records(batch({"pid": np.array([5]), "process.pid": np.array([5])}))
+    assert attributes_of(found) == {"process.pid": 5}
+
+
 def test_sampled_records_say_what_they_stand_for() -> None:
     (found,) = records(batch({"pid": np.array([5])}, scale=10))
     assert attributes_of(found) == {"process.pid": 5, "sonde.sampled_1_in": 10}

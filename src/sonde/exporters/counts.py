@@ -38,16 +38,17 @@ class CountsSource:
 
 
 def growth(before: Mapping[int, int], now: Mapping[int, int]) -> dict[int, int]:
-    """Give what each count grew by, where it did; one that went back began again.
+    """Give what each count grew by, where it did.
 
-    What is of an ended process may have been folded into ``OTHER``: that has not grown by it.
+    What is of an ended process may have been folded into ``OTHER``, which has not grown by that. A count that went
+    back while nothing was folded began again.
     """
-    added = {
-        pid: count - before.get(pid, 0) if count >= before.get(pid, 0) else count
-        for pid, count in now.items()
-        if pid != OTHER
-    }
-    gone = sum(count for pid, count in before.items() if pid not in now and pid != OTHER)
-    other = now.get(OTHER, 0) - before.get(OTHER, 0)
-    added[OTHER] = max(0, other - gone) if other >= 0 else now.get(OTHER, 0)
+    steps = {pid: now.get(pid, 0) - before.get(pid, 0) for pid in {*before, *now}}
+    other = steps.pop(OTHER, 0)
+    shrunk = -sum(step for step in steps.values() if step < 0)
+    added = {pid: step for pid, step in steps.items() if step > 0}
+    if other > 0:
+        added[OTHER] = max(0, other - shrunk)
+    else:
+        added |= {pid: now[pid] for pid, step in steps.items() if step < 0 and pid in now}
     return {pid: count for pid, count in added.items() if count}
