@@ -88,7 +88,7 @@ def test_the_report_tells_what_would_run_and_no_secret() -> None:
         "http://127.0.0.1:9464/metrics with a token",
         "metrics and logs to '/tmp/abb', 5 more of 100MB are kept",
         "2,000 of each metric, by executable, unit, container",
-        "1% of one core",
+        "5% of one core",
     ):
         assert part in text
 

@@ -14,7 +14,7 @@ class BudgetConfig:
 
     cpu: float | None = key(
         Share(),
-        0.01,
+        0.05,
         "Of one core, all that sonde does, its programs in the kernel included; above it sonde does less, step by "
         'step. "off": no bound.',
     )
