@@ -36,6 +36,20 @@ def traceable() -> Iterator[tuple[str, int, str]]:
         raise error_for(number, "read", f"{name} in tracefs", capability="CAP_SYS_ADMIN") from None
 
 
+def first_untraceable(names: tuple[str, ...]) -> str:
+    """The first of these functions that ftrace cannot trace; empty where it can trace them all.
+
+    A function with several names, as every system call without arguments has, is listed by one of them and traced by
+    any: those at the same address are the same.
+    """
+    listed = {name for name, _, _ in traceable()}
+    with open("/proc/kallsyms") as file:
+        symbols = [(fields[0], fields[2]) for line in file if (fields := line.split())[0].strip("0")]
+    traced = {address for address, name in symbols if name in listed}
+    known = listed.union(name for address, name in symbols if address in traced)
+    return next((name for name in names if name not in known), "")
+
+
 def nearest_functions(name: str, *, prefix: str = "") -> list[str]:
     """Up to three functions spelt like ``name``, of those that begin with ``prefix``, which is left out."""
     with open("/proc/kallsyms") as file:

@@ -19,7 +19,7 @@ from sonde.bpf.link.hook import (
     split_options,
     wrong_section,
 )
-from sonde.bpf.link.kernel_function import no_such_function, traceable
+from sonde.bpf.link.kernel_function import first_untraceable, no_such_function, traceable
 from sonde.bpf.link.link import Link
 from sonde.errors import AttachError, KernelError
 
@@ -52,8 +52,9 @@ class KprobeMulti(Hook):
             require_feature("kprobe_multi", program, self)
             if error.errno not in (errno.ESRCH, errno.ENOENT) or isinstance(self.functions, str):
                 raise
-            known = {name for name, _, _ in traceable()}
-            missing = next((name for name in self.functions if name not in known), "")
+            missing = first_untraceable(self.functions)
+            if not missing:
+                raise
             raise no_such_function(program, self, missing) from None
 
     def configure(self, spec: ProgramSpec) -> None:
