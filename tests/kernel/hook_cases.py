@@ -42,6 +42,8 @@ from sonde.bpf.hooks import (
 )
 
 GETPPID = {"x86_64": "__x64_sys_getppid", "aarch64": "__arm64_sys_getppid"}[platform.machine()]
+LISTED_GETPPID = "*_sys_getppid"
+"""The same as ftrace lists it: by any one of its names, on some kernels ``__do_sys_getppid``."""
 ASKED = "security_task_getpgid"
 """What getpgid(2) asks: a function that all of fentry, fmod_ret and (as task_getpgid) LSM can take."""
 PR_SET_NAME = 15
@@ -246,7 +248,7 @@ CASES = [
     Case(
         "kprobe.multi",
         "at_kprobe_multi",
-        lambda _: KprobeMulti("*_sys_getppid"),  # ftrace lists it by any one of its names
+        lambda _: KprobeMulti(LISTED_GETPPID),
         getppid,
         ("kprobe_multi",),
     ),

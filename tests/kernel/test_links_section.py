@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from kernel.evidence import absent
-from kernel.hook_cases import GETPPID, Stage, compute, getpgid, getppid, rename
+from kernel.hook_cases import GETPPID, LISTED_GETPPID, Stage, compute, getpgid, getppid, rename
 from kernel.hook_objects import (
     COOKIES,
     COUNT,
@@ -46,7 +46,7 @@ COOKIE_CASES: list[tuple[str, Hook, Work, tuple[str, ...]]] = [
     ("at_tp_btf", TpBtf("task_rename", cookie=5), rename, ("cookie_raw_tp",)),
     ("at_fentry", Fentry("security_task_getpgid", cookie=7), getpgid, ("fentry", "cookie_tracing")),
     ("at_kprobe", Kprobe(GETPPID, cookie=11), getppid, ("kprobe", "cookie")),
-    ("at_kprobe_multi", KprobeMulti(f"{GETPPID[:-2]}*", cookie=13), getppid, ("kprobe_multi",)),
+    ("at_kprobe_multi", KprobeMulti(LISTED_GETPPID, cookie=13), getppid, ("kprobe_multi",)),
     ("at_uprobe", Uprobe("libc.so.6", "getppid", cookie=17), getppid, ("uprobe", "cookie")),
     ("at_uprobe_multi", UprobeMulti("libc.so.6", ("getppid",), cookie=19), getppid, ("uprobe_multi",)),
     ("at_perf_event", PerfEvent(frequency=999, cookie=23), compute, ("cookie",)),
