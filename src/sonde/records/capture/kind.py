@@ -113,17 +113,32 @@ def _plain_buffers(values: Values, kind: Kind) -> list[Buffer]:
 def _text_buffers(values: Values, words: Encoded) -> list[Buffer]:
     import numpy as np
 
-    texts = values.tolist()
-    # All of this is C: no Python runs per record.
-    raw = list(map(words.__getitem__, texts))
-    offsets = np.zeros(len(raw) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, raw), np.int64, len(raw)), out=offsets[1:])
+    data, mask = np.ma.getdata(values), np.ma.getmask(values)
+    known: Any = np.ones(len(data), dtype=bool) if mask is np.ma.nomask else ~mask
+    texts = data.tolist() if known.all() else data[known].tolist()
+    lengths = np.zeros(len(data), np.int64)
+    raw, lengths[known] = _joined(texts, words)
+    offsets = np.zeros(len(data) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
     if offsets[-1] >= 1 << 31:
         raise ValueError("it has more than 2 GiB of text in one batch")
-    validity = None
-    if None in words and None in texts:
-        validity = bitmap(np.not_equal(np.array(texts, dtype=object), np.array(None, dtype=object)))
-    return [validity, offsets.astype("<i4").view(np.uint8), b"".join(raw)]
+    if None in words:
+        known &= np.not_equal(data, np.array(None, dtype=object)).astype(bool)
+    return [None if known.all() else bitmap(known), offsets.astype("<i4").view(np.uint8), raw]
+
+
+def _joined(texts: list[Any], words: Encoded) -> tuple[bytes, Any]:
+    """Encode texts, one behind the other, and give the length of each; all of it is C, no Python runs per record."""
+    import numpy as np
+
+    if not texts:
+        return b"", 0
+    if texts.count(texts[0]) == len(texts):
+        # Of one process, or of one call: as a rule, where a selection was made.
+        only = words[texts[0]]
+        return only * len(texts), len(only)
+    raw = list(map(words.__getitem__, texts))
+    return b"".join(raw), np.fromiter(map(len, raw), np.int64, len(raw))
 
 
 def bitmap(bits: Array) -> Array:
