@@ -43,7 +43,7 @@ def test_without_a_file_the_defaults_hold() -> None:
     assert config.prometheus.listen == Address("127.0.0.1", 9464)
     assert config.exporters == ("prometheus",)
     assert config.series.max == 2000
-    assert config.budget.cpu == 0.01
+    assert config.budget.cpu == 0.05
     assert "syscalls.counts" in [run.name for run in config.runs]
     assert config.path == ""
 
