@@ -85,7 +85,8 @@ def test_a_stream_without_moments_has_the_time_at_which_it_was_read() -> None:
 
 
 def test_an_attribute_that_was_added_by_its_name_is_there_once() -> None:
-    (found,) = records(batch({"pid": np.array([5]), "process.pid": np.array([5])}))
+    unknown = np.ma.masked_array(np.array([0]), mask=[True])
+    (found,) = records(batch({"pid": np.array([5]), "process.pid": unknown}))
     assert attributes_of(found) == {"process.pid": 5}
 
 

@@ -81,12 +81,11 @@ def log_records(batch: RecordBatch) -> list[bytes]:
     )
     columns = [times, [same] * len(batch)]
     meanings = {column.name: column.meaning for column in batch.schema.columns}
+    told = {SEMANTIC_NAMES[name] for name in batch.columns if name in SEMANTIC_NAMES}
     for name, values in batch.columns.items():
-        attribute = SEMANTIC_NAMES.get(name, name)
-        # Who it is of may stand there under its attribute's name already.
-        is_told = attribute != name and attribute in batch.columns
-        if name != TIME and meanings.get(name) not in MONOTONIC and not is_told:
-            columns.append(attribute_column(attribute, values))
+        # Who it is of may have been added under an attribute's name; the record's own column knows it better.
+        if name != TIME and name not in told and meanings.get(name) not in MONOTONIC:
+            columns.append(attribute_column(SEMANTIC_NAMES.get(name, name), values))
     return framed_each(_RECORD, map(b"".join, zip(*columns, strict=True)))
 
 

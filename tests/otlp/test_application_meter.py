@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -19,7 +20,11 @@ from sonde.errors import ProbeError, SondeError
 from sonde.probe import Selection
 
 # Nothing of this depends on the kernel, and guests have no SDK.
-pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.host_only,
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"needs root, runs as user {os.geteuid()}: use sudo"),
+]
 
 OVERFLOW = "otel.metric.overflow"
 

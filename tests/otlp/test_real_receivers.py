@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,11 @@ from sonde.records.totals import Totals
 from sonde.run import Run
 
 # What receivers do does not depend on the kernel; they are programs of the host's.
-pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.host_only,
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"needs root, runs as user {os.geteuid()}: use sudo"),
+]
 
 PROTOCOLS = ("grpc", "http/protobuf")
 
