@@ -19,6 +19,7 @@ from otlp.rotel import listens
 
 ROOT = Path(__file__).parents[2]
 START_TRIES = 5
+FETCH_S = 200
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Victoria:
 def fetched() -> Path:
     """Give the program, fetched once into the cache; raises LookupError saying why it cannot be."""
     command = [sys.executable, str(ROOT / "tools" / "receivers.py"), "victoria-metrics"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S)
+    except subprocess.TimeoutExpired as error:
+        raise LookupError(f"VictoriaMetrics is not fetched within {FETCH_S} s") from error
     if done.returncode != 0:
         raise LookupError(done.stderr.strip().splitlines()[-1])
     return Path(done.stdout.strip())
