@@ -83,7 +83,7 @@ struct ended_process {
 	u64 tgid;
 };
 
-/* Before that several threads may find that none is left: the first one that says so is in here. */
+/* Before that several threads may find that none is left: of processes with several the first one puts it in here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -91,23 +91,48 @@ struct {
 	__type(value, u8);
 } ended SEC(".maps");
 
-/* Whether the process ends with this thread: true once for each process. */
-static __always_inline bool is_end_of_process(const u64 *ctx)
+/* Whether no thread is left but this one, or others that are past the same point. */
+static __always_inline bool is_last_thread(const u64 *ctx)
+{
+	if (exit_tells_last())
+		return ctx[1] & 0xff;
+	return BPF_CORE_READ(current_task(), signal, live.counter) == 0;
+}
+
+/* Of the last threads of a process the first that asks. */
+static __always_inline bool is_first_of_last(void)
 {
 	struct task_struct *task = current_task();
 	struct ended_process process = {};
 	u8 value = 1;
 
 	if (exit_tells_last())
-		return ctx[1] & 0xff;
-	if (BPF_CORE_READ(task, signal, live.counter))
-		return false;
+		return true;
 	process.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	process.tgid = BPF_CORE_READ(task, tgid);
-	/* The last thread that the process has, now; but another may have been here, and gone since. */
+	/* The only thread that the process has, now; but another may have been here, and gone since. */
 	if (BPF_CORE_READ(task, signal, nr_threads) == 1)
 		return !bpf_map_lookup_elem(&ended, &process);
 	return bpf_map_update_elem(&ended, &process, &value, BPF_NOEXIST) != -17; /* EEXIST */
+}
+
+enum ending_verdict { END_IS_NONE, END_IS_FILTERED, END_COUNTS };
+
+/*
+ * Whether a process ends here, once for each, and whether it is selected. That is asked first: after us process_exit takes
+ * the process out of followed, on the CPU of another of its last threads perhaps while we are here.
+ */
+static __always_inline enum ending_verdict end_of_process(const u64 *ctx, struct event *event)
+{
+	bool selected;
+
+	if (!is_last_thread(ctx))
+		return END_IS_NONE;
+	*event = event_of_current();
+	selected = event_is_selected(event);
+	if (!is_first_of_last())
+		return END_IS_NONE;
+	return selected ? END_COUNTS : END_IS_FILTERED;
 }
 
 /* By the boot clock, which goes on while the machine sleeps; the kernel noted the start by it. */

@@ -97,15 +97,18 @@ SEC("tp_btf/sched_process_exit")
 int events_exit(u64 *ctx)
 {
 	struct table_counters *counters = events_counters_of(PROGRAM_EXIT);
+	enum ending_verdict verdict;
 	struct outcome_key key;
 	struct events_row *row;
 	struct event event;
 
-	if (!counters || !is_end_of_process(ctx))
+	if (!counters)
+		return 0;
+	verdict = end_of_process(ctx, &event);
+	if (verdict == END_IS_NONE)
 		return 0;
 	counters->seen++;
-	event = event_of_current();
-	if (!event_is_selected(&event)) {
+	if (verdict == END_IS_FILTERED) {
 		counters->filtered++;
 		return 0;
 	}

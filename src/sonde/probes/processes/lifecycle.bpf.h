@@ -187,13 +187,16 @@ SEC("tp_btf/sched_process_exit")
 int lifecycle_exit(u64 *ctx)
 {
 	struct lifecycle_counters *counters = lifecycle_counters_of(PROGRAM_EXIT);
+	enum ending_verdict verdict;
 	struct event event;
 
-	if (!counters || !is_end_of_process(ctx))
+	if (!counters)
+		return 0;
+	verdict = end_of_process(ctx, &event);
+	if (verdict == END_IS_NONE)
 		return 0;
 	counters->seen++;
-	event = event_of_current();
-	if (event_is_selected(&event))
+	if (verdict == END_COUNTS)
 		lifecycle_submit(counters, &event, EVENT_EXIT);
 	else
 		counters->filtered++;

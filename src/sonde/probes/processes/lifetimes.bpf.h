@@ -66,17 +66,20 @@ int lifetimes_exit(u64 *ctx)
 {
 	struct table_counters *counters;
 	u32 program = PROGRAM_EXIT;
+	enum ending_verdict verdict;
 	struct outcome_key key;
 	struct event event;
 
 	if (!active)
 		return 0;
 	counters = bpf_map_lookup_elem(&lifetimes_accounting, &program);
-	if (!counters || !is_end_of_process(ctx))
+	if (!counters)
+		return 0;
+	verdict = end_of_process(ctx, &event);
+	if (verdict == END_IS_NONE)
 		return 0;
 	counters->seen++;
-	event = event_of_current();
-	if (!event_is_selected(&event)) {
+	if (verdict == END_IS_FILTERED) {
 		counters->filtered++;
 		return 0;
 	}
