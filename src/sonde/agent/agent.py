@@ -65,6 +65,7 @@ class Agent:
             notifier=Notifier(self.environment),
             resource=resource_of(self.config),
             say=LOG.warning,
+            open_window=self.loader.count_runs,
         )
         self.runtime.measurements += self._measurements(self.config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import time
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from sonde.exporters.exporter import Exporter
     from sonde.records.model import RecordBatch
 
+LOG = logging.getLogger("sonde.agent")
 DRAIN_EVERY_S = 1.0
 """How often streams are drained: a ring wakes us by itself when it has become a quarter full."""
 READ_EVERY_MIN_S = 0.5
 """How often tables are read at most: every interval, or so often while one fills up."""
 FILL_HIGH = 0.25
+WINDOW_S, WINDOW_EVERY_S = 0.1, 30.0
+"""How long statistics of programs are kept, and how often: a third of a percent of the time."""
 PID = "process.pid"
 SAMPLE_EVERY = 16
 """On the level SAMPLED a stream takes one record in so many, and a table one event."""
@@ -61,7 +65,8 @@ class Identity(Protocol):
 class Runtime:
     """Measures until it is told to end; made with everything that it owns, which ``run`` closes.
 
-    ``lives`` names the stream that tells of processes' lives; ``say`` is told what a person should know.
+    ``lives`` names the stream that tells of processes' lives; ``say`` is told what a person should know;
+    ``open_window`` has the kernel keep statistics of programs for so many seconds (None: it cannot be).
     """
 
     measurements: list[Measurement]
@@ -74,11 +79,13 @@ class Runtime:
     notifier: Notifier = field(default_factory=lambda: Notifier({}))
     resource: Mapping[str, Any] = field(default_factory=dict)
     lives: str = "processes.lifecycle"
+    open_window: Callable[[float], None] | None = None
     say: Callable[[str], None] = lambda _: None
     started_ns: int = field(default_factory=time.time_ns)
     vitals: Vitals = field(init=False)
     board: Board = field(init=False)
     _judged_at: float = field(default_factory=time.monotonic)
+    _window_at: float = float("-inf")
     _lateness_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -245,6 +252,7 @@ class Runtime:
         """Reckon up what was used, and go a level down or up as the budget says."""
         share = self._note_cost()
         now = time.monotonic()
+        self._keep_statistics(now)
         if self.board.level == Level.DETACHED:
             self.vitals.detached_s += now - self._judged_at
         self._judged_at = now
@@ -258,6 +266,18 @@ class Runtime:
             self._go_to(level)
         self.vitals.level = level
         self.vitals.steps_down, self.vitals.recoveries = self.budget.steps_down, self.budget.recoveries
+
+    def _keep_statistics(self, now: float) -> None:
+        """Open a window of statistics once in a while: they double the cost of an empty program while they are kept."""
+        if self.open_window is None or now < self._window_at + WINDOW_EVERY_S:
+            return
+        self._window_at = now
+        try:
+            self.open_window(WINDOW_S)
+        except SondeError as error:
+            # It takes CAP_SYS_ADMIN, which a service should not have: then what the probes' READMEs say is reckoned with.
+            LOG.debug("no statistics of programs: %s", error)
+            self.open_window = None
 
     def _go_to(self, level: Level) -> None:
         self.board.level = level

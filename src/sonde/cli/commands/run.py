@@ -111,7 +111,7 @@ def _agent(config: Config, read: Any, ready_fd: int | None) -> Agent:
         dropped = drop_privileges(trial=loader.try_reading, user=user, keep_descriptors=kept)
         log.debug("the agent %s; the loader has pid %d", dropped, loader.pid)
         for note in dropped.notes:
-            log.warning("%s", note)
+            log.info("%s", note)
 
         from sonde.agent.agent import Agent
 
