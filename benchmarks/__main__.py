@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import built, otlp, per_call, throughput, whole_process
+from benchmarks import built, otlp, per_call, prometheus_page, throughput, whole_process
 from benchmarks.tracers import SONDE, syscall_tracers
 
 
@@ -55,6 +55,7 @@ def main() -> None:
         f"hash entries                       {throughput.hash_entries_per_s(content, rounds=rounds) / 1e6:.2f} M/s"
     )
     otlp.report(rounds=rounds)
+    prometheus_page.report(rounds=2 if quick else 5)
 
 
 if __name__ == "__main__":

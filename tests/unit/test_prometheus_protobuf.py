@@ -80,12 +80,14 @@ def test_a_native_histogram_has_every_bucket_of_the_kernels() -> None:
     assert len(bounds) == 26
 
 
-def test_a_histogram_without_counts_is_native_too() -> None:
-    (metric,) = read(snapshot(series(DURATION, {}, np.zeros((1, BUCKETS), np.uint64), [0])))[
-        "sonde_syscall_duration_seconds"
-    ].metric
+@pytest.mark.parametrize("zeros", [0, 5])
+def test_a_histogram_without_buckets_is_native_too(zeros: int) -> None:
+    counts = np.zeros((1, BUCKETS), np.uint64)
+    counts[0, 0] = zeros
+    (metric,) = read(snapshot(series(DURATION, {}, counts, [0])))["sonde_syscall_duration_seconds"].metric
     assert [(0, 0)] == [(span.offset, span.length) for span in metric.histogram.positive_span]
-    assert metric.histogram.sample_count == 0
+    assert native_counts(metric.histogram) == {}
+    assert (metric.histogram.sample_count, metric.histogram.zero_count) == (zeros, zeros)
 
 
 @pytest.mark.parametrize("scale", [0, 3, 8, 9])

@@ -63,13 +63,14 @@ RESERVED_LABELS = ("le", "quantile")
 def metric_name(metric: Metric, *, serial: int = 1) -> str:
     """Spell a metric's name: dots become ``_``, the unit a word at the end, and a counter ends in ``_total``.
 
-    ``serial`` sets apart what would have the name of another metric. A gauge whose name would end as a histogram's
-    series do gets ``_current``: promtool refuses ``process_thread_count`` for anything else.
+    ``serial`` sets apart what would have the name of another metric. A gauge whose name would end as a counter or a
+    histogram's series do gets ``_current``: promtool refuses ``process_thread_count`` for anything else.
     """
     words = [word for word in re.split(r"[^a-zA-Z0-9]+", metric.name) if word]
     is_counter = metric.kind == "counter"
-    if is_counter and words[-1:] == ["total"]:
-        words.pop()
+    if metric.kind in ("counter", "histogram"):
+        while words[-1:] == ["total"]:
+            words.pop()
     if serial > 1:
         words.append(str(serial))
     for suffix in unit_suffixes(metric.unit, is_gauge=TYPES[metric.kind] == "gauge"):
@@ -80,7 +81,7 @@ def metric_name(metric: Metric, *, serial: int = 1) -> str:
         name = f"_{name}"
     if is_counter:
         return f"{name}_total"
-    if metric.kind != "histogram" and name.endswith(SUFFIXES_OF_HISTOGRAMS):
+    if metric.kind != "histogram" and name.endswith(("_total", *SUFFIXES_OF_HISTOGRAMS)):
         return f"{name}_current"
     return name
 

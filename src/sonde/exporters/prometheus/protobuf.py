@@ -34,8 +34,9 @@ BUCKET_COUNT, BUCKET_BOUND = 1, 2
 SPAN_OFFSET, SPAN_LENGTH = 1, 2
 SECONDS, NANOS = 1, 2
 
+
 EMPTY_SPAN = wire.message(POSITIVE_SPAN, b"")
-"""It says that a histogram without counts is a native one, too."""
+"""It says that a histogram without buckets is a native one, too."""
 
 
 def write_protobuf(family: Family, *, classic_buckets: int) -> Iterator[tuple[bytes, int]]:
@@ -153,7 +154,6 @@ def _native_rows(series: Series, counts: Array) -> Callable[[int], bytes]:
     head = wire.integer(SCHEMA, wire.zigzag(series.metric.scale))
     head += wire.double(ZERO_THRESHOLD, zero_threshold(series.metric)) + wire.tag(ZERO_COUNT, wire.VARINT)
     zeros = counts[:, 0].tolist()
-
     delta_tag = wire.tag(POSITIVE_DELTA, wire.BYTES)
 
     def native(row: int) -> bytes:
