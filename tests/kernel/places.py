@@ -137,6 +137,18 @@ def mounted(filesystem: str, path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def small_disk(path: Path, size_bytes: int) -> Iterator[Path]:
+    """A file system of so many bytes, in a folder that is made for it."""
+    path.mkdir(parents=True)
+    _call("mount", b"tmpfs", os.fsencode(path), b"tmpfs", 0, f"size={size_bytes}".encode())
+    try:
+        yield path
+    finally:
+        _call("umount2", os.fsencode(path), MNT_DETACH)
+        path.rmdir()
+
+
+@contextmanager
 def worker(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A process that does something for each line that it is given; killed at the end."""
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -6,17 +6,15 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kernel.places import small_disk
 from kernel.sonde_process import PATIENCE_S, Output, balanced, busy, child, output_of, ready, sonde, start
 from sonde.cli.record_command import words
 from sonde.probe import Selection, Table
@@ -125,7 +123,7 @@ def test_several_outputs_of_one_command_agree(tmp_path: Path) -> None:
     options = ["-o", str(path), SYSCALLS, "syscalls.latency,syscalls.calls,syscalls.counts"]
     recorded = sonde("record", *options, "--", "python3", "-c", code)
     table, records = report(path, "--format", "json"), report(path, "--format", "json", "--view", "trace")
-    begun = report(path, "--format", "json", "--output", "counts")
+    begun = report(path, "--format", "json", "counts")
 
     assert 7 == recorded.status
     assert did_its_calls(counts(table))
@@ -171,19 +169,8 @@ def test_a_signal_ends_a_recording_in_order(tmp_path: Path) -> None:
         assert balanced(found.accounting)
 
 
-@contextmanager
-def small_disk(path: Path, size: str) -> Iterator[Path]:
-    """A file system of so many bytes."""
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], check=True)
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", path], check=True)
-
-
 def test_a_disk_that_is_full_is_one_sentence_and_what_was_written_is_readable(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "3m") as disk, busy() as pid:
+    with small_disk(tmp_path / "disk", 3 << 20) as disk, busy() as pid:
         path = disk / "c.arrow"
         recorded = sonde("record", "syscalls.calls", "-o", str(path), "--pid", str(pid), "--for", "1h")
         found = report(path, "--format", "json")

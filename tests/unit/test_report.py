@@ -80,8 +80,8 @@ def test_the_rows_of_a_table_add_up_to_its_accounting() -> None:
 
 def test_the_records_of_a_stream_are_all_there_and_say_what_the_table_says() -> None:
     """Both outputs watched the same calls: each record is counted in the row of its process, call and error."""
-    records, accounting = lines(CAPTURE, "--output", "calls")
-    table, _ = lines(CAPTURE, "--output", "latency")
+    records, accounting = lines(CAPTURE, "calls")
+    table, _ = lines(CAPTURE, "latency")
     counted = Counter((record["pid"], record["syscall"], record["error"]) for record in records)
 
     assert accounting["delivered"] == len(records)
@@ -234,7 +234,7 @@ def test_a_capture_comes_through_a_pipe() -> None:
 def test_a_cut_file_is_shown_with_a_sentence_and_status_1(tmp_path: Path) -> None:
     data = CAPTURE.read_bytes()
     (tmp_path / "cut.arrow").write_bytes(data[: len(data) // 2])
-    run = sonde("report", tmp_path / "cut.arrow", "--output", "calls", "--format", "json")
+    run = sonde("report", tmp_path / "cut.arrow", "calls", "--format", "json")
     found = [json.loads(line) for line in run.stdout.splitlines()]
 
     assert 1 == run.returncode
@@ -262,8 +262,8 @@ def test_a_damaged_file_is_shown_up_to_the_damage(tmp_path: Path) -> None:
         (["/nowhere/x"], 1, "sonde: read /nowhere/x: no such file or directory (ENOENT): give a file that sonde record wrote"),
         (["/"], 1, "sonde: read /: is a directory (EISDIR): give a file that sonde record wrote"),
         ([CAPTURE, "--view", "tpo"], 2, "sonde report: --view: there is no view 'tpo': did you mean top? valid: top, trace, hist"),
-        ([CAPTURE, "--output", "call"], 2, "sonde: --output: there is no output 'call': did you mean calls? valid: "),
-        ([CAPTURE, "--output", "calls", "--view", "top"], 2, "sonde: --view top: syscalls.calls cannot be shown by it: --view trace works"),
+        ([CAPTURE, "call"], 2, "sonde: report call: there is no output 'call': did you mean calls? valid: "),
+        ([CAPTURE, "calls", "--view", "top"], 2, "sonde: --view top: syscalls.calls cannot be shown by it: --view trace works"),
         ([CAPTURE, "--sort", "coutn"], 2, "sonde: --sort: there is no column 'coutn': did you mean count"),
         ([CAPTURE, "--view", "hist", "--by", "x"], 2, "sonde: --by: there is no column 'x'"),
         ([CAPTURE, "--view", "trace", "--delta"], 2, "sonde: --delta: it goes with top and hist, not with trace"),

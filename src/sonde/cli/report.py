@@ -143,7 +143,7 @@ def _chosen(header: Header, options: Mapping[str, Any]) -> tuple[str, OutputHead
         try:
             name = one_of(options["output"], [*full, *(short.keys() - full.keys())], noun="output")
         except ValueError as error:
-            raise CommandError("--output", why=str(error), status=2) from error
+            raise CommandError(f"report {options['output']}", why=str(error), status=2) from error
         outputs = [full.get(name) or short[name]]
     view = options["view"]
     if view is None:

@@ -13,11 +13,12 @@ FORMATS = ("table", "json", "csv", "metrics", "arrow", "parquet")
 EXAMPLES = """\
 \b
 Examples:
-  sonde report calls.arrow                       as sonde top, or trace, showed it at the end
-  sonde report calls.arrow --view hist --by comm the distributions
-  sonde report calls.arrow --delta --every 10s   what came in every ten seconds
-  sonde report calls.arrow -o calls.parquet      for DuckDB, pandas, polars; also .arrow, .csv, .jsonl
-  sonde report calls.arrow --info                where and when it was recorded, and how much of what
+  sonde report calls.arrow                         as sonde top, or trace, showed it at the end
+  sonde report both.arrow syscalls.calls           another output than the first
+  sonde report calls.arrow --view hist --by comm   the distributions
+  sonde report calls.arrow --delta --every 10s     what came in every ten seconds
+  sonde report calls.arrow -o calls.parquet        for DuckDB and pandas; also .arrow, .csv, .jsonl
+  sonde report calls.arrow --info                  where and when it was recorded, how much of what
 """
 
 
@@ -25,8 +26,8 @@ Examples:
     name="report", short_help="What sonde record has written, offline, on any machine.", epilog=EXAMPLES
 )
 @click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
+@click.argument("output", metavar="[PROBE.OUTPUT]", required=False)
 @click.option("--view", type=OneOf(VIEWS, noun="view"), help="How to show it: as the command of that name.")
-@click.option("--output", metavar="NAME", help="Which output, where the file holds several.")
 @click.option("--info", "is_info", is_flag=True, help="Say what is in the file.")
 @click.option(
     "--every",
@@ -46,16 +47,15 @@ Examples:
 @click.option(
     "--format",
     type=OneOf(FORMATS, noun="format"),
-    help="A table for people, rows for machines, or OpenTelemetry's metrics as lines of JSON; else as the name of "
-    "-o FILE says.",
+    metavar="FORMAT",
+    help="table (for people), json, csv, metrics (OpenTelemetry's, as lines of JSON), arrow, parquet; else as the name "
+    "of -o FILE says.",
 )
-@click.option(
-    "-o", "--output-file", "path", metavar="FILE", help="Write to FILE, in the place of what it held."
-)
+@click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE, in the place of what it held.")
 def COMMAND(**options: Any) -> int:  # noqa: N802  # found by this name
     """Show what sonde record has written: no privileges, no kernel, any machine.
 
-    FILE may be - for standard input. Ends with status 1 where the file was cut short, or is damaged: what was whole is
+    FILE may be - for standard input; PROBE.OUTPUT says which, where it holds several. Ends with status 1 where the file was cut short, or is damaged: what was whole is
     shown all the same.
     """
     from sonde.cli.report import report
