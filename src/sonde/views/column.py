@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sonde.views import cell
+from sonde.views import arguments, cell
 from sonde.views.page import MOMENTS
 
 IDENTIFIERS = frozenset({"pid", "tid", "ppid", "uid", "gid", "cpu", "port", "id", "ifindex", "syscall"})
@@ -56,7 +56,7 @@ def _shown(name: str, title: str, meaning: str, sample: Any) -> Shown:
     if name.endswith("_bytes"):
         return Shown(name, title, cell.size, is_estimate=True)
     if isinstance(sample, list):
-        return Shown(name, title, cell.numbers, is_right=False)
+        return Shown(name, title, arguments.words, is_right=False)
     if isinstance(sample, str) or (
         sample is None and meaning in ("sonde_comm_t", "sonde_syscall_t", "sonde_text_t")
     ):

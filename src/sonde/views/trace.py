@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sonde.records.accounting import Accounting
 from sonde.records.model import RecordBatch
+from sonde.views.arguments import with_arguments
 from sonde.views.page import Page, Writer
 
 PAGE_RECORDS = 4096
@@ -49,7 +50,7 @@ class Trace:
         """Make what is shown of a batch."""
         return Page(
             columns=self._columns,
-            rows=list(batch.rows(self._columns)),
+            rows=with_arguments(list(batch.rows(self._columns)), batch),
             time_ns=batch.time_ns,
             accounting=batch.accounting,
             hidden=self.delivered - self.shown,
