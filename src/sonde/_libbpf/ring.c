@@ -30,8 +30,11 @@ int sonde_ring_open(int map_fd, uint32_t size_bytes, struct sonde_ring **out)
 	consumer = mmap(NULL, page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
 	if (consumer == MAP_FAILED)
 		goto fail;
-	/* The kernel maps the data twice in a row, so that no record is ever split at the end. */
-	producer = mmap(NULL, page_bytes + 2 * (size_t)size_bytes, PROT_READ, MAP_SHARED, map_fd, (off_t)page_bytes);
+	/*
+	 * Once, where others map the data twice in a row: what is mapped counts as resident memory, and records are copied
+	 * anyway, those across the end in two pieces.
+	 */
+	producer = mmap(NULL, page_bytes + size_bytes, PROT_READ, MAP_SHARED, map_fd, (off_t)page_bytes);
 	if (producer == MAP_FAILED) {
 		error = errno;
 		munmap(consumer, page_bytes);
@@ -55,7 +58,7 @@ void sonde_ring_close(struct sonde_ring *ring)
 {
 	if (!ring)
 		return;
-	munmap(ring->producer_pos, ring->page_bytes + 2 * ring->size_bytes);
+	munmap(ring->producer_pos, ring->page_bytes + ring->size_bytes);
 	munmap(ring->consumer_pos, ring->page_bytes);
 	free(ring);
 }
@@ -70,8 +73,7 @@ uint64_t sonde_ring_pending(const struct sonde_ring *ring)
  * The next record that was submitted.  Steps over discarded ones; false when the ring is empty or when its
  * oldest record is still being written (records behind it wait, in order).
  */
-static inline bool ring_next(const struct sonde_ring *ring, uint64_t *position, uint64_t end,
-			     const uint8_t **record, uint32_t *length)
+static inline bool ring_next(const struct sonde_ring *ring, uint64_t *position, uint64_t end, uint32_t *length)
 {
 	while (*position < end) {
 		const uint8_t *header = ring->data + (*position & (ring->size_bytes - 1));
@@ -80,13 +82,25 @@ static inline bool ring_next(const struct sonde_ring *ring, uint64_t *position, 
 		if (word & BPF_RINGBUF_BUSY_BIT)
 			return false;
 		*length = word & ~BPF_RINGBUF_DISCARD_BIT;
-		if (!(word & BPF_RINGBUF_DISCARD_BIT)) {
-			*record = header + BPF_RINGBUF_HDR_SZ;
+		if (!(word & BPF_RINGBUF_DISCARD_BIT))
 			return true;
-		}
 		*position += (*length + BPF_RINGBUF_HDR_SZ + 7) & ~7ULL;
 	}
 	return false;
+}
+
+/* Copy the record whose header is at a position; a header is never split, for both are multiples of eight. */
+static inline void ring_copy(const struct sonde_ring *ring, uint64_t position, void *out, uint32_t length)
+{
+	uint64_t at = (position + BPF_RINGBUF_HDR_SZ) & (ring->size_bytes - 1);
+	uint64_t before_end = ring->size_bytes - at;
+
+	if (length <= before_end) {
+		memcpy(out, ring->data + at, length);
+		return;
+	}
+	memcpy(out, ring->data + at, before_end);
+	memcpy((uint8_t *)out + before_end, ring->data, length - before_end);
 }
 
 static inline uint64_t ring_after(uint64_t position, uint32_t length)
@@ -102,16 +116,15 @@ int64_t sonde_ring_drain_fixed(struct sonde_ring *ring, void *out, uint32_t reco
 	uint64_t position = __atomic_load_n(ring->consumer_pos, __ATOMIC_RELAXED);
 	uint64_t end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
 	uint8_t *target = out;
-	const uint8_t *record;
 	uint64_t records = 0;
 	uint32_t length;
 
-	while (records < records_max && ring_next(ring, &position, end, &record, &length)) {
+	while (records < records_max && ring_next(ring, &position, end, &length)) {
 		if (length != record_bytes) {
 			__atomic_store_n(ring->consumer_pos, position, __ATOMIC_RELEASE);
 			return records ? (int64_t)records : -EBADMSG;
 		}
-		memcpy(target, record, record_bytes);
+		ring_copy(ring, position, target, record_bytes);
 		target += record_bytes;
 		position = ring_after(position, length);
 		if (++records % RELEASE_EVERY_RECORDS == 0)
@@ -127,14 +140,13 @@ int64_t sonde_ring_drain_variable(struct sonde_ring *ring, void *out, uint64_t o
 {
 	uint64_t position = __atomic_load_n(ring->consumer_pos, __ATOMIC_RELAXED);
 	uint64_t end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
-	const uint8_t *record;
 	uint64_t records = 0, used = 0;
 	uint32_t length;
 
-	while (records < records_max && ring_next(ring, &position, end, &record, &length)) {
+	while (records < records_max && ring_next(ring, &position, end, &length)) {
 		if (length > out_bytes - used)
 			break;
-		memcpy((uint8_t *)out + used, record, length);
+		ring_copy(ring, position, (uint8_t *)out + used, length);
 		offsets[records] = used;
 		lengths[records] = length;
 		used = (used + length + 7) & ~7ULL;

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sonde.enrich.inheritance import executables_of_nodes
 from sonde.enrich.interned import NONE, Interned
 from sonde.enrich.process_event import LIVES
-from sonde.enrich.process_files import Ask, Told, ask_files, is_kernel_thread, living_pids
+from sonde.enrich.process_files import Ask, Told, ask_files, cgroup_path, is_kernel_thread, living_pids
 from sonde.enrich.process_rows import ProcessRows, key_of
 from sonde.records.accounting import Accounting
 from sonde.records.model import RecordBatch
-from sonde.records.retirement import CLOCK_TICK_NS, boot_clock_offset_ns
+from sonde.records.retirement import CLOCK_TICK_NS, boot_clock_offset_ns, lives
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,10 @@ class Processes:
     def _snapshot(self) -> None:
         self._snapshot_at = self._clock_s()
         pids = self._pids()
-        self.rows.end_all_but(pids, self._snapshot_at)
+        for slot in self.rows.living_but(pids).tolist():
+            # Which may be hidden from us, and not gone.
+            if not lives(int(self.rows.pid[slot]), int(self.rows.start_ns[slot])):
+                self.rows.end(slot, self._snapshot_at)
         self._before = dict(self._ask([pid for pid in pids if pid not in self.rows.newest]))
 
     def take(self, batch: RecordBatch) -> None:
@@ -224,8 +227,12 @@ class Processes:
         rows.executable[slot] = self.executables.number(path) if path else rows.executable[slot]
         rows.comm[slot] = told.comm.decode(errors="surrogateescape")
         rows.parent[slot], rows.user[slot] = told.parent, told.user
-        rows.place[slot] = self.places.number(told.cgroup.decode(errors="surrogateescape"))
         rows.is_kernel[slot] = not path and is_kernel_thread(told.pid)
+        place = told.cgroup.decode(errors="surrogateescape")
+        if place in ("", "/") and not rows.is_kernel[slot]:
+            # Everybody may read it, and on a machine of version 1 the other hierarchy tells.
+            place = cgroup_path(told.pid) or place
+        rows.place[slot] = self.places.number(place)
         rows.is_known[slot] = True
 
     # ---- forgetting -----------------------------------------------------------------------------------------

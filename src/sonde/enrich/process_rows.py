@@ -142,12 +142,17 @@ class ProcessRows:
         occupied = np.fromiter(self._slots.values(), np.intp, len(self._slots))
         self._release(occupied[~self.living[occupied] & (self.used[occupied] < now - self._keep_s)])
 
-    def end_all_but(self, pids: Iterable[int], now: float) -> None:
-        """End the processes whose number is not among those that there are: their ends were lost."""
+    def living_but(self, pids: Iterable[int]) -> Slots:
+        """Give the slots of living processes whose number is not among these."""
         import numpy as np
 
-        there = np.fromiter(pids, np.uint32)
         occupied = np.fromiter(self._slots.values(), np.intp, len(self._slots))
-        gone = occupied[self.living[occupied] & ~np.isin(self.pid[occupied], there)]
-        self.living[gone] = False
-        self.used[gone] = now
+        found: Slots = occupied[
+            self.living[occupied] & ~np.isin(self.pid[occupied], np.fromiter(pids, np.uint32))
+        ]
+        return found
+
+    def end(self, slot: int, now: float) -> None:
+        """Note that a process has ended."""
+        self.living[slot] = False
+        self.used[slot] = now

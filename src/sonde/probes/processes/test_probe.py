@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sonde.probe import Selection
+from sonde.probe import Selection, Table
 from sonde.probes import probe
 from sonde.probes.processes.workload import EXIT_CODE, Workload
 from sonde.records.model import RecordBatch
@@ -157,6 +157,19 @@ def test_a_small_ring_under_a_storm_loses_and_says_so() -> None:
     assert 0 < last.accounting.lost["ring_full"]
     assert len(rows) == last.accounting.delivered
     assert last.accounting.balanced, str(last.accounting)
+
+
+@pytest.mark.parametrize("table", PROCESSES.tables, ids=lambda table: table.name)
+def test_metrics_are_made_of_columns_that_there_are(table: Table) -> None:
+    """Value, attributes, sum and maximum of each; with the columns to show, and the one to sort by."""
+    with Run(PROCESSES, table.name) as run:
+        run.stop()
+        names = set(run.read().schema.names)
+
+    wanted = {table.sort, *table.columns}
+    for metric in table.metrics:
+        wanted |= {metric.value, *metric.attributes.values(), metric.total, metric.maximum} - {""}
+    assert wanted <= names
 
 
 # ---- who ----------------------------------------------------------------------------------------------------
