@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from sonde.agent.pace import Paced
 from sonde.exporters.exporter import Status
-from sonde.records.metrics import Snapshot
+from sonde.records.metrics import Metric, Series, Snapshot
 
 
 class Recorder:
@@ -16,11 +17,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.times: list[int] = []
+        self.snapshots: list[Snapshot] = []
         self.records = 0
         self.closed_after: list[int] = []
 
     def export(self, snapshot: Snapshot) -> None:
         self.times.append(snapshot.time_ns)
+        self.snapshots.append(snapshot)
 
     def log(self, batch: object) -> None:
         self.records += 1
@@ -58,3 +61,23 @@ def test_the_last_metrics_are_not_kept(clock: list[float]) -> None:
         paced.export(Snapshot((), second))
     paced.close(timeout_s=1.0)
     assert recorder.closed_after == [0, 10]
+
+
+def snapshot_of(counts: dict[str, int]) -> Snapshot:
+    """One counter, a series for each name."""
+    names = np.ma.masked_array(np.array(list(counts), dtype=object))
+    metric = Metric("calls", "counter", "{call}", "", "count")
+    starts = np.zeros(len(counts), np.int64)
+    series = Series(metric, {"name": names}, np.array(list(counts.values()), np.uint64), starts, 1)
+    return Snapshot((series,), 1)
+
+
+def test_a_series_that_ends_between_two_deliveries_is_delivered_with_its_last_count() -> None:
+    recorder = Recorder()
+    paced = Paced(recorder, interval_s=3600.0)
+    for counts in ({"a": 1}, {"a": 2, "b": 7}, {"a": 3}):
+        paced.export(snapshot_of(counts))
+    paced.close(timeout_s=1)
+
+    (last,) = recorder.snapshots[-1].series
+    assert dict(zip(last.attributes["name"].tolist(), last.values.tolist(), strict=True)) == {"a": 3, "b": 7}

@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from sonde.exporters.otlp.ended import carrying
+
 if TYPE_CHECKING:
     from sonde.exporters.exporter import Exporter, Status
     from sonde.records.metrics import Snapshot
     from sonde.records.model import RecordBatch
+
+
+ENDED_MAX = 10_000
 
 
 class Paced:
@@ -33,6 +38,9 @@ class Paced:
         """Hand on the metrics of a moment, or keep them until they are wanted."""
         now = time.monotonic()
         # Snapshots come at the agent's own interval: one that is a little early is not kept for a whole one more.
+        if self._waiting is not None:
+            # Series that ended in between have said their last count to nobody.
+            snapshot, _ = carrying(self._waiting, snapshot, ended_max=ENDED_MAX)
         if now < self._due - self._interval_s / 10:
             self._waiting = snapshot
             return
