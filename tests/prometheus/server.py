@@ -106,6 +106,9 @@ def prometheus(
     """Run a server that scrapes ``url`` every second; ``scraping`` is added to its configuration (JSON is YAML)."""
     scheme, _, target = url.partition("://")
     job = {"job_name": "sonde", "scheme": scheme, "static_configs": [{"targets": [target]}], **scraping}
+    if native and version_of(version) >= (3, 8):
+        # The feature's flag has no effect any more from 3.9 on.
+        job["scrape_native_histograms"] = True
     config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prometheus.yml").write_text(json.dumps(config))

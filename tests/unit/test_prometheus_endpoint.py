@@ -176,11 +176,11 @@ def test_a_token_is_asked_for_except_for_one_word_of_health(tmp_path: Any) -> No
 
 
 def test_a_reading_that_fails_is_told_and_the_next_succeeds() -> None:
-    answers: list[Callable[[], Snapshot]] = [lambda: {}["gone"], counts]  # type: ignore[list-item]
+    answers: list[Callable[[], Snapshot]] = [lambda: {}["gone\x1b\n"], counts]  # type: ignore[list-item]
     with serving(snapshot=lambda: answers.pop(0)()) as exporter:
         failed = ask(exporter.port)
         assert failed.status == 503
-        assert failed.text == "no measurement: reading the counts failed (KeyError: 'gone')\n"
+        assert failed.text == "no measurement: reading the counts failed (KeyError: 'gone\\x1b\\n')\n"
         assert exporter.status().problem.startswith("no measurement: reading")
         assert not exporter.status().is_healthy
         assert ask(exporter.port).status == 200

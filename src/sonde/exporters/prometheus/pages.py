@@ -13,6 +13,7 @@ from sonde.exporters.prometheus.accept import Format
 from sonde.exporters.prometheus.families import families_of
 from sonde.exporters.prometheus.protobuf import write_protobuf
 from sonde.exporters.prometheus.text import write_text
+from sonde.exporters.text import visible
 
 if TYPE_CHECKING:
     from sonde.records.metrics import Snapshot
@@ -141,7 +142,7 @@ class Pages:
             except NoPageError as error:
                 wish.error = error
             except Exception as error:  # noqa: BLE001  # whatever the agent's reading raises, the next may succeed
-                told = f"{type(error).__name__}: {error}"
+                told = visible(f"{type(error).__name__}: {error}")
                 wish.error = NoPageError("snapshot", f"reading the counts failed ({told})")
             wish.is_done.set()
         # No page is held longer than somebody wants it.
