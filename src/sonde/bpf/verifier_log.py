@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,9 +10,6 @@ from sonde._libbpf import ffi, lib
 
 LOG_BYTES = 16 << 20
 """Room for a log. Since Linux 6.4 (kernel commit 121664093803) the end of a longer one is kept, before its beginning."""
-
-# Memory that is not cleared is not there until it is written: a program that loads costs none of it.
-_allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class VerifierLog:
@@ -23,8 +21,9 @@ class VerifierLog:
 
     def __init__(self, programs: Iterable[Any]) -> None:
         """Have the programs (``struct bpf_program *``) write their log here."""
-        self._room = _allocate("char[]", LOG_BYTES)
-        self._room[0] = b"\0"
+        # Mapped, it is not there until it is written. (Freeing so much of malloc's would teach glibc to keep whatever
+        # libbpf takes from now on: its thresholds grow with the largest block that was freed.)
+        self._room = ffi.from_buffer("char[]", mmap.mmap(-1, LOG_BYTES))
         for program in programs:
             lib.bpf_program__set_log_buf(program, self._room, LOG_BYTES)
 
