@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import built, otlp, per_call, prometheus_page, throughput, whole_process
+from benchmarks import built, idle_agent, otlp, per_call, prometheus_page, throughput, whole_process
 from benchmarks.tracers import SONDE, syscall_tracers
 
 
@@ -56,6 +56,16 @@ def main() -> None:
     )
     otlp.report(rounds=rounds)
     prometheus_page.report(rounds=2 if quick else 5)
+    _idle_agent(quick=quick)
+
+
+def _idle_agent(*, quick: bool) -> None:
+    found = idle_agent.measure(seconds=10 if quick else 60)
+    print(
+        f"idle agent, resident               {found.agent_rss_mb:.0f} MB, its loader {found.loader_rss_mb:.0f} MB; "
+        f"{found.pss_mb:.0f} MB in all, what they share counted once"
+    )
+    print(f"idle agent, CPU                    {found.cpu_share:.2%} of a core")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -69,9 +70,7 @@ def test_the_help_of_every_command_has_an_example(command: str) -> None:
 def test_commands_are_found_by_walking_their_folder() -> None:
     listed = sonde("--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
 
-    assert [
-        line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "
-    ] == COMMANDS
+    assert [line.split()[0] for line in listed.splitlines() if re.match(r"  \S", line)] == COMMANDS
 
 
 def test_a_probes_knobs_are_flags_of_its_verbs() -> None:
