@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 FOLLOWERS = ("process_fork", "process_exit")
-"""The programs that follow children; a probe that includes followed.bpf.h has them."""
+"""The programs that follow children: of followed.bpf.h and unfollowed.bpf.h, as far as a probe includes them."""
 
 RATE_MAX = "rate_max"
 """What every stream can be told: so many records a second at most, over all CPUs; 0 is no bound (stream.bpf.h)."""

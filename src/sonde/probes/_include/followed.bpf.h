@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The programs that keep the map followed: a process that one in it starts is in it before its first instruction, and
- * the last thread of a process takes it out. They are loaded only when children are followed.
+ * The program that fills the map followed: a process that one in it starts is in it before its first instruction. It is
+ * loaded only when children are followed. Who ended is taken out by unfollowed.bpf.h, or by a probe that tells of ends.
  */
 #ifndef SONDE_FOLLOWED_BPF_H
 #define SONDE_FOLLOWED_BPF_H
@@ -29,19 +29,6 @@ int process_fork(u64 *ctx)
 	start_ns = BPF_CORE_READ(child, start_boottime);
 	if (bpf_map_update_elem(&followed, &pid, &start_ns, BPF_ANY))
 		__sync_fetch_and_add(&unfollowed, 1);
-	return 0;
-}
-
-/* do_exit() counts the thread out of live before it comes to the tracepoint. */
-SEC("tp_btf/sched_process_exit")
-int process_exit(u64 *ctx)
-{
-	struct process process = current_process();
-	const struct task_struct *task = process.task;
-	u32 pid = process.pid;
-
-	if (BPF_CORE_READ(task, signal, live.counter) == 0 && is_followed(&process))
-		bpf_map_delete_elem(&followed, &pid);
 	return 0;
 }
 

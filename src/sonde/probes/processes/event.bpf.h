@@ -119,20 +119,22 @@ static __always_inline bool is_first_of_last(void)
 enum ending_verdict { END_IS_NONE, END_IS_FILTERED, END_COUNTS };
 
 /*
- * Whether a process ends here, once for each, and whether it is selected. That is asked first: after us process_exit takes
- * the process out of followed, on the CPU of another of its last threads perhaps while we are here.
+ * Whether a process ends here, once for each, and whether it is selected. Then it is followed no more: a program beside this
+ * one (unfollowed.bpf.h) might have found another thread to be the last, and taken the process out before we ask.
  */
 static __always_inline enum ending_verdict end_of_process(const u64 *ctx, struct event *event)
 {
-	bool selected;
+	u32 pid;
 
-	if (!is_last_thread(ctx))
+	if (!is_last_thread(ctx) || !is_first_of_last())
 		return END_IS_NONE;
 	*event = event_of_current();
-	selected = event_is_selected(event);
-	if (!is_first_of_last())
-		return END_IS_NONE;
-	return selected ? END_COUNTS : END_IS_FILTERED;
+	if (!event_is_selected(event))
+		return END_IS_FILTERED;
+	pid = event->process.pid;
+	if (only_followed)
+		bpf_map_delete_elem(&followed, &pid);
+	return END_COUNTS;
 }
 
 /* By the boot clock, which goes on while the machine sleeps; the kernel noted the start by it. */

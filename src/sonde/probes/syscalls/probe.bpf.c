@@ -11,5 +11,6 @@
 #include "counts.bpf.h"
 #include "followed.bpf.h"
 #include "latency.bpf.h"
+#include "unfollowed.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
