@@ -24,6 +24,9 @@ from sonde.agent.loader.protocol import (
 )
 from sonde.errors import SondeError
 
+# What the loader makes of messages is its own doing, the same on every kernel; test_privileges.py asks the kernel.
+pytestmark = pytest.mark.host_only
+
 START = {"type": "Start", "number": 7, "probe": "syscalls", "output": "counts"}
 
 WRONG_SHAPES: dict[str, Any] = {

@@ -16,6 +16,7 @@ import pytest
 
 from kernel import leftovers
 from kernel.agent_process import Agent, agent, descriptors, fields
+from kernel.effort import effort
 from kernel.sonde_process import child, is_alive, wait_until_gone
 from sonde.probes.syscalls.workload import Workload
 
@@ -456,7 +457,7 @@ def test_a_loader_that_cannot_start_says_why() -> None:
     assert "" == done.stderr
 
 
-@pytest.mark.parametrize("cycles", [11 if GUEST else 200])
+@pytest.mark.parametrize("cycles", [effort(200, emulated=11)])
 def test_descriptors_are_flat_over_many_runs(shared: Agent, cycles: int) -> None:
     once = "run = loader.start('syscalls', 'counts'); run.read(); run.stop(); run.read(); run.close()"
     shared.do(once)
