@@ -360,18 +360,6 @@ def test_a_token_is_in_no_representation() -> None:
     assert "hush" not in repr(settings(token="hush"))
 
 
-def test_without_the_extra_one_sentence_names_it() -> None:
-    code = (
-        "import sys; sys.modules['h11'] = None\n"
-        "from sonde.errors import SondeError\n"
-        "try:\n    import sonde.exporters.prometheus.exporter\n"
-        "except SondeError as error: print(error)"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told == "serve Prometheus: h11 is not installed: pip install sonde[prometheus]\n"
-    assert issubclass(ConfigError, SondeError)
-
-
 def test_settings_load_neither_numpy_nor_http_nor_tls() -> None:
     code = "import sys, sonde.exporters.prometheus.settings; print(*{'numpy', 'h11', 'ssl', 'socket'} & set(sys.modules))"
     assert (

@@ -67,15 +67,18 @@ class Board:
     # ---- by others ------------------------------------------------------------------------------------------
 
     def fresh(self, timeout_s: float = FRESH_WITHIN_S) -> Snapshot | None:
-        """Give what was read just now; waits for the loop, or gives the last one when it does not come in time."""
+        """Give what was read just now; waits for the loop, or gives the last one when it does not come in time.
+
+        None where the loop is stuck: an old page that looks new would be worse than none.
+        """
         with self._changed:
             if self.is_over or time.monotonic() - self._read_at < FRESH_S:
                 return self.snapshot
             wanted = self._reads + 1
             self._wanted = True
             os.eventfd_write(self.wake, 1)
-            self._changed.wait_for(lambda: self._reads >= wanted, timeout_s)
-            return self.snapshot
+            is_read = self._changed.wait_for(lambda: self._reads >= wanted, timeout_s)
+            return self.snapshot if is_read or self.alive()[0] else None
 
     def alive(self) -> tuple[bool, dict[str, Any]]:
         """Tell whether the loop turns."""

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Literal
 
+from sonde.exporters.text import visible
+
 LOGGER = logging.getLogger("sonde")
 
 
@@ -35,12 +37,8 @@ class TextFormatter(logging.Formatter):
         """Write a record."""
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         lines = f"sonde: {level}{record.getMessage()}".splitlines() or [""]
-        text = "\n".join(_printable(line) for line in lines)
+        text = "\n".join(map(visible, lines))
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def set_up(level: str, form: Literal["text", "json"] | str) -> None:

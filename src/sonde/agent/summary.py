@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonde.exporters.text import visible
 from sonde.records.metrics import OVERFLOW
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Summary:
         for name, accounting in self.outputs.items():
             yield f"  {name}: {accounting['equation']}"
         for name, found in self.metrics.items():
-            tops = ", ".join(f"{who} {count:,}" for who, count in found["top"].items())
+            tops = ", ".join(f"{visible(who)} {count:,}" for who, count in found["top"].items())
             yield f"  {name}: {found['total']:,} in {found['series']:,} series" + (
                 f": {tops}" if tops else ""
             )

@@ -8,20 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonde.errors import ConfigError, SondeError
+from sonde.errors import ConfigError
 from sonde.exporters.exporter import Status
-from sonde.exporters.prometheus.settings import SECTION, PrometheusSettings, check_token
-
-try:
-    import h11  # noqa: F401  # before the modules that are written with it
-except ImportError as missing:
-    raise SondeError(
-        "serve Prometheus", why=f"{missing.name} is not installed", hint="pip install sonde[prometheus]"
-    ) from None
-
 from sonde.exporters.prometheus.answers import Answer, Answers, Health
 from sonde.exporters.prometheus.pages import Pages
 from sonde.exporters.prometheus.server import Server
+from sonde.exporters.prometheus.settings import SECTION, PrometheusSettings, check_token
 from sonde.exporters.prometheus.tally import Tally
 
 if TYPE_CHECKING:
@@ -39,7 +31,7 @@ class PrometheusExporter:
     ``ready`` answer ``/healthz`` and ``/readyz``. ``name``, ``log`` and ``export`` are an Exporter's; streams are not for
     Prometheus, so their records are neither offered nor counted. Points are offered when a scrape asks for them.
 
-    Raises ConfigError, KernelError (the port is taken) and SondeError (the extra is missing). Closed by ``close``.
+    Raises ConfigError, and KernelError (the port is taken). Closed by ``close``.
     """
 
     name = "prometheus"

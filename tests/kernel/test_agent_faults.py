@@ -1,0 +1,123 @@
+"""What happens to the agent, and what its totals are afterwards: no CPU, too many series, names from hostile hands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kernel.sonde_process import child
+from kernel.test_agent import CALLS, GETPPID, agent, counts, only
+
+# The same on every kernel.
+pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+
+PROCESSES, KINDS = 40, 300
+MANY = f"""
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+for number in range(600, {600 + KINDS}): libc.syscall(number)
+print("done", flush=True)
+sys.stdin.read()
+"""
+"""System calls that no kernel has: each is a series of its own, and none does anything."""
+
+
+@contextmanager
+def many() -> Iterator[list[int]]:
+    """Processes that have each made calls of very many kinds, and live."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(PROCESSES)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"done\n"
+        yield [process.pid for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def test_ten_thousand_series_are_exported_to_the_last_one(tmp_path: Path) -> None:
+    settings = {
+        "probes__processes__enabled": "false",
+        "probes__syscalls__max_entries": "40000",
+        "series__by": "pid",
+        "series__max": "30000",
+    }
+    with agent(tmp_path, **settings) as running, many() as pids:
+        page = running.fresh_page()
+
+    found = [counts(page, "sonde_syscall_count_total", process_pid=str(pid)) for pid in pids]
+    assert page.count('sonde_syscall_name="syscall_') >= PROCESSES * KINDS
+    assert min(found) > KINDS
+
+
+def test_beyond_the_bound_they_are_one_and_the_sum_is_right(tmp_path: Path) -> None:
+    with agent(tmp_path, probes__processes__enabled="false", series__by="pid", series__max="500") as running:
+        with many():
+            page = running.fresh_page()
+            series = [line for line in page.splitlines() if line.startswith("sonde_syscall_count_total{")]
+        summary = running.end()
+
+    assert len(series) == 500
+    assert counts(page, "sonde_syscall_count_total", otel_metric_overflow="true") > PROCESSES * KINDS - 500
+    assert counts(page, "sonde_series_folded_total", sonde_metric_name="sonde.syscall.count") > 0
+    account = summary["outputs"]["syscalls.counts"]
+    assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
+
+
+def test_an_agent_that_gets_no_cpu_counts_on(tmp_path: Path) -> None:
+    """Both processes are stopped while the load goes on: it does not wait, and nothing of it is missing."""
+    with child(GETPPID) as made, agent(tmp_path, **only(made)) as running:
+        pids = [running.process.pid, running.loader_pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for _ in range(7):
+            made.run()
+        time.sleep(2)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        page = running.fresh_page()
+        summary = running.end()
+
+    assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid") == 7 * CALLS
+    account = summary["outputs"]["syscalls.counts"]
+    assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
+
+
+def test_a_second_agent_counts_beside_the_first(tmp_path: Path) -> None:
+    """Each has its own programs and maps."""
+    (tmp_path / "other").mkdir()
+    with (
+        child(GETPPID) as made,
+        agent(tmp_path, **only(made)) as first,
+        agent(tmp_path / "other", **only(made)) as second,
+    ):
+        made.run()
+        pages = [each.fresh_page() for each in (first, second)]
+
+    for page in pages:
+        assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid") == CALLS
+
+
+def test_a_killed_agent_that_is_started_again_begins_at_zero_with_a_new_start(tmp_path: Path) -> None:
+    with child(GETPPID) as made:
+        for _ in range(2):
+            with agent(tmp_path, **only(made)) as running:
+                made.run()
+                page = running.fresh_page()
+                running.process.kill()
+                running.process.wait()
+
+            assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid") == CALLS
