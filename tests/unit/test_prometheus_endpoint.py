@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import prometheus_messages as messages
 from http_client import ask, connect, is_ended, read_reply, until
 from made_series import CALLS, DURATION, many, series, snapshot
-from sonde.errors import ConfigError, KernelError, SondeError
+from sonde.errors import ConfigError, KernelError
 from sonde.exporters.exporter import Exporter
 from sonde.exporters.prometheus.exporter import PrometheusExporter
 from sonde.exporters.prometheus.settings import PrometheusSettings
