@@ -98,7 +98,11 @@ def read_packaged(path: str | os.PathLike[str]) -> bytes:
 
 def sha256_of(data: bytes) -> bytes:
     """Give the digest, by Python's own SHA-256: hashlib loads OpenSSL, which is 4 MB more in each of our processes."""
-    for name in ("_sha2", "_sha256", "hashlib"):  # since Python 3.12, up to 3.11, and wherever neither was built
+    for name in (
+        "_sha2",
+        "_sha256",
+        "hashlib",
+    ):  # since Python 3.12, up to 3.11, and wherever neither was built
         try:
             module = importlib.import_module(name)
         except ImportError:
