@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ ROWS_KEPT_MAX = 10_240
 CLOCK_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
-def start_ticks(pid: int) -> int | None:
+def start_ticks(pid: int | str) -> int | None:
     """Give a process's start in clock ticks since boot, as /proc/PID/stat has it; None when there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -41,14 +43,33 @@ def start_ticks(pid: int) -> int | None:
 
 @functools.cache
 def boot_clock_offset_ns() -> int:
-    """Give what this time namespace adds to the boot clock, and so to the starts in /proc/PID/stat (Linux 5.5)."""
+    """Give what this time namespace adds to the starts in /proc/PID/stat: what it adds to the boot clock (Linux 5.5).
+
+    Before Linux 5.11 (kernel commit 3ae700ecfae9) /proc tells the starts as they are outside: a new thread shows which.
+    """
     try:
         with open("/proc/self/timens_offsets") as file:
             offsets = {words[0]: words[1:] for words in map(str.split, file)}
     except FileNotFoundError:
         return 0
     seconds, nanoseconds = offsets.get("boottime", ("0", "0"))
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    offset_ns = int(seconds) * 1_000_000_000 + int(nanoseconds)
+    return offset_ns if offset_ns and _tells_starts_by_own_clock(offset_ns) else 0
+
+
+def _tells_starts_by_own_clock(offset_ns: int) -> bool:
+    """Tell whether the start of a thread that begins now is now, by this namespace's clock, or rather now outside."""
+    told: list[int] = []
+
+    def look() -> None:
+        ticks = start_ticks("thread-self")
+        assert ticks is not None, "a thread that runs is in /proc"
+        told.append(time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * CLOCK_TICK_NS)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return abs(told[0]) < abs(told[0] - offset_ns)
 
 
 def lives(pid: int, start_ns: int) -> bool:
