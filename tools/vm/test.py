@@ -158,9 +158,9 @@ def arguments() -> argparse.Namespace:
     add(
         "--timeout",
         type=float,
-        default=1200.0,
+        default=3600.0,
         metavar="S",
-        help="seconds for the suite on one kernel (1200)",
+        help="seconds for the suite on one kernel (3600: several times what it takes on an idle machine)",
     )
     add("--essential", action="store_true", help="only what another kernel could break first")
     add("pytest", nargs="*", metavar="-- PYTEST-ARGUMENT")
