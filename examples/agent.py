@@ -57,6 +57,7 @@ def main() -> int:
         "--set",
         "interval=1s",
     ]
+    print(f"sonde run for {seconds:g} s, scraped from {url}\n", flush=True)
     ready, told = os.pipe()
     agent = subprocess.Popen(
         [*command, "--ready-fd", str(told)], stdout=subprocess.PIPE, text=True, pass_fds=(told,)
@@ -85,6 +86,7 @@ def main() -> int:
         )
     cost = summary["cost"]
     print(f"cost: {cost['share']:.1%} of a core, {sum(cost['memory_bytes'].values()) / 1e6:.0f} MB")
+    print(f"summary and page {'agree' if agree else 'DISAGREE: a bug of sonde'}")
     return 0 if agree else 1
 
 
