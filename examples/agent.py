@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 
 def free_port() -> int:
@@ -41,6 +42,24 @@ def total(text: str, metric: str) -> int:
     name = metric.replace(".", "_")
     values = re.findall(rf"^{name}_total(?:{{.*}})? (\S+)$", text, re.MULTILINE)
     return sum(int(float(value)) for value in values)
+
+
+def show(summary: dict[str, Any], page: str, scraped: str) -> bool:
+    """Print both beside each other; tell whether they agree."""
+    for name, account in summary["outputs"].items():
+        print(f"{name}: {account['equation']}")
+    print(f"/metrics: {scraped}; the summary, and the last page:")
+    agree = True
+    for metric, found in summary["metrics"].items():
+        on_page = total(page, metric)
+        agree = agree and on_page == found["total"]
+        top = ", ".join(f"{who} {count:,}" for who, count in found["top"].items())
+        print(
+            f"  {metric}: {found['total']:,} {'=' if on_page == found['total'] else '!='} {on_page:,}; {top}"
+        )
+    cost = summary["cost"]
+    print(f"cost: {cost['share']:.1%} of a core, {sum(cost['memory_bytes'].values()) / 1e6:.0f} MB")
+    return agree
 
 
 def main() -> int:
@@ -73,19 +92,7 @@ def main() -> int:
         return agent.returncode or 1
     summary = json.loads(out)["summary"]
 
-    for name, account in summary["outputs"].items():
-        print(f"{name}: {account['equation']}")
-    print(f"/metrics: {scrapes} scrapes of {bytes_read // scrapes:,} bytes; the summary, and the last page:")
-    agree = True
-    for metric, found in summary["metrics"].items():
-        scraped = total(last, metric)
-        agree = agree and scraped == found["total"]
-        top = ", ".join(f"{who} {count:,}" for who, count in found["top"].items())
-        print(
-            f"  {metric}: {found['total']:,} {'=' if scraped == found['total'] else '!='} {scraped:,}; {top}"
-        )
-    cost = summary["cost"]
-    print(f"cost: {cost['share']:.1%} of a core, {sum(cost['memory_bytes'].values()) / 1e6:.0f} MB")
+    agree = show(summary, last, f"{scrapes} scrapes of {bytes_read // scrapes:,} bytes")
     print(f"summary and page {'agree' if agree else 'DISAGREE: a bug of sonde'}")
     return 0 if agree else 1
 
