@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_a_prime_number_of_processes_is_exact_in_the_stream() -> None:
     assert {pid} == {row["ppid"] for row in rows if row["event"] in ("fork", "exec")}
     assert last.accounting.balanced, str(last.accounting)
     assert 0 == last.accounting.lost_total
+
+
+@pytest.mark.parametrize("output", ["events", "lifetimes", "lifecycle"])
+def test_raw_tracepoints_count_the_same(output: str) -> None:
+    """Where programs with BTF do not load."""
+    raw = replace(PROCESSES, variants=PROCESSES.variants[1:])
+    with child(WORKLOAD, "101", "103") as started:
+        selection = Selection(pid=started.pid, children=True)
+        with Run(raw, output, selection=selection) as run:
+            hooks = run.describe()["hooks"].values()
+            done(started)
+            run.stop()
+            batch = run.read()
+
+    assert {"raw_tp"} == {hook.partition(":")[0] for hook in hooks}
+    assert {"lifetimes": 205}.get(
+        output, 204 + 103 + 205
+    ) == batch.accounting.aggregated + batch.accounting.delivered
+    assert batch.accounting.balanced, str(batch.accounting)
 
 
 def test_lifetimes_are_those_of_the_processes() -> None:
