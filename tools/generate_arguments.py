@@ -40,6 +40,9 @@ SIGNED = frozenset({"int", "pid_t", "clockid_t", "timer_t", "mqd_t", "key_serial
 DESCRIPTOR = re.compile(r"\w*fd|fildes")
 """What may be -1 or AT_FDCWD, though it is declared without a sign here and there."""
 
+NOT_AN_ARGUMENT = re.compile(r"^__data_loc |\b(common_\w+|__syscall_nr)$")
+"""Fields that every tracepoint has; and what pointers point to, which newer kernels tell behind the arguments."""
+
 KEYWORDS = frozenset({"int", "long", "unsigned", "char", "short", "const", "struct"})
 
 HEAD = '''"""Arguments of system calls, by name.
@@ -78,7 +81,7 @@ def from_tracefs() -> dict[str, list[str]]:
     found = {}
     for path in sorted(Path(tracefs()).glob("events/syscalls/sys_enter_*/format")):
         fields = re.findall(r"^\tfield:([^;]+);", path.read_text(), re.MULTILINE)
-        own = [each for each in fields if not re.search(r"\b(common_\w+|__syscall_nr)$", each)]
+        own = [each for each in fields if not NOT_AN_ARGUMENT.search(each)]
         found[path.parent.name.removeprefix("sys_enter_")] = own
     return found
 
