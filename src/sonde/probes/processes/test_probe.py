@@ -18,6 +18,7 @@ import pytest
 from sonde.probe import Selection, Table
 from sonde.probes import probe
 from sonde.probes.processes.workload import EXIT_CODE, Workload
+from sonde.records.accounting import Accounting
 from sonde.records.model import RecordBatch
 from sonde.run import Run
 
@@ -75,6 +76,18 @@ def counted(batch: RecordBatch, column: str) -> int:
     return int(sum(row[column] for row in batch.rows()))
 
 
+def assert_told(expected: Mapping[Any, int], found: Mapping[Any, int], accounting: Accounting) -> None:
+    """Each event is there, or among those for which the kernel says that it did not run the program (Linux 7.x).
+
+    It does not while the program is preempted on that CPU. Where it never is every count is exact.
+    """
+    missing = {key: count - found[key] for key, count in expected.items()}
+    assert min(missing.values()) >= 0, missing
+    assert sum(missing.values()) <= accounting.lost["recursion"], missing
+    assert accounting.lost["recursion"] == accounting.lost_total
+    assert accounting.balanced, str(accounting)
+
+
 # ---- counts -------------------------------------------------------------------------------------------------
 
 
@@ -94,27 +107,27 @@ def test_a_prime_number_of_processes_is_exact_in_the_table() -> None:
         "exec": counted(batch, "execs"),
         "exit": counted(batch, "exits") - 1,
     }
-    assert expected == found
-    assert 1009 == sum(row["exits"] for row in batch.rows() if row["exit_code"] == EXIT_CODE)
+    found["code"] = sum(row["exits"] for row in batch.rows() if row["exit_code"] == EXIT_CODE)
+    assert_told({**expected, "code": 1009}, found, batch.accounting)
     assert {"true"} == {row["comm"] for row in batch.rows() if row["execs"]}
-    assert batch.accounting.balanced, str(batch.accounting)
-    assert 0 == batch.accounting.lost_total
 
 
 def test_a_prime_number_of_processes_is_exact_in_the_stream() -> None:
     """The same number of records, each process with its fork, its exec and its exit in this order."""
     rows, last, pid = records(WORKLOAD, "101", "103")
 
-    expected = {**Workload(101, 103).expected, "exit": 205}
-    assert expected == {name: sum(row["event"] == name for row in rows) for name in expected}
-    lives: dict[tuple[int, int], list[str]] = {}
+    expected: dict[Any, int] = {**Workload(101, 103).expected, "exit": 205}
+    found: dict[Any, int] = {name: sum(row["event"] == name for row in rows) for name in expected}
+    lives: dict[tuple[int, int], tuple[str, ...]] = {}
     for row in rows:
-        lives.setdefault((row["pid"], row["process_start_ns"]), []).append(row["event"])
-    assert 101 == list(lives.values()).count(["fork", "exit"])
-    assert 103 == list(lives.values()).count(["fork", "exec", "exit"])
+        key = (row["pid"], row["process_start_ns"])
+        lives[key] = (*lives.get(key, ()), row["event"])
+    for life, count in ((("fork", "exit"), 101), (("fork", "exec", "exit"), 103)):
+        # A life that an event is missing from looks like another one.
+        expected[life] = count if not last.accounting.lost_total else 0
+        found[life] = list(lives.values()).count(life)
+    assert_told(expected, found, last.accounting)
     assert {pid} == {row["ppid"] for row in rows if row["event"] in ("fork", "exec")}
-    assert last.accounting.balanced, str(last.accounting)
-    assert 0 == last.accounting.lost_total
 
 
 @pytest.mark.parametrize("output", ["events", "lifetimes", "lifecycle"])
@@ -302,9 +315,10 @@ def test_threads_that_end_together_are_one_exit() -> None:
     """40 processes of nine threads end as one each, on all CPUs at once."""
     rows, last, _ = records(THREADS_END)
 
-    assert 40 == sum(row["event"] == "fork" for row in rows)
-    assert ["4"] * 40 + ["0"] == [row["exit"] for row in rows if row["event"] == "exit"]
-    assert last.accounting.balanced, str(last.accounting)
+    ends = [row["exit"] for row in rows if row["event"] == "exit"]
+    found = {"fork": sum(row["event"] == "fork" for row in rows), "4": ends.count("4"), "0": ends.count("0")}
+    assert_told({"fork": 40, "4": 40, "0": 1}, found, last.accounting)
+    assert len(ends) == found["4"] + found["0"]
 
 
 FIRST_THREAD_ENDS_FIRST = """
