@@ -1,4 +1,4 @@
-"""What all tests share: signals as a person's shell hands them on."""
+"""What all tests share: signals as a person's shell hands them on, and patience."""
 
 from __future__ import annotations
 
@@ -11,3 +11,13 @@ for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(_number, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+try:
+    from hypothesis import HealthCheck, settings
+except ImportError:
+    # The virtual machines' environment has none, for the tests of what is pure run here alone.
+    pass
+else:
+    # Machines are shared: an example that takes long says nothing of the code.
+    settings.register_profile("patient", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+    settings.load_profile("patient")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -65,6 +65,17 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def picking(self, rows: Any) -> Series:
+        """Give some of the series: ``rows`` is an index array, a mask or a slice."""
+        return replace(
+            self,
+            attributes={name: column[rows] for name, column in self.attributes.items()},
+            values=self.values[rows],
+            start_ns=self.start_ns[rows],
+            totals=None if self.totals is None else self.totals[rows],
+            maxima=None if self.maxima is None else self.maxima[rows],
+        )
 
     def scaled(self, values: Array) -> Array:
         """Give values, sums or maxima in the metric's unit."""

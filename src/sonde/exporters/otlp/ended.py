@@ -43,7 +43,7 @@ def carrying(older: Snapshot, newer: Snapshot, *, ended_max: int) -> tuple[Snaps
         if ended and shape in place:
             series[place[shape]] = _together(series[place[shape]], before, ended)
         elif ended:
-            series.append(_together(_rows(before, slice(0)), before, ended))
+            series.append(_together(before.picking(slice(0)), before, ended))
     return replace(newer, series=tuple(series)), lost
 
 
@@ -51,20 +51,9 @@ def without_first(snapshot: Snapshot, points: int) -> Snapshot:
     """Give a snapshot without so many of its points, counted from the front."""
     series = []
     for each in snapshot.series:
-        series.append(_rows(each, slice(min(points, len(each)), None)))
+        series.append(each.picking(slice(min(points, len(each)), None)))
         points = max(0, points - len(each))
     return replace(snapshot, series=tuple(series))
-
-
-def _rows(series: Series, rows: slice) -> Series:
-    return replace(
-        series,
-        attributes={name: column[rows] for name, column in series.attributes.items()},
-        values=series.values[rows],
-        start_ns=series.start_ns[rows],
-        totals=None if series.totals is None else series.totals[rows],
-        maxima=None if series.maxima is None else series.maxima[rows],
-    )
 
 
 def _shape(series: Series) -> Shape:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
+from sonde.exporters.varint import varint
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     from google.protobuf.message import Message
@@ -38,18 +40,6 @@ FRAMED = {FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING, FieldDescri
 
 FRAME_BYTES_MAX = 6
 """What a frame adds to its content at most: a tag, and the length of up to 2**35 bytes."""
-
-
-def varint(value: int) -> bytes:
-    """Encode a number from 0 on: seven bits a byte, the lowest first."""
-    if value < 0x80:
-        return bytes((value,))
-    found = bytearray()
-    while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
 
 
 def tag(message: type[Message], field: str) -> bytes:

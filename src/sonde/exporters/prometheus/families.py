@@ -75,7 +75,7 @@ def distinct(
             part, labels = _added_up(part, labels)
         if seen and not seen.isdisjoint(labels):
             rows = np.array([label not in seen for label in labels])
-            part, labels = _picking(part, rows), [label for label in labels if label not in seen]
+            part, labels = part.picking(rows), [label for label in labels if label not in seen]
         if len(parts) > 1:
             seen.update(labels)
         yield part, labels
@@ -107,14 +107,3 @@ def _added_up(series: Series, labels: list[AnyStr]) -> tuple[Series, list[AnyStr
         maxima=None,
     )
     return merged, list(places)
-
-
-def _picking(series: Series, rows: Array) -> Series:
-    return replace(
-        series,
-        attributes={name: column[rows] for name, column in series.attributes.items()},
-        values=series.values[rows],
-        start_ns=series.start_ns[rows],
-        totals=None if series.totals is None else series.totals[rows],
-        maxima=None if series.maxima is None else series.maxima[rows],
-    )

@@ -15,6 +15,7 @@ from sonde.exporters.prometheus import wire
 from sonde.exporters.prometheus.buckets import SCHEMAS, classic, first_index, sparse, zero_threshold
 from sonde.exporters.prometheus.families import Family, distinct
 from sonde.exporters.prometheus.labels import label_rows
+from sonde.exporters.varint import varint
 
 if TYPE_CHECKING:
     from sonde.records.metrics import Array, Series
@@ -55,13 +56,13 @@ def write_protobuf(family: Family, *, classic_buckets: int) -> Iterator[tuple[by
                 bodies = _numbers(family.type, series, rows, created[rows])
             metric = wire.tag(FAMILY_METRIC, wire.BYTES)
             written = [
-                metric + wire.varint(len(label) + len(body)) + label + body
+                metric + varint(len(label) + len(body)) + label + body
                 for label, body in zip(labels[rows], bodies, strict=True)
             ]
             pieces.append((b"".join(written), len(written)))
     head = wire.text(FAMILY_NAME, family.name) + wire.text(FAMILY_HELP, family.help)
     head += wire.integer(FAMILY_TYPE, TYPES[family.type])
-    yield wire.varint(len(head) + sum(len(piece) for piece, _ in pieces)) + head, 0
+    yield varint(len(head) + sum(len(piece) for piece, _ in pieces)) + head, 0
     yield from pieces
 
 
@@ -92,11 +93,11 @@ def _numbers(kind: str, series: Series, rows: slice, created: list[bytes]) -> It
     value_tag = wire.tag(NUMBER_VALUE, wire.FIXED64)
     pack = struct.Struct("<d").pack
     if kind == "gauge":
-        head = wire.tag(METRIC_GAUGE, wire.BYTES) + wire.varint(9) + value_tag
+        head = wire.tag(METRIC_GAUGE, wire.BYTES) + varint(9) + value_tag
         return (head + pack(value) for value in values)
     tails = {began: wire.message(COUNTER_CREATED, began) for began in set(created)}
     counter = wire.tag(METRIC_COUNTER, wire.BYTES)
-    heads = {began: counter + wire.varint(9 + len(tail)) + value_tag for began, tail in tails.items()}
+    heads = {began: counter + varint(9 + len(tail)) + value_tag for began, tail in tails.items()}
     return (heads[began] + pack(value) + tails[began] for value, began in zip(values, created, strict=True))
 
 
@@ -116,7 +117,7 @@ def _histograms(series: Series, rows: slice, created: list[bytes], classic_bucke
     count_tag, sum_tag = wire.tag(SAMPLE_COUNT, wire.VARINT), wire.tag(SAMPLE_SUM, wire.FIXED64)
     pack = struct.Struct("<d").pack
     for row, (count, total, began) in enumerate(zip(cumulative[:, -1].tolist(), sums, created, strict=True)):
-        numbers = count_tag + wire.varint(count) + sum_tag + pack(total)
+        numbers = count_tag + varint(count) + sum_tag + pack(total)
         yield wire.message(METRIC_HISTOGRAM, numbers + below[row] + native(row) + tails[began])
 
 
@@ -157,10 +158,10 @@ def _native_rows(series: Series, counts: Array) -> Callable[[int], bytes]:
     delta_tag = wire.tag(POSITIVE_DELTA, wire.BYTES)
 
     def native(row: int) -> bytes:
-        differences, zero = deltas[row], wire.varint(zeros[row])
+        differences, zero = deltas[row], varint(zeros[row])
         if not differences:
             return head + zero + EMPTY_SPAN
-        return head + zero + spans[row] + delta_tag + wire.varint(len(differences)) + differences
+        return head + zero + spans[row] + delta_tag + varint(len(differences)) + differences
 
     return native
 

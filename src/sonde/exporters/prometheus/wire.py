@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from sonde.exporters.varint import varint
+
 if TYPE_CHECKING:
     from sonde.records.metrics import Array
 
@@ -19,18 +21,6 @@ VARINT_BYTES_MAX = 10
 def tag(field: int, kind: int) -> bytes:
     """Give what stands before a field's value."""
     return varint(field << 3 | kind)
-
-
-def varint(value: int) -> bytes:
-    """Write a number that is not negative, seven bits a byte."""
-    if value < 0x80:
-        return bytes((value,))
-    found = bytearray()
-    while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
 
 
 def zigzag(value: int) -> int:
