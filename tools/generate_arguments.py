@@ -116,7 +116,7 @@ def word(declaration: str) -> str:
 
 
 def calls(sources: tuple[Mapping[str, list[str]], ...]) -> Iterator[tuple[str, list[str]]]:
-    """Give each call that a 64-bit program can make, and the words of its arguments, of the first source that has it."""
+    """Give each call that a 64-bit program can make, and the words of its arguments, of the source that knows most of them."""
     names = {
         name
         for machine in ("x86_64", "aarch64")
@@ -125,10 +125,10 @@ def calls(sources: tuple[Mapping[str, list[str]], ...]) -> Iterator[tuple[str, l
     }
     for name in sorted(names):
         function = ENTRIES.get(name, name)
-        for source in sources:
-            if function in source:
-                yield name, [word(each) for each in source[function]]
-                break
+        known = [source[function] for source in sources if function in source]
+        if known:
+            # A call may have got more with a newer kernel, as bpf has; of equals the first is taken.
+            yield name, [word(each) for each in max(known, key=len)]
 
 
 def main() -> None:

@@ -10,9 +10,12 @@ from generate_arguments import ENTRIES, from_tracefs
 from sonde.enrich.syscall_arguments import parameters_of
 from sonde.enrich.syscall_name import X32_BIT, syscall_names
 
+FEWER = {"bpf": 3}
+"""Calls that have got more, and how many they had: bpf in Linux 7."""
+
 
 def test_every_call_has_as_many_arguments_as_this_kernel_says() -> None:
-    """Names may change from one kernel to the next; how many there are does not."""
+    """Names may change from one kernel to the next; how many there are hardly ever does."""
     told = from_tracefs()
     if not told:
         pytest.skip("the kernel's configuration: CONFIG_FTRACE_SYSCALLS is not set")
@@ -24,7 +27,7 @@ def test_every_call_has_as_many_arguments_as_this_kernel_says() -> None:
         if number & X32_BIT or declared is None or parameters is None:
             continue
         compared += 1
-        if len(declared) != len(parameters):
+        if len(declared) != len(parameters) and len(declared) != FEWER.get(name):
             wrong[name] = (declared, parameters)
     assert wrong == {}
     assert compared > 250

@@ -7,56 +7,56 @@ Each call is its name and those of its arguments; * marks an address, - a signed
 ARGUMENTS = """
 accept -fd *upeer_sockaddr *upeer_addrlen; accept4 -fd *upeer_sockaddr *upeer_addrlen -flags; access *filename
 -mode; acct *name; add_key *_type *_description *_payload plen -ringid; adjtimex *txc_p; alarm seconds;
-arch_prctl -option arg2; bind -fd *umyaddr -addrlen; bpf -cmd *uattr size; brk brk; cachestat -fd *cstat_range
-*cstat flags; capget header dataptr; capset header data; chdir *filename; chmod *filename mode; chown
-*filename user group; chroot *filename; clock_adjtime -which_clock *utx; clock_getres -which_clock *tp;
-clock_gettime -which_clock *tp; clock_nanosleep -which_clock -flags *rqtp *rmtp; clock_settime -which_clock
-*tp; clone clone_flags newsp *parent_tidptr *child_tidptr tls; clone3 *uargs size; close -fd; close_range -fd
--max_fd flags; connect -fd *uservaddr -addrlen; copy_file_range -fd_in *off_in -fd_out *off_out len flags;
-creat *pathname mode; delete_module *name_user flags; dup -fildes; dup2 -oldfd -newfd; dup3 -oldfd -newfd
--flags; epoll_create -size; epoll_create1 -flags; epoll_ctl -epfd -op -fd *event; epoll_pwait -epfd *events
--maxevents -timeout *sigmask sigsetsize; epoll_pwait2 -epfd *events -maxevents *timeout *sigmask sigsetsize;
-epoll_wait -epfd *events -maxevents -timeout; eventfd count; eventfd2 count -flags; execve *filename *argv
-*envp; execveat -fd *filename *argv *envp -flags; exit -error_code; exit_group -error_code; faccessat -dfd
-*filename -mode; faccessat2 -dfd *filename -mode -flags; fadvise64 -fd offset len -advice; fallocate -fd -mode
-offset len; fanotify_init flags event_f_flags; fanotify_mark -fanotify_fd flags mask -dfd *pathname; fchdir
--fd; fchmod -fd mode; fchmodat -dfd *filename mode; fchmodat2 -dfd *filename mode flags; fchown -fd user
-group; fchownat -dfd *filename user group -flag; fcntl -fd cmd arg; fdatasync -fd; fgetxattr -fd *name *value
-size; file_getattr -dfd *filename *ufattr usize at_flags; file_setattr -dfd *filename *ufattr usize at_flags;
-finit_module -fd *uargs -flags; flistxattr -fd *list size; flock -fd cmd; fork; fremovexattr -fd *name;
-fsconfig -fd cmd *_key *_value -aux; fsetxattr -fd *name *value size -flags; fsmount -fs_fd flags attr_flags;
-fsopen *_fs_name flags; fspick -dfd *path flags; fstat -fd *statbuf; fstatfs -fd *buf; fsync -fd; ftruncate
--fd length; futex *uaddr -op val *utime *uaddr2 val3; futex_requeue *waiters flags -nr_wake -nr_requeue;
-futex_wait *uaddr val mask flags *timeout -clockid; futex_waitv *waiters nr_futexes flags *timeout -clockid;
-futex_wake *uaddr mask -nr flags; futimesat -dfd *filename *utimes; get_mempolicy *policy *nmask maxnode addr
-flags; get_robust_list -pid *head_ptr *len_ptr; getcpu *cpup *nodep *unused; getcwd *buf size; getdents -fd
-*dirent count; getdents64 -fd *dirent count; getegid; geteuid; getgid; getgroups -gidsetsize *grouplist;
-getitimer -which *value; getpeername -fd *usockaddr *usockaddr_len; getpgid -pid; getpgrp; getpid; getppid;
-getpriority -which -who; getrandom *ubuf len flags; getresgid *rgidp *egidp *sgidp; getresuid *ruidp *euidp
-*suidp; getrlimit resource *rlim; getrusage -who *ru; getsid -pid; getsockname -fd *usockaddr *usockaddr_len;
-getsockopt -fd -level -optname *optval *optlen; gettid; gettimeofday *tv *tz; getuid; getxattr *pathname *name
-*value size; getxattrat -dfd *pathname at_flags *name *uargs usize; init_module *umod len *uargs;
-inotify_add_watch -fd *pathname mask; inotify_init; inotify_init1 -flags; inotify_rm_watch -fd wd; io_cancel
-ctx_id *iocb *result; io_destroy ctx; io_getevents ctx_id min_nr nr *events *timeout; io_pgetevents ctx_id
-min_nr nr *events *timeout *usig; io_setup nr_events *ctxp; io_submit ctx_id nr *iocbpp; io_uring_enter -fd
-to_submit min_complete flags *argp argsz; io_uring_register -fd opcode *arg nr_args; io_uring_setup entries
-*params; ioctl -fd cmd arg; ioperm from num -turn_on; iopl level; ioprio_get -which -who; ioprio_set -which
--who -ioprio; kcmp -pid1 -pid2 -type idx1 idx2; kexec_file_load -kernel_fd -initrd_fd cmdline_len *cmdline_ptr
-flags; kexec_load entry nr_segments *segments flags; keyctl -option arg2 arg3 arg4 arg5; kill -pid -sig;
-landlock_add_rule -ruleset_fd rule_type *rule_attr flags; landlock_create_ruleset *attr size flags;
-landlock_restrict_self -ruleset_fd flags; lchown *filename user group; lgetxattr *pathname *name *value size;
-link *oldname *newname; linkat -olddfd *oldname -newdfd *newname -flags; listen -fd -backlog; listmount *req
-*mnt_ids nr_mnt_ids flags; listns *req *ns_ids nr_ns_ids flags; listxattr *pathname *list size; listxattrat
--dfd *pathname at_flags *list size; llistxattr *pathname *list size; lremovexattr *pathname *name; lseek -fd
-offset whence; lsetxattr *pathname *name *value size -flags; lsm_get_self_attr attr *ctx *size flags;
-lsm_list_modules *ids *size flags; lsm_set_self_attr attr *ctx size flags; lstat *filename *statbuf; madvise
-start len_in -behavior; map_shadow_stack addr size flags; mbind start len mode *nmask maxnode flags;
-membarrier -cmd flags -cpu_id; memfd_create *uname flags; memfd_secret flags; migrate_pages -pid maxnode
-*old_nodes *new_nodes; mincore start len *vec; mkdir *pathname mode; mkdirat -dfd *pathname mode; mknod
-*filename mode dev; mknodat -dfd *filename mode dev; mlock start len; mlock2 start len -flags; mlockall
--flags; mmap addr len prot flags -fd off; modify_ldt -func *ptr bytecount; mount *dev_name *dir_name *type
-flags *data; mount_setattr -dfd *path flags *uattr usize; move_mount -from_dfd *from_pathname -to_dfd
-*to_pathname flags; move_pages -pid nr_pages *pages *nodes *status -flags; mprotect start len prot;
+arch_prctl -option arg2; bind -fd *umyaddr -addrlen; bpf -cmd *attr size *attr_common size_common; brk brk;
+cachestat -fd *cstat_range *cstat flags; capget header dataptr; capset header data; chdir *filename; chmod
+*filename mode; chown *filename user group; chroot *filename; clock_adjtime -which_clock *utx; clock_getres
+-which_clock *tp; clock_gettime -which_clock *tp; clock_nanosleep -which_clock -flags *rqtp *rmtp;
+clock_settime -which_clock *tp; clone clone_flags newsp *parent_tidptr *child_tidptr tls; clone3 *uargs size;
+close -fd; close_range -fd -max_fd flags; connect -fd *uservaddr -addrlen; copy_file_range -fd_in *off_in
+-fd_out *off_out len flags; creat *pathname mode; delete_module *name_user flags; dup -fildes; dup2 -oldfd
+-newfd; dup3 -oldfd -newfd -flags; epoll_create -size; epoll_create1 -flags; epoll_ctl -epfd -op -fd *event;
+epoll_pwait -epfd *events -maxevents -timeout *sigmask sigsetsize; epoll_pwait2 -epfd *events -maxevents
+*timeout *sigmask sigsetsize; epoll_wait -epfd *events -maxevents -timeout; eventfd count; eventfd2 count
+-flags; execve *filename *argv *envp; execveat -fd *filename *argv *envp -flags; exit -error_code; exit_group
+-error_code; faccessat -dfd *filename -mode; faccessat2 -dfd *filename -mode -flags; fadvise64 -fd offset len
+-advice; fallocate -fd -mode offset len; fanotify_init flags event_f_flags; fanotify_mark -fanotify_fd flags
+mask -dfd *pathname; fchdir -fd; fchmod -fd mode; fchmodat -dfd *filename mode; fchmodat2 -dfd *filename mode
+flags; fchown -fd user group; fchownat -dfd *filename user group -flag; fcntl -fd cmd arg; fdatasync -fd;
+fgetxattr -fd *name *value size; file_getattr -dfd *filename *ufattr usize at_flags; file_setattr -dfd
+*filename *ufattr usize at_flags; finit_module -fd *uargs -flags; flistxattr -fd *list size; flock -fd cmd;
+fork; fremovexattr -fd *name; fsconfig -fd cmd *_key *_value -aux; fsetxattr -fd *name *value size -flags;
+fsmount -fs_fd flags attr_flags; fsopen *_fs_name flags; fspick -dfd *path flags; fstat -fd *statbuf; fstatfs
+-fd *buf; fsync -fd; ftruncate -fd length; futex *uaddr -op val *utime *uaddr2 val3; futex_requeue *waiters
+flags -nr_wake -nr_requeue; futex_wait *uaddr val mask flags *timeout -clockid; futex_waitv *waiters
+nr_futexes flags *timeout -clockid; futex_wake *uaddr mask -nr flags; futimesat -dfd *filename *utimes;
+get_mempolicy *policy *nmask maxnode addr flags; get_robust_list -pid *head_ptr *len_ptr; getcpu *cpup *nodep
+*unused; getcwd *buf size; getdents -fd *dirent count; getdents64 -fd *dirent count; getegid; geteuid; getgid;
+getgroups -gidsetsize *grouplist; getitimer -which *value; getpeername -fd *usockaddr *usockaddr_len; getpgid
+-pid; getpgrp; getpid; getppid; getpriority -which -who; getrandom *ubuf len flags; getresgid *rgidp *egidp
+*sgidp; getresuid *ruidp *euidp *suidp; getrlimit resource *rlim; getrusage -who *ru; getsid -pid; getsockname
+-fd *usockaddr *usockaddr_len; getsockopt -fd -level -optname *optval *optlen; gettid; gettimeofday *tv *tz;
+getuid; getxattr *pathname *name *value size; getxattrat -dfd *pathname at_flags *name *uargs usize;
+init_module *umod len *uargs; inotify_add_watch -fd *pathname mask; inotify_init; inotify_init1 -flags;
+inotify_rm_watch -fd wd; io_cancel ctx_id *iocb *result; io_destroy ctx; io_getevents ctx_id min_nr nr *events
+*timeout; io_pgetevents ctx_id min_nr nr *events *timeout *usig; io_setup nr_events *ctxp; io_submit ctx_id nr
+*iocbpp; io_uring_enter -fd to_submit min_complete flags *argp argsz; io_uring_register -fd opcode *arg
+nr_args; io_uring_setup entries *params; ioctl -fd cmd arg; ioperm from num -turn_on; iopl level; ioprio_get
+-which -who; ioprio_set -which -who -ioprio; kcmp -pid1 -pid2 -type idx1 idx2; kexec_file_load -kernel_fd
+-initrd_fd cmdline_len *cmdline_ptr flags; kexec_load entry nr_segments *segments flags; keyctl -option arg2
+arg3 arg4 arg5; kill -pid -sig; landlock_add_rule -ruleset_fd rule_type *rule_attr flags;
+landlock_create_ruleset *attr size flags; landlock_restrict_self -ruleset_fd flags; lchown *filename user
+group; lgetxattr *pathname *name *value size; link *oldname *newname; linkat -olddfd *oldname -newdfd *newname
+-flags; listen -fd -backlog; listmount *req *mnt_ids nr_mnt_ids flags; listns *req *ns_ids nr_ns_ids flags;
+listxattr *pathname *list size; listxattrat -dfd *pathname at_flags *list size; llistxattr *pathname *list
+size; lremovexattr *pathname *name; lseek -fd offset whence; lsetxattr *pathname *name *value size -flags;
+lsm_get_self_attr attr *ctx *size flags; lsm_list_modules *ids *size flags; lsm_set_self_attr attr *ctx size
+flags; lstat *filename *statbuf; madvise start len_in -behavior; map_shadow_stack addr size flags; mbind start
+len mode *nmask maxnode flags; membarrier -cmd flags -cpu_id; memfd_create *uname flags; memfd_secret flags;
+migrate_pages -pid maxnode *old_nodes *new_nodes; mincore start len *vec; mkdir *pathname mode; mkdirat -dfd
+*pathname mode; mknod *filename mode dev; mknodat -dfd *filename mode dev; mlock start len; mlock2 start len
+-flags; mlockall -flags; mmap addr len prot flags -fd off; modify_ldt -func *ptr bytecount; mount *dev_name
+*dir_name *type flags *data; mount_setattr -dfd *path flags *uattr usize; move_mount -from_dfd *from_pathname
+-to_dfd *to_pathname flags; move_pages -pid nr_pages *pages *nodes *status -flags; mprotect start len prot;
 mq_getsetattr -mqdes *u_mqstat *u_omqstat; mq_notify -mqdes *u_notification; mq_open *u_name -oflag mode
 *u_attr; mq_timedreceive -mqdes *u_msg_ptr msg_len *u_msg_prio *u_abs_timeout; mq_timedsend -mqdes *u_msg_ptr
 msg_len msg_prio *u_abs_timeout; mq_unlink *u_name; mremap addr old_len new_len flags new_addr; mseal start
