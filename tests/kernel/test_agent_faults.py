@@ -48,6 +48,11 @@ def many() -> Iterator[list[int]]:
             process.communicate()
 
 
+def with_series(page: str, least: int) -> str | None:
+    """Give the page if it has so many series of the calls that no kernel has."""
+    return page if page.count('sonde_syscall_name="syscall_') >= least else None
+
+
 def test_ten_thousand_series_are_exported_to_the_last_one(tmp_path: Path) -> None:
     settings = {
         "probes__processes__enabled": "false",
@@ -56,22 +61,27 @@ def test_ten_thousand_series_are_exported_to_the_last_one(tmp_path: Path) -> Non
         "series__max": "30000",
     }
     with agent(tmp_path, **settings) as running, many() as pids:
-        page = running.fresh_page()
+        # On a busy machine a scrape may get the page before: the loop has some seconds to read.
+        page = running.until(lambda: with_series(running.fresh_page(), PROCESSES * KINDS))
 
-    found = [counts(page, "sonde_syscall_count_total", process_pid=str(pid)) for pid in pids]
-    assert page.count('sonde_syscall_name="syscall_') >= PROCESSES * KINDS
-    assert min(found) > KINDS
+    assert min(counts(page, "sonde_syscall_count_total", process_pid=str(pid)) for pid in pids) > KINDS
+
+
+def is_folded(page: str) -> str | None:
+    """Give the page if it was read when the calls had been made."""
+    folded = counts(page, "sonde_syscall_count_total", otel_metric_overflow="true")
+    return page if folded > PROCESSES * KINDS - 500 else None
 
 
 def test_beyond_the_bound_they_are_one_and_the_sum_is_right(tmp_path: Path) -> None:
     with agent(tmp_path, probes__processes__enabled="false", series__by="pid", series__max="500") as running:
         with many():
-            page = running.fresh_page()
+            page = running.until(lambda: is_folded(running.fresh_page()))
             series = [line for line in page.splitlines() if line.startswith("sonde_syscall_count_total{")]
         summary = running.end()
 
-    assert len(series) == 500
-    assert counts(page, "sonde_syscall_count_total", otel_metric_overflow="true") > PROCESSES * KINDS - 500
+    # Series of processes that have ended meanwhile are gone.
+    assert 450 < len(series) <= 500
     assert counts(page, "sonde_series_folded_total", sonde_metric_name="sonde.syscall.count") > 0
     account = summary["outputs"]["syscalls.counts"]
     assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from sonde.agent.notify import Notifier
 from sonde.agent.vitals import Vitals
 from sonde.errors import SondeError
 from sonde.records.metrics import Snapshot
+from sonde.records.waiting import Waiting
 
 if TYPE_CHECKING:
     from sonde.agent.measurement import Measurement
@@ -87,6 +87,7 @@ class Runtime:
     _judged_at: float = field(default_factory=time.monotonic)
     _window_at: float = float("-inf")
     _lateness_s: float = 0.0
+    _waiting: Waiting = field(default_factory=Waiting)
 
     def __post_init__(self) -> None:
         """Open what wakes the loop."""
@@ -152,6 +153,7 @@ class Runtime:
             exporter.close(timeout_s=max(0.0, deadline - time.monotonic()))
         for each in self.measurements:
             each.close()
+        self._waiting.close()
         if self.board.wake >= 0:
             os.close(self.board.wake)
             self.board.wake = -1
@@ -171,16 +173,13 @@ class Runtime:
         return any(not each.is_stream and each.fill > FILL_HIGH for each in self.measurements)
 
     def _wait(self, ends: Sequence[int], until: float) -> list[int]:
-        poll = select.poll()
         rings = [fd for each in self.measurements if (fd := each.fileno()) is not None]
-        for fd in (*ends, *rings, self.board.wake):
-            poll.register(fd, select.POLLIN)
         wait_s = max(0.0, until - time.monotonic())
         if self.notifier.watchdog_s:
             # systemd hears of us twice in its time, and only from the loop itself.
             self.notifier.alive()
             wait_s = min(wait_s, self.notifier.watchdog_s / 2)
-        ready = [fd for fd, _ in poll.poll(wait_s * 1000)]
+        ready = self._waiting.wait((*ends, self.board.wake), rings, wait_s)
         if self.board.wake in ready:
             os.eventfd_read(self.board.wake)
         return ready

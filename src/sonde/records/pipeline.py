@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
 from sonde.records.accounting import Accounting
 from sonde.records.model import RecordBatch, Sink
+from sonde.records.waiting import Waiting
 
 DRAIN_EVERY_S = 0.05
 """How often a stream is drained. Its programs wake us only when the ring fills (stream.bpf.h), so that records
@@ -57,22 +57,24 @@ class Pipeline:
         ends = [self._wake_read, *until]
         started = time.monotonic()
         deadline = None if duration_s is None else started + duration_s
+        waiting = Waiting()
         try:
-            self._loop(ends, started, deadline)
+            self._loop(waiting, ends, started, deadline)
             return self._finish()
         finally:
+            waiting.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
             self._wake_read = self._wake_write = -1
 
-    def _loop(self, ends: list[int], started: float, deadline: float | None) -> None:
+    def _loop(self, waiting: Waiting, ends: list[int], started: float, deadline: float | None) -> None:
         ring = self._output.fileno()
-        watched = ends if ring is None else [*ends, ring]
+        rings = [] if ring is None else [ring]
         every_s = self._every_s if ring is None else DRAIN_EVERY_S
         next_tick = started + every_s
         while True:
             wake_at = next_tick if deadline is None else min(next_tick, deadline)
-            ready = _wait(watched, wake_at - time.monotonic())
+            ready = waiting.wait(ends, rings, wake_at - time.monotonic())
             if any(end in ready for end in ends):
                 return
             now = time.monotonic()
@@ -91,10 +93,3 @@ class Pipeline:
             self._sink.write(batch)
         self._sink.close(batch.accounting)
         return batch.accounting
-
-
-def _wait(descriptors: list[int], seconds: float) -> list[int]:
-    poll = select.poll()
-    for fd in descriptors:
-        poll.register(fd, select.POLLIN)
-    return [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
