@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from kernel.places import small_disk
 from sonde.exporters.json_lines import JsonLinesExporter, JsonLinesSettings
 from sonde.records.model import Column, RecordBatch, Schema
+
+# The disk and the exporter are the same on every kernel.
+pytestmark = pytest.mark.host_only
 
 PATIENCE_S = 60
 

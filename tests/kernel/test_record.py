@@ -31,6 +31,9 @@ from sonde.views.ranking import Ranking
 from sonde.views.top import Top
 from sonde.views.trace import Trace
 
+# The same on every kernel, and a virtual machine takes long for each of them.
+pytestmark = pytest.mark.host_only
+
 GETPPIDS, GETUIDS = 1009, 503
 CALLS = f"for _ in range({GETPPIDS}): os.getppid()\nfor _ in range({GETUIDS}): os.getuid()"
 SYSCALLS = "--syscall=getppid,getuid"
