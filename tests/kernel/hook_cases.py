@@ -286,9 +286,19 @@ CASES = [
     on_samples("perf_event-pid", lambda stage: PerfEvent("cpu-clock", frequency=999, pid=stage.target)),
     on_packets("xdp", "at_xdp", Xdp, "xdp", other="at_xdp_other"),
     on_packets("xdp-generic", "at_xdp", lambda name: Xdp(name, "generic"), "xdp", other="at_xdp_other"),
-    on_packets("tcx-ingress", "at_tc", lambda name: Tc(name, "ingress"), "tcx", other="at_tc_other"),
     on_packets(
-        "tcx-egress", "at_tc", lambda name: Tc(name, "egress", first=True), "tcx", other="at_tc_other"
+        "tcx-ingress",
+        "at_tc",
+        lambda name: Tc(name, "ingress", mechanism="tcx"),
+        "tcx",
+        other="at_tc_other",
+    ),
+    on_packets(
+        "tcx-egress",
+        "at_tc",
+        lambda name: Tc(name, "egress", first=True, mechanism="tcx"),
+        "tcx",
+        other="at_tc_other",
     ),
     on_packets(
         "clsact-ingress", "at_tc", lambda name: Tc(name, mechanism="clsact"), "clsact", held_by="nothing"

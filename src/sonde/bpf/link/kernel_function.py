@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,19 @@ def first_untraceable(names: tuple[str, ...]) -> str:
     traced = {address for address, name in symbols if name in listed}
     known = listed.union(name for address, name in symbols if address in traced)
     return next((name for name in names if name not in known), "")
+
+
+def beginnings(addresses: set[int]) -> set[int]:
+    """Where the functions begin in which these addresses lie.
+
+    ftrace lists where it has its own instruction, behind the ENDBR of a kernel with CONFIG_X86_KERNEL_IBT; cookies are
+    looked up by where the function begins (c09eb2e578eb). Without CAP_SYSLOG nobody can tell: then as they are.
+    """
+    with open("/proc/kallsyms") as file:
+        symbols = sorted({int(line.split(" ", 1)[0], 16) for line in file})
+    if symbols[-1] == 0:
+        return addresses
+    return {symbols[bisect_right(symbols, address) - 1] for address in addresses}
 
 
 def nearest_functions(name: str, *, prefix: str = "") -> list[str]:

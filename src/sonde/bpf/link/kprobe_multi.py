@@ -19,7 +19,7 @@ from sonde.bpf.link.hook import (
     split_options,
     wrong_section,
 )
-from sonde.bpf.link.kernel_function import first_untraceable, no_such_function, traceable
+from sonde.bpf.link.kernel_function import beginnings, first_untraceable, no_such_function, traceable
 from sonde.bpf.link.link import Link
 from sonde.errors import AttachError, KernelError
 
@@ -92,7 +92,8 @@ class KprobeMulti(Hook):
                 hook=str(self),
             )
         if found[0][1]:
-            return [], sorted({address for _, address, _ in found})
+            places = {address for _, address, _ in found}
+            return [], sorted(beginnings(places) if self.cookie else places)
         # Before Linux 6.3 names of modules are not looked up, and one that is not found fails them all.
         return sorted({name.encode() for name, _, module in found if not module}), []
 
