@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from sonde.records.model import RecordBatch
 
 LOG = logging.getLogger("sonde.agent")
-DRAIN_EVERY_S = 1.0
+DRAIN_EVERY_S = 2.0
 """How often streams are drained: a ring wakes us by itself when it has become a quarter full."""
 READ_EVERY_MIN_S = 0.5
 """How often tables are read at most: every interval, or so often while one fills up."""
 FILL_HIGH = 0.25
+UNASKED_INTERVALS = 3
+"""Where nobody is sent anything, and a scrape reads by itself, tables are read so much less often."""
+LIVES_MAX = 200
+"""After so many records of processes' lives they are read all the same: their rows fill the tables."""
 WINDOW_S, WINDOW_EVERY_S = 0.1, 30.0
 """How long statistics of programs are kept, and how often: a third of a percent of the time."""
-PID = "process.pid"
+PID, PROMETHEUS = "process.pid", "prometheus"
 SAMPLE_EVERY = 16
 """On the level SAMPLED a stream takes one record in so many, and a table one event."""
 
@@ -87,6 +91,7 @@ class Runtime:
     _judged_at: float = field(default_factory=time.monotonic)
     _window_at: float = float("-inf")
     _lateness_s: float = 0.0
+    _lives: int = 0
     _waiting: Waiting = field(default_factory=Waiting)
 
     def __post_init__(self) -> None:
@@ -128,9 +133,9 @@ class Runtime:
                 return ended
             self._drain_streams()
             next_drain = now + DRAIN_EVERY_S
-            if self.board.is_wanted or now >= next_read:
+            if self.board.is_wanted or now >= next_read or self._lives >= LIVES_MAX:
                 self._read_tables()
-                next_read = now + (READ_EVERY_MIN_S if self._is_filling else self.interval_s)
+                next_read = now + (READ_EVERY_MIN_S if self._is_filling else self._read_every_s)
             if now >= next_export:
                 self._judge()
                 self._export()
@@ -169,6 +174,11 @@ class Runtime:
         return any(each.is_stream and each.is_attached for each in self.measurements)
 
     @property
+    def _read_every_s(self) -> float:
+        is_asked = all(each.name == PROMETHEUS for each in self.exporters)
+        return self.interval_s * (UNASKED_INTERVALS if is_asked else 1)
+
+    @property
     def _is_filling(self) -> bool:
         return any(not each.is_stream and each.fill > FILL_HIGH for each in self.measurements)
 
@@ -195,6 +205,7 @@ class Runtime:
             return
         for batch in batches:
             if measurement.name == self.lives:
+                self._lives += len(batch)
                 self.identity.take(batch)
             if measurement.is_exported and self.exporters:
                 identified = self.identity.identify(batch)
@@ -205,6 +216,7 @@ class Runtime:
         self._follow_clock()
         # First whose lives have changed: a row may be of a process that has begun and ended since.
         self._drain_streams()
+        self._lives = 0
         for each in self.measurements:
             if not each.is_stream and each.is_attached:
                 each.read()
