@@ -28,7 +28,7 @@ BEGUN = {(name, None): count for (name, error), count in EXPECTED.items() if not
 """Of calls that are counted when they begin those that nobody else in the process makes."""
 START = """
 from sonde.probe import Selection
-size = 1 << 22 if output == 'calls' else None
+size = 1 << 24 if output == 'calls' else None
 run = loader.start('syscalls', output, selection=Selection(pid=pid), values=given, max_entries=size)
 runs.append(run)
 result = [program.id for program in run.loaded.programs.values()]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel.sonde_process import busy
+
 pytestmark = pytest.mark.host_only
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +134,8 @@ def test_list_names_the_probes(environment: Path) -> None:
 @pytest.mark.kernel
 def test_a_trace_of_one_second_adds_up(environment: Path) -> None:
     """`top` counts this machine's calls, and its last line accounts for every one."""
-    lines = run(environment, "sonde", "top", "syscalls", "--for", "1s", "--format", "json").splitlines()
+    with busy():
+        lines = run(environment, "sonde", "top", "syscalls", "--for", "1s", "--format", "json").splitlines()
     *rows, last = [json.loads(line) for line in lines]
     account = last["accounting"]
     told = account["delivered"] + account["aggregated"] + account["filtered"] + account["sampled_out"]
