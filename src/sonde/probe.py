@@ -46,6 +46,28 @@ class Knob:
         return "--" + self.name.replace("_", "-")
 
 
+def _hook(text: str) -> str:
+    if text not in HOOKS:
+        raise ValueError(f"there is no hook {text!r}: valid: {' or '.join(HOOKS)}")
+    return text
+
+
+HOOKS = ("xdp", "tc")
+HOOK = Knob(
+    "hook",
+    "where what comes in is seen: by xdp, before the kernel has made anything of it, or by tc",
+    _hook,
+    default="xdp",
+    metavar="xdp|tc",
+    is_global=False,
+    example="tc",
+)
+"""What probes on interfaces can be told that have programs of both kinds for what comes in."""
+
+BARE = "_bare"
+"""How the names of programs end whose packets begin with the IP header: those of tun and WireGuard."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """An aggregated map: a row per key, summed in the kernel.
@@ -112,6 +134,11 @@ class Probe:
     and the first stream are what views show by default. ``unattended`` names the outputs that the agent runs where
     nothing is configured; a probe without any runs when the configuration names it. ``capabilities`` are what loading
     and attaching takes: the agent's loader keeps those of its probes, and no others.
+
+    ``on_interfaces`` says that its XDP and TC programs go to network interfaces: SEC("xdp") sees what comes in,
+    SEC("tc/ingress") does where XDP cannot be had or is not wanted (HOOK), SEC("tc/egress") sees what goes out. Those
+    whose names end in BARE go to interfaces without Ethernet headers. They need CAP_NET_ADMIN, and select by
+    interface, not by process, which nobody knows there.
     """
 
     name: str
@@ -123,6 +150,7 @@ class Probe:
     configure: Callable[[ObjectSpec, str, Mapping[str, Any]], None] | None = None
     unattended: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ("CAP_BPF", "CAP_PERFMON")
+    on_interfaces: bool = False
 
     @property
     def outputs(self) -> tuple[Table | Stream, ...]:
@@ -141,6 +169,9 @@ class Selection:
     ``pid`` is a thread group as this process's pid namespace sees it, with ``children`` all that it starts, too;
     ``cgroup`` a directory of the cgroup v2 file system, with all below it; ``comm`` the process's name. What
     sonde itself does is filtered unless ``own`` is set.
+
+    Probes on interfaces take these alone: ``interfaces`` by name, pattern (``veth*``) or number, all but loopback if
+    there are none, without ``exclude_interfaces``. Those that come later are taken when they come.
     """
 
     pid: int | None = None
@@ -148,3 +179,5 @@ class Selection:
     cgroup: str | None = None
     comm: str | None = None
     own: bool = False
+    interfaces: tuple[str | int, ...] = ()
+    exclude_interfaces: tuple[str | int, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import lib
@@ -12,13 +13,14 @@ from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
-from sonde.probe import FOLLOWERS, RATE_MAX, Probe, Selection, Stream, Table, Variant
+from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
 
 if TYPE_CHECKING:
     from sonde.bpf.link import Hook
     from sonde.bpf.program import Program
+    from sonde.run.interfaces import Interfaces
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
@@ -46,13 +48,14 @@ class RunControl:
     ) -> None:
         self.probe = probe
         self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
-        self.selection = selection or Selection()
+        self.selection = checked(selection or Selection(), probe)
         self.values = self._checked(values or {})
         self.max_entries = max_entries
         self.variant: Variant | None = None
         self.skipped_before = self.skipped_at_end = 0
         self._own_pid = own_pid
         self._object: Object | None = None
+        self._interfaces: Interfaces | None = None
         self._stopped = False
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,9 +81,7 @@ class RunControl:
         """
         self._object = self._load()
         try:
-            for name in self._programs():
-                if name in self._object.programs:
-                    self._attach(self._object.programs[name])
+            self._attach_all(self._object)
             self._fill_filters(self._object)
             cells = Cells.of(self._object, self.output.map)
             if cells is not None:
@@ -89,8 +90,10 @@ class RunControl:
                 self._object.variables[RATE_MAX].value = self.values[RATE_MAX]
             self.skipped_before = skipped_runs(self._object, self.output)
             self._object.variables["active"].value = 1
+            if self._interfaces is not None:
+                self._interfaces.follow()
         except BaseException:
-            self._object.close()
+            self.close()
             raise
 
     def _programs(self) -> tuple[str, ...]:
@@ -123,7 +126,7 @@ class RunControl:
         self.variant = variant
         wanted = set(self._programs()) - set(variant.without)
         for name, program in spec.programs.items():
-            program.autoload = name in wanted
+            program.autoload = name in wanted and not (program.type == "xdp" and self._prefers_tc)
             if name in variant.types:
                 program.type = variant.types[name]
         self._prepare_maps(spec, variant)
@@ -150,17 +153,7 @@ class RunControl:
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
-        chosen = self.selection
-        values: dict[str, Any] = dict(variant.globals)
-        values["own_pid"] = 0 if chosen.own else self._own_pid or os.getpid()
-        values["only_pid"] = (chosen.pid or 0) if not chosen.children else 0
-        values["only_followed"] = chosen.pid is not None and chosen.children
-        values["only_cgroup"] = chosen.cgroup is not None
-        values["only_comm"] = chosen.comm is not None
-        if chosen.comm is not None:
-            values["comm"] = chosen.comm
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-        values["pidns_inum"] = 0 if namespace == INITIAL_PID_NAMESPACE else namespace
+        values = {**variant.globals, **({} if self.probe.on_interfaces else self._whose())}
         for name, value in values.items():
             if name in knobs:
                 knobs[name].value = value
@@ -170,14 +163,42 @@ class RunControl:
             if knob.is_global and knob.name in self.values:
                 knobs[knob.symbol or knob.name].value = self.values[knob.name]
 
+    def _whose(self) -> dict[str, Any]:
+        """Give the globals that say whose events count."""
+        chosen, values = self.selection, dict[str, Any]()
+        values["own_pid"] = 0 if chosen.own else self._own_pid or os.getpid()
+        values["only_pid"] = (chosen.pid or 0) if not chosen.children else 0
+        values["only_followed"] = chosen.pid is not None and chosen.children
+        values["only_cgroup"] = chosen.cgroup is not None
+        values["only_comm"] = chosen.comm is not None
+        if chosen.comm is not None:
+            values["comm"] = chosen.comm
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+        values["pidns_inum"] = 0 if namespace == INITIAL_PID_NAMESPACE else namespace
+        return values
+
     def _fill_filters(self, loaded: Object) -> None:
         if self.selection.cgroup is not None:
             loaded.maps["cgroups"][0] = self.selection.cgroup  # type: ignore[index]
         if self.selection.pid is not None and self.selection.children:
             loaded.maps["followed"][self.selection.pid] = 0  # type: ignore[index]
 
-    def _attach(self, program: Program) -> None:
-        program.attach(self._hook_of(program))
+    @property
+    def _prefers_tc(self) -> bool:
+        return self.values.get(HOOK.name) == "tc"
+
+    def _attach_all(self, loaded: Object) -> None:
+        programs = {name: loaded.programs[name] for name in self._programs() if name in loaded.programs}
+        if self.probe.on_interfaces:
+            from sonde.run.interfaces import Interfaces
+            from sonde.run.placing import TYPES, Placing
+
+            placing = Placing(programs, prefers_tc=self._prefers_tc)
+            self._interfaces = Interfaces(self.selection, placing)
+            self._interfaces.attach()
+            programs = {name: each for name, each in programs.items() if each.type not in TYPES}
+        for program in programs.values():
+            program.attach(self._hook_of(program))
 
     def _hook_of(self, program: Program) -> Hook:
         kind, _, target = program.section.partition("/")
@@ -204,6 +225,11 @@ class RunControl:
         return self._object
 
     @property
+    def interfaces(self) -> Interfaces | None:
+        """The interfaces that it is on; None for a probe that goes to none."""
+        return self._interfaces
+
+    @property
     def stopped(self) -> bool:
         """Tell whether it counts no more."""
         return self._stopped
@@ -227,6 +253,8 @@ class RunControl:
         if self._stopped or loaded.closed:
             return False
         self._stopped = True
+        if self._interfaces is not None:
+            self._interfaces.close()
         loaded.variables["active"].value = 0
         self.skipped_at_end = skipped_runs(loaded, self.output)
         for link in reversed(loaded.links):
@@ -236,15 +264,18 @@ class RunControl:
 
     def close(self) -> None:
         """Stop and free everything; again is fine."""
+        if self._interfaces is not None:
+            self._interfaces.close()
         if self._object is not None:
             self._object.close()
 
     def describe(self) -> dict[str, Any]:
-        """Tell what was chosen: the variant, each program's hook, the memory of the maps."""
+        """Tell what was chosen: the variant, each program's hook, the memory of the maps, and each interface."""
         loaded = self.loaded
         return {
             "variant": self.variant.name if self.variant else "",
-            "hooks": {link.program.name: str(link.hook) for link in loaded.links},
+            "hooks": {link.program.name: _hook_text(link.hook) for link in loaded.links},
+            "interfaces": self._interfaces.describe() if self._interfaces is not None else [],
             "map_memory_bytes": sum(
                 memory_bytes(each.shape, possible_cpus()) for each in loaded.maps.values()
             ),
@@ -255,6 +286,25 @@ class RunControl:
 def _belongs(name: str, output: Table | Stream) -> bool:
     """Tell whether a map is an output's, by its name: ``counts``, ``counts_other``, ``counts_accounting``, …."""
     return name == output.map or name.startswith(f"{output.map}_")
+
+
+def _hook_text(hook: Hook) -> str:
+    """Write a hook; of those on interfaces, which may be many, only what all have in common."""
+    text = str(hook)
+    kind, _, place = text.partition(":")
+    return f"{kind}{place[place.find(':') :] if ':' in place else ''}" if kind in ("xdp", "tc") else text
+
+
+def checked(selection: Selection, probe: Probe) -> Selection:
+    """Give the selection back; raises KnobError where the probe cannot select so."""
+    others = Selection(interfaces=selection.interfaces, exclude_interfaces=selection.exclude_interfaces)
+    if probe.on_interfaces and replace(selection, own=False) != others:
+        why = "it counts what passes interfaces, of whichever process"
+        raise KnobError(f"select processes for probe {probe.name}", why=why, hint="select interfaces")
+    if not probe.on_interfaces and others != Selection():
+        why = "it is on no interface"
+        raise KnobError(f"select interfaces for probe {probe.name}", why=why, hint="select processes")
+    return selection
 
 
 def wait_for_programs() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ class Reading:
     """Reads one output of a loaded probe; it is final once ``finish`` was told that nothing runs any more.
 
     ``values`` are the knobs that were set, ``follows`` says whether children are followed, ``skipped_before`` is what
-    ``skipped_runs`` gave when counting began. Reading needs no privileges, where the kernel lets unprivileged
+    ``skipped_runs`` gave when counting began, ``interfaces`` knows their names by number. Reading needs no privileges, where the kernel lets unprivileged
     processes read maps by their descriptors.
     """
 
@@ -44,6 +44,7 @@ class Reading:
         follows: bool = False,
         skipped_before: int = 0,
         differences: bool = False,
+        interfaces: Callable[[], Mapping[int, str]] | None = None,
     ) -> None:
         self.output = output
         self._name = f"{probe.name}.{output.name}"
@@ -51,6 +52,7 @@ class Reading:
         self._sampled = int(values.get("sample") or 1)
         self._follows = follows
         self._differences = differences
+        self._interfaces = interfaces
         self._skipped_before = skipped_before
         self._skipped_at_end: int | None = None
         self._source: TableSource | StreamSource | None = None
@@ -95,15 +97,22 @@ class Reading:
 
     def read(self) -> RecordBatch:
         """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
-        source = self.source
+        batch = self.source.read()
         if self._enrichers is None:
-            self._enrichers = self.output.enrich()
-        batch = source.read()
+            self._enrichers = (*self._naming(batch), *self.output.enrich())
         if self._sampled > 1:
             batch = replace(batch, scale=self._sampled)
         for enrich in self._enrichers:
             batch = enrich(batch)
         return batch
+
+    def _naming(self, batch: RecordBatch) -> tuple[Enricher, ...]:
+        """Name interfaces wherever there are some: what was attached to one that has gone knows its name."""
+        from sonde.enrich.interface import IFINDEX, InterfaceNames
+
+        if not batch.schema.having(IFINDEX):
+            return ()
+        return (InterfaceNames(self._interfaces) if self._interfaces is not None else InterfaceNames(),)
 
     def fileno(self) -> int | None:
         """Give a descriptor that is readable when a stream has records; None for a table."""

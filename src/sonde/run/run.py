@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sonde.probe import Probe, Selection, Stream, Table, Variant
     from sonde.records.model import RecordBatch
     from sonde.records.sources import StreamSource, TableSource
+    from sonde.run.interfaces import Interfaces
 
 
 class Run:
@@ -59,6 +60,11 @@ class Run:
         return self._control.values
 
     @property
+    def interfaces(self) -> Interfaces | None:
+        """The interfaces that it is on, and how; None for a probe that goes to none, and before start."""
+        return self._control.interfaces
+
+    @property
     def variant(self) -> Variant | None:
         """The variant that the kernel took; None before start."""
         return self._control.variant
@@ -74,6 +80,7 @@ class Run:
         Raises PermissionDeniedError, NotSupportedError, VerifierError, AttachError or KnobError.
         """
         self._control.start()
+        interfaces = self._control.interfaces
         self._reading = Reading(
             self.probe,
             self.output,
@@ -82,6 +89,7 @@ class Run:
             follows=self.selection.children,
             skipped_before=self._control.skipped_before,
             differences=self.differences,
+            interfaces=interfaces.names if interfaces is not None else None,
         )
 
     @property
@@ -129,7 +137,7 @@ class Run:
         self._control.close()
 
     def describe(self) -> dict[str, Any]:
-        """Tell what was chosen: the variant, each program's hook, the memory of the maps."""
+        """Tell what was chosen: the variant, each program's hook, the memory of the maps, and each interface."""
         return self._control.describe()
 
     def __enter__(self) -> Self:

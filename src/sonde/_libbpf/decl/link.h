@@ -1,5 +1,5 @@
 // bpf/libbpf.h and bpf/bpf.h: links.
-struct bpf_link_info { __u32 type; __u32 id; __u32 prog_id; ...; };
+struct bpf_link_info { __u32 type; __u32 id; __u32 prog_id; union { struct { __u32 ifindex; } xdp; }; ...; };
 int bpf_link_get_info_by_fd(int link_fd, struct bpf_link_info *info, __u32 *info_len);
 int bpf_link_get_next_id(__u32 start_id, __u32 *next_id);
 int bpf_link_get_fd_by_id(__u32 id);

@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sonde.errors import AttachError
+from sonde.nearest import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sonde.bpf.link.hook import Hook
+
+SIOCGIFHWADDR = 0x8927  # linux/sockios.h
+ETHERNET, LOOPBACK = 1, 772  # ARPHRD_ETHER, ARPHRD_LOOPBACK in linux/if_arp.h
+NAMES_MAX = 12
+"""So many interfaces a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface as it is now: others may have its name, and much later its number."""
+
+    index: int
+    name: str
+    link_type: int = ETHERNET
+    """ARPHRD_*: what its frames begin with."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether it is ``lo``, by whatever name."""
+        return self.link_type == LOOPBACK
+
+    @property
+    def has_ethernet(self) -> bool:
+        """Tell whether its frames begin with an Ethernet header; those of tun and WireGuard begin with IP's."""
+        return self.link_type in (ETHERNET, LOOPBACK)
+
+
+def interfaces() -> list[Interface]:
+    """List the interfaces of this namespace, those too that are down; needs no privileges."""
+    # Any socket takes these calls (dev_ioctl), and is of the namespace that it was made in.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
+        found = [Interface(index, name, _link_type(wire, name)) for index, name in socket.if_nameindex()]
+    return [each for each in found if each.link_type >= 0]
+
+
+def _link_type(wire: socket.socket, name: str) -> int:
+    """Read ARPHRD_*; -1 where the interface has gone meanwhile."""
+    try:
+        answer = fcntl.ioctl(wire, SIOCGIFHWADDR, struct.pack("16s24x", os.fsencode(name)))
+    except OSError:
+        return -1
+    return int(struct.unpack_from("H", answer, 16)[0])
 
 
 def interface_index(interface: str | int, hook: Hook) -> int:
@@ -18,13 +67,31 @@ def interface_index(interface: str | int, hook: Hook) -> int:
     try:
         return socket.if_nametoindex(interface)
     except OSError:
-        names = ", ".join(name for _, name in socket.if_nameindex())
-        raise AttachError(
-            f"attach to {hook}",
-            why=f"there is no network interface {interface} in this network namespace",
-            hint=f"it has {names}",
-            hook=str(hook),
-        ) from None
+        why, hint = no_such_interface(interface, (name for _, name in socket.if_nameindex()))
+        raise AttachError(f"attach to {hook}", why=why, hint=hint, hook=str(hook)) from None
+
+
+def interface_name(interface: str | int) -> str:
+    """Give the name of an interface; its number where it has none any more."""
+    if isinstance(interface, str):
+        return interface
+    try:
+        return socket.if_indextoname(interface)
+    except OSError:
+        return str(interface)
+
+
+def no_such_interface(interface: str | int, names: Iterable[str]) -> tuple[str, str]:
+    """Say that there is none of a name or number, and which there are, the nearest first."""
+    known = list(names)
+    near = nearest(str(interface), known)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    more = f" and {len(known) - NAMES_MAX} more" if len(known) > NAMES_MAX else ""
+    what = f"number {interface}" if isinstance(interface, int) else interface
+    return (
+        f"there is no network interface {what} in this network namespace",
+        f"{meant}it has {', '.join(known[:NAMES_MAX])}{more}",
+    )
 
 
 def name_or_index(text: str) -> str | int:

@@ -89,6 +89,16 @@ class Link:
         return ids[0] if len(ids) == 1 else None
 
     @property
+    def interface_index(self) -> int | None:
+        """The network interface that an XDP or TCX link is on, 0 once that has gone; None for all others."""
+        descriptors = self.descriptors
+        info = _information(descriptors[0]) if len(descriptors) == 1 else None
+        # The interface is the first of both kinds' members.
+        return (
+            int(info.xdp.ifindex) if info is not None and UPDATABLE.get(info.type) in ("xdp", "tcx") else None
+        )
+
+    @property
     def can_update(self) -> bool:
         """Whether ``update`` works here: XDP, TCX, cgroup and iterator links."""
         descriptors = self.descriptors

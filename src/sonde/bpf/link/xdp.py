@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 from sonde._libbpf import lib
 from sonde.bpf.link.attachment import KernelLink, create_link, failure
 from sonde.bpf.link.hook import Hook, join_options, needs, require_type, split_options
-from sonde.bpf.link.interface import interface_index, name_or_index
+from sonde.bpf.link.interface import interface_index, interface_name, name_or_index
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.xdp_occupant import MODES as FLAGS
 from sonde.bpf.link.xdp_occupant import xdp_occupants
@@ -82,7 +82,11 @@ class Xdp(Hook):
         if number in OCCUPIED:
             occupants = xdp_occupants(index)
             who = f", {occupants[0]}" if occupants else ""
-            hint = occupants[0].removal(self.interface) if occupants else "ip link show tells which"
+            hint = (
+                occupants[0].removal(interface_name(self.interface))
+                if occupants
+                else "ip link show tells which"
+            )
             return AttachError(what, why=f"another XDP program is attached there{who}", hint=hint, **about)
         if number == errno.ENODEV:
             return AttachError(what, why="there is no such network interface", **about)

@@ -44,6 +44,9 @@ typedef s64 sonde_result_t;
 /* 0 is no error; 512 and above are the kernel's internal results (ERESTARTSYS, …). */
 typedef u16 sonde_errno_t;
 
+/* A network interface's number, 0 for none; its name is added where it is read. */
+typedef u32 sonde_ifindex_t;
+
 /* A user as the kernel numbers it, outside of user namespaces; a cgroup within its hierarchy, of which 0 is version 2's. */
 typedef u32 sonde_uid_t;
 typedef u64 sonde_cgroup_id_t;

@@ -1,0 +1,195 @@
+"""The interfaces that a run is on: attached when it starts, and those that come later when they come."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sonde.bpf.link.interface import Interface, interfaces
+from sonde.errors import SondeError
+from sonde.run.choice import Choice
+from sonde.run.placing import Placed, Placing
+
+if TYPE_CHECKING:
+    from sonde.probe import Selection
+
+RTMGRP_LINK = 1  # linux/rtnetlink.h
+DATAGRAM_BYTES = 1 << 16
+NAMES_MAX = 4096
+"""So many interfaces that have gone keep their names."""
+
+
+class Interfaces:
+    """Attaches a probe's programs to the chosen interfaces, and follows those that come, go and are renamed.
+
+    A thread waits for the kernel to say that something has changed (rtnetlink), and then looks at what there is: the
+    messages are a bell, and one that is lost is made up for by the next. ``close`` ends it; links are closed with the
+    object. May be read from any thread.
+    """
+
+    def __init__(self, selection: Selection, placing: Placing) -> None:
+        self._choice = Choice.of(selection)
+        self._placing = placing
+        self._placed: dict[int, Placed] = {}
+        self._refused: dict[int, Placed] = {}
+        self._named: frozenset[int] = frozenset()
+        self._names: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._bell: socket.socket | None = None
+        self._end = -1
+        self.failure = ""
+
+    # ---- attaching ------------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Attach to all that are chosen now, then follow; closed by ``close``.
+
+        Raises AttachError where an interface that was named cannot be had, or none of all; PermissionDeniedError.
+        """
+        self._bell = _bell()
+        here = interfaces()
+        self._choice.require(here)
+        self._named = self._choice.named(here)
+        refusals: list[SondeError] = []
+        with self._lock:
+            for each in self._chosen(here):
+                try:
+                    self._place(each)
+                except SondeError as error:
+                    if each.index in self._named:
+                        raise
+                    self._refuse(each, error)
+                    refusals.append(error)
+        if refusals and not self._placed:
+            raise refusals[0]
+
+    def follow(self) -> None:
+        """Begin to take interfaces that come, and to let go those that leave."""
+        self._end = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._follow, name="sonde-interfaces", daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        assert self._bell is not None, "attach comes first"
+        bell = self._bell
+        poll = select.poll()
+        poll.register(bell, select.POLLIN)
+        poll.register(self._end, select.POLLIN)
+        while True:
+            self._look_again()
+            if any(fd == self._end for fd, _ in poll.poll()):
+                return
+            _drain(bell)
+
+    def _look_again(self) -> None:
+        try:
+            here = interfaces()
+        except OSError as error:
+            # Without memory, say: what is attached stays so, and the next bell tries again.
+            self.failure = f"the interfaces cannot be listed: {error.strerror}"
+            return
+        with self._lock:
+            self.failure = ""
+            chosen = {each.index: each for each in self._chosen(here)}
+            for index in [index for index in self._placed if index not in chosen]:
+                self._placed.pop(index).close()
+            for index in [index for index in self._refused if index not in chosen]:
+                del self._refused[index]
+            for each in chosen.values():
+                self._take(each)
+
+    def _take(self, interface: Interface) -> None:
+        """Attach to an interface that is new, note the new name of one that is not."""
+        placed = self._placed.get(interface.index)
+        if placed is not None and not placed.is_alive:
+            # Another interface has its number: the kernel counts on, unless it is told which to use.
+            self._placed.pop(interface.index).close()
+            placed = None
+        if placed is not None:
+            if placed.interface != interface:
+                self._placed[interface.index] = placed.renamed(interface)
+                self._remember(interface)
+            return
+        refused = self._refused.get(interface.index)
+        if refused is not None and refused.interface == interface:
+            return
+        try:
+            self._place(interface)
+        except SondeError as error:
+            self._refuse(interface, error)
+
+    def _place(self, interface: Interface) -> None:
+        self._placed[interface.index] = self._placing.place(interface)
+        self._refused.pop(interface.index, None)
+        self._remember(interface)
+
+    def _refuse(self, interface: Interface, error: SondeError) -> None:
+        self._refused[interface.index] = Placed(interface, note=error.why or str(error))
+
+    def _chosen(self, here: list[Interface]) -> list[Interface]:
+        # An exact name means whoever has it, and goes on meaning that one when it is renamed.
+        self._named = (self._named & {each.index for each in here}) | self._choice.named(here)
+        return [each for each in here if self._choice.takes(each, here, is_named=each.index in self._named)]
+
+    def _remember(self, interface: Interface) -> None:
+        self._names.pop(interface.index, None)
+        self._names[interface.index] = interface.name
+        while len(self._names) > NAMES_MAX:
+            del self._names[next(iter(self._names))]
+
+    # ---- telling --------------------------------------------------------------------------------------------
+
+    def names(self) -> Mapping[int, str]:
+        """Give the names of all that programs were ever attached to, by number; of those that have gone the last."""
+        with self._lock:
+            return dict(self._names)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Tell of each chosen interface how it is attached, or why not."""
+        with self._lock:
+            return [each.as_dict() for each in self._all()]
+
+    def waits_for(self) -> tuple[str, ...]:
+        """Give the patterns that no interface matches."""
+        return self._choice.idle(interfaces())
+
+    def _all(self) -> Iterable[Placed]:
+        both = self._placed | self._refused
+        return (both[index] for index in sorted(both))
+
+    # ---- end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Follow no more; again is fine. What is attached stays so."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            os.eventfd_write(self._end, 1)
+            thread.join()
+            os.close(self._end)
+            self._end = -1
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+
+
+def _bell() -> socket.socket:
+    """Open a socket that is readable when an interface has come, gone or changed; needs no privileges."""
+    bell = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    bell.bind((0, RTMGRP_LINK))
+    return bell
+
+
+def _drain(bell: socket.socket) -> None:
+    while True:
+        try:
+            bell.recv(DATAGRAM_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            # ENOBUFS: there were more messages than room, and we look anew in any case.
+            continue
