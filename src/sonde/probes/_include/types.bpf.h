@@ -51,6 +51,8 @@ typedef u32 sonde_ifindex_t;
 typedef u32 sonde_uid_t;
 typedef u64 sonde_cgroup_id_t;
 typedef u32 sonde_hierarchy_t;
+/* An address in the kernel's code; named NAME_ip, it gives the function NAME. */
+typedef u64 sonde_kernel_ip_t;
 /* A record's last member, an array without a length: a text that is as long as the record is. */
 typedef char sonde_text_t;
 
