@@ -49,6 +49,11 @@ class Symbol:
     module: str = ""
     offset_bytes: int = 0
 
+    @property
+    def function(self) -> str:
+        """Give the function in the source: the compiler makes ``NAME.constprop.0`` and ``NAME.cold`` of parts of it."""
+        return self.name.partition(".")[0] or self.name
+
     def __str__(self) -> str:
         """Write it as the kernel does: ``udp_unicast_rcv_skb+0x52``, with `` [module]`` behind."""
         module = f" [{self.module}]" if self.module else ""
@@ -230,7 +235,7 @@ def kernel_symbols() -> KernelSymbols:
 def with_kernel_symbols(batch: RecordBatch) -> RecordBatch:
     """Add ``NAME``, ``NAME_module`` and ``NAME_offset_bytes`` for each address ``NAME_ip`` (``sonde_kernel_ip_t``).
 
-    Of an address in no known function ``NAME`` is the address, in hexadecimal; 0 is none. The kernel's own functions
+    ``NAME`` is the function in the source (Symbol.function). Of an address in no known one it is the address, in hexadecimal; 0 is none. The kernel's own functions
     have no module.
     """
     added: dict[str, Any] = {}
@@ -246,7 +251,7 @@ def _columns(addresses: Any, name: str) -> dict[str, Any]:
     found = kernel_symbols().of(different) if len(different) else []
     names = np.array(
         [
-            each.name if each else f"{address:#x}"
+            each.function if each else f"{address:#x}"
             for each, address in zip(found, different.tolist(), strict=True)
         ],
         dtype=object,

@@ -11,7 +11,7 @@ from sonde.bpf.dtype import dtype_of
 from sonde.bpf.ringbuf import RingBuffer
 from sonde.records.accounting import Accounting
 from sonde.records.differences import Differences
-from sonde.records.fold import fold
+from sonde.records.fold import fold, fold_cpus
 from sonde.records.layout import columns_of, split
 from sonde.records.model import Column, RecordBatch, Schema
 from sonde.records.tail import heads_of, tail_of, texts_of
@@ -98,6 +98,8 @@ class TableSource:
         # The counters are read after the rows while events go on, so "so far" never claims what is not there yet.
         if self._retirement is None:
             keys, values = self._table.to_numpy()
+            if self._table.per_cpu:
+                values = fold_cpus(values, self._value_columns)
         else:
             keys, values = self._retirement.read()
         self.fill = len(keys) / self._table.max_entries

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sonde.enrich.times import WALL
 from sonde.views import arguments, cell
 from sonde.views.page import MOMENTS
 
@@ -45,6 +46,8 @@ def shown(
 def _shown(name: str, title: str, meaning: str, sample: Any) -> Shown:
     if name in MOMENTS:
         return Shown(name, "TIME", lambda value: cell.clock(value, digits=_CLOCK_DIGITS), style="dim")
+    if meaning == WALL:
+        return Shown(name, title, cell.clock, style="dim")
     if (name in IDENTIFIERS and not isinstance(sample, str)) or name.endswith("_id"):
         return Shown(name, title, str, style="cyan")
     if name == "error":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
+from sonde.enrich.times import WALL
 from sonde.records.accounting import Accounting
 from sonde.records.json_line import unbroken
 from sonde.records.rfc3339 import rfc3339
@@ -55,6 +56,9 @@ def _machine_row(row: Row, page: Page, now: str) -> Row:
     moment = next((row[name] for name in MOMENTS if row.get(name) is not None), None)
     found: Row = {TIME: now if moment is None else rfc3339(moment)}
     found.update((name, row.get(name)) for name in page.columns if name not in MOMENTS)
+    for name in page.columns:
+        if page.meanings.get(name) == WALL and found[name] is not None:
+            found[name] = rfc3339(found[name])
     if row.get("is_other"):
         found["is_other"] = True
     if page.scale > 1:

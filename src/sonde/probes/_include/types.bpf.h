@@ -26,6 +26,8 @@ typedef u64 sonde_duration_ns_t;
 /* The earliest of many, and the largest: added up over rows they stay what they are. */
 typedef u64 sonde_first_ns_t;
 typedef u64 sonde_max_ns_t;
+/* The latest moment of many (bpf_ktime_get_ns): NAME_ns gives the time NAME. */
+typedef u64 sonde_last_ns_t;
 /* The number of a row's cell, whose counters per CPU are added to the row's; 0: none. Not a column. */
 typedef u32 sonde_cell_t;
 /* A count per bucket of a histogram of durations; histogram.bpf.h has the scale and the unit. */
@@ -51,6 +53,8 @@ typedef u32 sonde_ifindex_t;
 typedef u32 sonde_uid_t;
 typedef u64 sonde_cgroup_id_t;
 typedef u32 sonde_hierarchy_t;
+/* An address of IPv6, or of IPv4 as ::ffff:a.b.c.d, as on the wire. */
+typedef u8 sonde_address_t;
 /* An address in the kernel's code; named NAME_ip, it gives the function NAME. */
 typedef u64 sonde_kernel_ip_t;
 /* A record's last member, an array without a length: a text that is as long as the record is. */

@@ -1,0 +1,50 @@
+"""Rows of a table that are alike in what matters become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sonde.records.fold import FIRSTS, MAXIMA
+from sonde.records.model import Column, RecordBatch, Schema
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+
+def grouped(batch: RecordBatch, by: Sequence[str], values: Sequence[str]) -> RecordBatch:
+    """Add up rows that have the same in the columns ``by``, which become the key; other columns than these are gone.
+
+    ``values`` are added up as their typedefs say: sums, maxima, and the first row's texts. The row of ``other`` stays
+    one of its own. For enrichers: columns that were keys may tell more apart than a person wants to see.
+    """
+    import numpy as np
+
+    told = ["is_other"] if "is_other" in batch.columns else []
+    names = [*by, *told]
+    places: dict[tuple[Any, ...], int] = {}
+    keys = zip(*(batch[name].tolist() for name in names), strict=True)
+    group = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.intp)
+    _, first = np.unique(group, return_index=True)
+    columns = {name: batch[name][first] for name in by}
+    for name in values:
+        columns[name] = _together(batch, name, group, first)
+    columns |= {name: batch[name][first] for name in told}
+    known = {column.name: column for column in batch.schema.columns}
+    kept = [replace(known[name], is_key=name in by) for name in columns if name in known]
+    return replace(batch, schema=Schema(batch.schema.name, tuple(kept)), columns=columns)
+
+
+def _together(batch: RecordBatch, name: str, group: Array, first: Array) -> Any:
+    import numpy as np
+
+    column: Column = next(each for each in batch.schema.columns if each.name == name)
+    values = np.ma.getdata(batch[name])
+    if values.dtype.kind not in "iu" or column.meaning in FIRSTS:
+        return batch[name][first]
+    added = np.zeros((len(first), *values.shape[1:]), values.dtype)
+    (np.maximum if column.meaning in MAXIMA else np.add).at(added, group, values)
+    return added
