@@ -71,6 +71,9 @@ int sonde_mount_detached(const char *filesystem);
 /* Wait until every CPU has passed a quiescent state: no program that began before is still running. */
 int sonde_membarrier_global(void);
 
+/* Give the calling thread a network namespace of its own, with nothing but a loopback; CAP_SYS_ADMIN. */
+int sonde_unshare_network(void);
+
 /*
  * Start path stopped before its execve: the child stops itself with SIGSTOP and the next system call that it
  * makes is execve.  Returns the child's pid; the caller waits, sends SIGCONT, and reaps.

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/perf_event.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -66,6 +67,11 @@ int sonde_mount_detached(const char *filesystem)
 int sonde_membarrier_global(void)
 {
 	return syscall(SYS_membarrier, SONDE_MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
+}
+
+int sonde_unshare_network(void)
+{
+	return unshare(CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
 int sonde_spawn_stopped(const char *path, char **argv, char **envp)

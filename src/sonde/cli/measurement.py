@@ -6,12 +6,13 @@ import errno
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sonde.cli.destination import Destination
+from sonde.cli.on_interfaces import told_interfaces
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
 from sonde.errors import CommandError, KernelError
@@ -30,7 +31,7 @@ class Measurement:
     """What was asked for on the command line.
 
     ``options`` are all options by name; ``title``, ``request`` and ``filtered`` stand in headings and below them.
-    ``destination`` is open when the sink is made, and ``enough`` ends the measurement.
+    ``destination`` is open when the sink is made, ``notes`` gives lines below headings, and ``enough`` ends it all.
     """
 
     probe: Probe
@@ -43,6 +44,7 @@ class Measurement:
     request: str = ""
     filtered: str = ""
     destination: Destination = field(default_factory=Destination)
+    notes: Callable[[], Sequence[str]] = tuple
     enough: Callable[[], None] = lambda: None
 
     @property
@@ -55,7 +57,7 @@ class Measurement:
         """Give what stands around the view."""
         from sonde.views.drawing import Caption
 
-        return Caption(self.title, self.request, self.filtered)
+        return Caption(self.title, self.request, self.filtered, self.notes)
 
     @property
     def only_at_end(self) -> bool:
@@ -93,7 +95,8 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
             target.resume()
         # NumPy and rich are imported from here on, when the programs of a table count already.
         asked = replace(asked, destination=destination, enough=signals.end)
-        _flow(asked, run, make_sink, ends, attached_at)
+        with told_interfaces(run, has_heading=asked.format == "table") as notes:
+            _flow(replace(asked, notes=notes), run, make_sink, ends, attached_at)
         if target is None:
             return 0
         ended_by_itself = target.has_ended and signals.received is None

@@ -12,7 +12,7 @@ from sonde.cli.knob_option import knob_option, value_of
 from sonde.cli.measurement import Measurement, measure
 from sonde.cli.options import run_options
 from sonde.cli.request import requested, selecting
-from sonde.cli.selection import selection_from, selection_options, why_filtered
+from sonde.cli.selection import check_selection, selection_from, selection_options, why_filtered
 from sonde.cli.verb import Verb, epilog, verbs_for
 from sonde.probe import RATE_MAX, Knob, Probe, Stream, Table
 
@@ -27,14 +27,14 @@ class ProbeCommand(MeasuringCommand):
             probe.name,
             params=[
                 *self._probe_options(),
-                *selection_options(),
+                *selection_options([probe]),
                 *run_options(),
                 *verb.options(self.outputs),
             ],
             help=f"{verb.summary}\n\nProbe {probe.name}: {probe.summary}.",
             short_help=f"{probe.summary}.",
-            epilog=epilog(verb, probe.name),
-            options_metavar="[OPTIONS] [-- COMMAND …]",
+            epilog=epilog(verb, probe),
+            options_metavar="[OPTIONS]" if probe.on_interfaces else "[OPTIONS] [-- COMMAND …]",
         )
 
     def _probe_options(self) -> list[click.Parameter]:
@@ -63,7 +63,8 @@ class ProbeCommand(MeasuringCommand):
         if options.get(RATE_MAX) is not None:
             values[RATE_MAX] = options[RATE_MAX]
         output = self._output(ctx, values)
-        selection = selection_from(ctx, line.command)
+        check_selection(ctx, [self.probe], line.command)
+        selection = selection_from(ctx, self.probe)
         left_out = requested(ctx, line, only=selecting(self.probe))
         return measure(
             Measurement(
@@ -75,7 +76,7 @@ class ProbeCommand(MeasuringCommand):
                 command=line.command,
                 title=f"sonde {self.verb.name} {self.probe.name}",
                 request=" ".join(requested(ctx, line)),
-                filtered=why_filtered(left_out, selection, line.command),
+                filtered=why_filtered(left_out, self.probe, selection, line.command),
             ),
             self.verb.make_sink,
         )

@@ -15,7 +15,7 @@ from sonde.cli.measurement import Measurement
 from sonde.cli.options import run_options
 from sonde.cli.parameter import Count, Duration, unknown
 from sonde.cli.request import requested, selecting
-from sonde.cli.selection import selection_from, selection_options, why_filtered
+from sonde.cli.selection import check_selection, selection_from, selection_options, why_filtered
 from sonde.probe import RATE_MAX, Knob, Probe, Stream, Table
 from sonde.probes import probe as find_probe
 from sonde.probes import probe_names
@@ -35,7 +35,7 @@ class RecordCommand(MeasuringCommand):
             word,
             params=[
                 *(knob_option(self.knobs[name], is_hidden=False) for name in sorted(self.knobs)),
-                *selection_options(),
+                *selection_options([probe for probe, _ in self.chosen]),
                 *(each for each in run_options() if each.name not in ("format", "path")),
                 click.Option(
                     ["-o", "--output", "path"],
@@ -67,7 +67,7 @@ class RecordCommand(MeasuringCommand):
         line: Line = ctx.obj
         given = {name: value_of(knob, ctx.params[f"knob_{name}"]) for name, knob in self.knobs.items()}
         given = {name: value for name, value in given.items() if value is not None}
-        selection = selection_from(ctx, line.command)
+        check_selection(ctx, [probe for probe, _ in self.chosen], line.command)
         asked = []
         for probe, output in self.chosen:
             values = {knob.name: given[knob.name] for knob in probe.knobs if knob.name in given}
@@ -75,6 +75,7 @@ class RecordCommand(MeasuringCommand):
             if isinstance(found, Stream) and ctx.params[RATE_MAX] is not None:
                 values[RATE_MAX] = ctx.params[RATE_MAX]
             left_out = requested(ctx, line, only=selecting(probe))
+            selection = selection_from(ctx, probe)
             asked.append(
                 Measurement(
                     probe=probe,
@@ -84,7 +85,7 @@ class RecordCommand(MeasuringCommand):
                     options=ctx.params,
                     command=line.command,
                     request=" ".join(requested(ctx, line)),
-                    filtered=why_filtered(left_out, selection, line.command),
+                    filtered=why_filtered(left_out, probe, selection, line.command),
                 )
             )
         from sonde.cli.recording import record

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started, tell_ready
+from sonde.cli.on_interfaces import told_interfaces
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
 from sonde.errors import CommandError, errno_text
-from sonde.probe import Stream, Table
+from sonde.probe import Selection, Stream, Table
 
 if TYPE_CHECKING:
     from sonde.records.accounting import Accounting
@@ -59,18 +60,17 @@ class Recorded:
 def record(asked: Sequence[Measurement]) -> int:
     """Record outputs until the end; gives the exit status: the started command's, unless sonde ended it.
 
-    All have the same options, command and selection. Raises SondeError and OSError; nothing stays attached.
+    All have the same options and command. Raises SondeError and OSError; nothing stays attached.
     """
     options, command = asked[0].options, asked[0].command
     with ExitStack() as stack:
         fd = _opened(options["path"], stack)
         signals = stack.enter_context(Signals())
         target = stack.enter_context(Target(command)) if command else None
-        selection = asked[0].selection
-        if target is not None:
-            selection = replace(selection, pid=target.pid, children=True)
+        asked = [_selecting(each, target) for each in asked]
+        selection = next((each.selection for each in asked if not each.probe.on_interfaces), Selection())
         importlib.import_module("numpy")
-        outputs = [Recorded(each, started(replace(each, selection=selection), stack)) for each in asked]
+        outputs = [Recorded(each, started(each, stack)) for each in asked]
         writer = _begun(outputs, fd, options["path"])
         began = time.monotonic()
         tell_ready(options["ready_fd"])
@@ -78,13 +78,23 @@ def record(asked: Sequence[Measurement]) -> int:
         ends = [signals.fileno(), *ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
-        _flow(outputs, signals, ends, began)
+        with ExitStack() as told:
+            for each in outputs:
+                told.enter_context(told_interfaces(each.run, has_heading=False))
+            _flow(outputs, signals, ends, began)
         _say_end(outputs, writer, options["path"])
         if target is None:
             return 0
         ended_by_itself = target.has_ended and signals.received is None
         status = target.finish()
         return status if ended_by_itself else 0
+
+
+def _selecting(asked: Measurement, target: Target | None) -> Measurement:
+    """Measure a command with all that it starts, where processes can be told apart."""
+    if target is None or asked.probe.on_interfaces:
+        return asked
+    return replace(asked, selection=replace(asked.selection, pid=target.pid, children=True))
 
 
 def _opened(path: str, stack: ExitStack) -> int:

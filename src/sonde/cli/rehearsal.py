@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from sonde.cli.failure import denied
 from sonde.errors import PermissionDeniedError, SondeError
-from sonde.probe import Probe, Stream, Table
+from sonde.probe import Probe, Selection, Stream, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,31 @@ class Rehearsal:
 
 
 def rehearse(probe: Probe) -> list[Rehearsal]:
-    """Load and attach each output, and detach it at once."""
-    return [_rehearse(probe, output) for output in probe.outputs]
+    """Load and attach each output, and detach it at once; no interface of the machine's is touched."""
+    if not probe.on_interfaces:
+        return [_rehearse(probe, output) for output in probe.outputs]
+    # A thread of its own, for the network namespace ends with it.
+    with ThreadPoolExecutor(1) as apart:
+        return [apart.submit(_rehearse_apart, probe, output).result() for output in probe.outputs]
 
 
-def _rehearse(probe: Probe, output: Table | Stream) -> Rehearsal:
+def _rehearse_apart(probe: Probe, output: Table | Stream) -> Rehearsal:
+    """Try it on the loopback of a network namespace of its own."""
+    from sonde._libbpf import lib
+    from sonde._libbpf.check import check
+
+    try:
+        check(lib.sonde_unshare_network(), "make a network namespace to try in", capability="CAP_SYS_ADMIN")
+    except PermissionDeniedError as error:
+        return Rehearsal(output, value=None, reason=denied(error))
+    return _rehearse(probe, output, Selection(interfaces=("lo",)))
+
+
+def _rehearse(probe: Probe, output: Table | Stream, selection: Selection | None = None) -> Rehearsal:
     from sonde.run import Run
 
     try:
-        with Run(probe, output.name) as run:
+        with Run(probe, output.name, selection=selection) as run:
             return Rehearsal(output, value=True, chosen=run.describe())
     except PermissionDeniedError as error:
         return Rehearsal(output, value=None, reason=denied(error))

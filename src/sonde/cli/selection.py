@@ -1,4 +1,4 @@
-"""Whose events are measured: the options that every probe has."""
+"""Whose events are measured: the options of probes that select processes, and of those on interfaces."""
 
 from __future__ import annotations
 
@@ -6,28 +6,65 @@ from collections.abc import Sequence
 
 import click
 
+from sonde.cli.on_interfaces import interface_options
 from sonde.cli.parameter import Cgroup, Comm, Process
-from sonde.probe import Selection
+from sonde.probe import Probe, Selection
+
+OF_PROCESSES = ("pid", "children", "comm", "cgroup", "own")
+OF_INTERFACES = ("interfaces", "exclude_interfaces")
 
 
-def selection_options() -> list[click.Parameter]:
-    """Make the options."""
+def selection_options(probes: Sequence[Probe]) -> list[click.Parameter]:
+    """Make the options; those that go with none of the probes are hidden, so that it can be said why."""
+    of_processes = any(not probe.on_interfaces for probe in probes)
     return [
-        click.Option(["--pid"], type=Process(), metavar="PID", help="Only this process, and until it ends."),
-        click.Option(["--children"], is_flag=True, help="With --pid: also all that it starts; until Ctrl-C."),
-        click.Option(["--comm"], type=Comm(), metavar="NAME", help="Only processes of this name."),
-        click.Option(
-            ["--cgroup"], type=Cgroup(), metavar="PATH", help="Only what runs in this cgroup (v2) or below."
-        ),
-        click.Option(["--own"], is_flag=True, help="Also what sonde itself does."),
+        *_process_options(hidden=not of_processes),
+        *interface_options(hidden=not any(probe.on_interfaces for probe in probes)),
     ]
 
 
-def selection_from(ctx: click.Context, command: Sequence[str]) -> Selection:
-    """Make the selection; the started command's process is filled in when there is one.
+def _process_options(*, hidden: bool) -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--pid"],
+            type=Process(),
+            metavar="PID",
+            help="Only this process, and until it ends.",
+            hidden=hidden,
+        ),
+        click.Option(
+            ["--children"],
+            is_flag=True,
+            help="With --pid: also all that it starts; until Ctrl-C.",
+            hidden=hidden,
+        ),
+        click.Option(
+            ["--comm"], type=Comm(), metavar="NAME", help="Only processes of this name.", hidden=hidden
+        ),
+        click.Option(
+            ["--cgroup"],
+            type=Cgroup(),
+            metavar="PATH",
+            help="Only what runs in this cgroup (v2) or below.",
+            hidden=hidden,
+        ),
+        click.Option(["--own"], is_flag=True, help="Also what sonde itself does.", hidden=hidden),
+    ]
 
-    Raises click.UsageError for options that contradict each other.
-    """
+
+def check_selection(ctx: click.Context, probes: Sequence[Probe], command: Sequence[str]) -> None:
+    """Raise click.UsageError for options that go with none of the probes, or that contradict each other."""
+    on_interfaces = all(probe.on_interfaces for probe in probes)
+    of_processes = all(not probe.on_interfaces for probe in probes)
+    names = ", ".join(probe.name for probe in probes)
+    if on_interfaces:
+        what = _first_given(ctx, OF_PROCESSES) or ("a command behind --" if command else "")
+        why = f"{names} counts what passes interfaces, of whichever process: select with --interface"
+    else:
+        what = _first_given(ctx, OF_INTERFACES) if of_processes else ""
+        why = f"{names} is on no interface: select with --pid, --comm or --cgroup"
+    if what:
+        raise click.UsageError(f"{what} cannot be had here: {why}", ctx)
     options = ctx.params
     if options["children"] and options["pid"] is None:
         raise click.UsageError(
@@ -36,22 +73,26 @@ def selection_from(ctx: click.Context, command: Sequence[str]) -> Selection:
         )
     if command and options["pid"] is not None:
         raise click.UsageError("--pid and a command behind -- exclude each other: leave one out", ctx)
-    return Selection(
-        pid=options["pid"],
-        children=options["children"],
-        comm=options["comm"],
-        cgroup=options["cgroup"],
-        own=options["own"],
-    )
 
 
-def why_filtered(request: Sequence[str], selection: Selection, command: Sequence[str]) -> str:
+def _first_given(ctx: click.Context, names: Sequence[str]) -> str:
+    given = (each for each in ctx.command.params if each.name in names and ctx.params.get(each.name or ""))
+    return next((max(each.opts, key=len) for each in given), "")
+
+
+def selection_from(ctx: click.Context, probe: Probe) -> Selection:
+    """Make a probe's selection; the started command's process is filled in when there is one."""
+    names = OF_INTERFACES if probe.on_interfaces else OF_PROCESSES
+    return Selection(**{name: ctx.params[name] for name in names})
+
+
+def why_filtered(request: Sequence[str], probe: Probe, selection: Selection, command: Sequence[str]) -> str:
     """Say why events of this run are left out, for the line below the accounting."""
     reasons = []
-    if command:
+    if command and not probe.on_interfaces:
         reasons.append(f"all but {command[0]} and what it starts")
     if request:
         reasons.append(f"what {' '.join(request)} leaves out")
-    if not selection.own:
+    if not selection.own and not probe.on_interfaces:
         reasons.append("sonde's own (--own counts them)")
     return ", ".join(reasons)

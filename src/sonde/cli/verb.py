@@ -62,11 +62,16 @@ class VerbGroup(click.Group):
             verb.name,
             help=f"{verb.summary}\n\nsonde {verb.name} PROBE --help shows the options.",
             short_help=verb.short,
-            epilog=epilog(verb, next(iter(probe_names()), "PROBE")),
             no_args_is_help=True,
             subcommand_metavar="PROBE [OPTIONS] [-- COMMAND …]",
         )
         self.verb = verb
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show how it is used, with the first probe that it can be used so with."""
+        found = [find_probe(name) for name in self.list_commands(ctx)]
+        self.epilog = epilog(self.verb, min(found, key=lambda probe: probe.on_interfaces)) if found else None
+        super().format_epilog(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the probes that the verb can show."""
@@ -115,8 +120,20 @@ class VerbGroup(click.Group):
             formatter.write_dl(rows)
 
 
-def epilog(verb: Verb, probe: str) -> str:
+OF_PROCESSES = (" --pid ", " --comm ", " --by comm", " -- ")
+ON_INTERFACES = (
+    ("sonde {verb} {probe} --interface eth0", "one interface; --interface may be given again"),
+    ("sonde {verb} {probe} --exclude-interface 'veth*'", "all but loopback and these"),
+)
+"""Examples for probes on interfaces, which no processes are selected for."""
+
+
+def epilog(verb: Verb, probe: Probe) -> str:
     """Make the examples below a help text."""
-    lines = [(line.format(probe=probe), what) for line, what in verb.examples]
+    examples = verb.examples
+    if probe.on_interfaces:
+        fitting = [each for each in examples if not any(word in each[0] for word in OF_PROCESSES)]
+        examples = (*fitting, *ON_INTERFACES)
+    lines = [(line.format(verb=verb.name, probe=probe.name), what) for line, what in examples]
     width = max(len(line) for line, _ in lines)
     return "\b\nExamples:\n" + "\n".join(f"  {line:<{width}}  {what}" for line, what in lines)

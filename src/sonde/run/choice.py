@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sonde.bpf.link.interface import Interface, no_such_interface
+from sonde.bpf.link.interface import Interface, interfaces, no_such_interface
 from sonde.errors import AttachError
 from sonde.probe import Selection
 
@@ -61,6 +61,11 @@ class Choice:
         if not self.wanted:
             return not one.is_loopback
         return is_named or any(_matches(each, one, here) for each in self.wanted)
+
+
+def require_interfaces(wanted: Sequence[str | int]) -> None:
+    """Raise AttachError, with the nearest names, where an interface that is named exactly is not there."""
+    Choice(tuple(wanted), ()).require(interfaces())
 
 
 def _matches(wanted: str | int, one: Interface, here: Sequence[Interface]) -> bool:

@@ -18,7 +18,7 @@ from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
 
 if TYPE_CHECKING:
-    from sonde.bpf.link import Hook
+    from sonde.bpf.link import Hook, Link
     from sonde.bpf.program import Program
     from sonde.run.interfaces import Interfaces
 
@@ -274,7 +274,7 @@ class RunControl:
         loaded = self.loaded
         return {
             "variant": self.variant.name if self.variant else "",
-            "hooks": {link.program.name: _hook_text(link.hook) for link in loaded.links},
+            "hooks": {link.program.name: _hook_text(link) for link in loaded.links},
             "interfaces": self._interfaces.describe() if self._interfaces is not None else [],
             "map_memory_bytes": sum(
                 memory_bytes(each.shape, possible_cpus()) for each in loaded.maps.values()
@@ -288,11 +288,14 @@ def _belongs(name: str, output: Table | Stream) -> bool:
     return name == output.map or name.startswith(f"{output.map}_")
 
 
-def _hook_text(hook: Hook) -> str:
-    """Write a hook; of those on interfaces, which may be many, only what all have in common."""
-    text = str(hook)
-    kind, _, place = text.partition(":")
-    return f"{kind}{place[place.find(':') :] if ':' in place else ''}" if kind in ("xdp", "tc") else text
+def _hook_text(link: Link) -> str:
+    """Write a link's hook; of those on interfaces, which may be many, only what all have in common."""
+    hook, mechanism = str(link.hook), getattr(link, "mechanism", "")
+    kind, _, place = hook.partition(":")
+    if kind not in ("xdp", "tc"):
+        return hook
+    direction = place.partition(":")[2]
+    return ":".join(each for each in (mechanism or kind, direction) if each)
 
 
 def checked(selection: Selection, probe: Probe) -> Selection:

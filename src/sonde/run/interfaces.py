@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.link.interface import Interface, interfaces
-from sonde.errors import SondeError
+from sonde.errors import SondeError, errno_text
 from sonde.run.choice import Choice
 from sonde.run.placing import Placed, Placing
 
@@ -179,7 +179,14 @@ class Interfaces:
 
 def _bell() -> socket.socket:
     """Open a socket that is readable when an interface has come, gone or changed; needs no privileges."""
-    bell = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    try:
+        bell = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    except OSError as error:
+        why, hint = (
+            errno_text(error.errno or 0),
+            "allow AF_NETLINK: RestrictAddressFamilies= of a systemd unit",
+        )
+        raise SondeError("follow network interfaces", why=why, hint=hint) from error
     bell.bind((0, RTMGRP_LINK))
     return bell
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,11 +19,15 @@ _CHROME_LINES = 3  # the heading, what was left out, one line of accounting at l
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What stands around a view: its ``title``, what was asked for (``request``), and why events are ``filtered``."""
+    """What stands around a view: its ``title``, what was asked for (``request``), and why events are ``filtered``.
+
+    ``notes`` gives lines below the heading: what is so now.
+    """
 
     title: str
     request: str = ""
     filtered: str = ""
+    notes: Callable[[], Sequence[str]] = tuple
 
 
 class Body(Protocol):
@@ -78,20 +83,22 @@ class Drawing:
         foot = equation(page.accounting, filtered=self.caption.filtered, width=width)
         if page.scale > 1:
             foot.insert(0, [(f"~ estimates: 1 in {page.scale:,} events was sampled", "yellow")])
-        room = None if height is None else max(2, height - _CHROME_LINES - len(foot) + 1)
+        notes: list[Line] = [[(note, "dim")] for note in self.caption.notes()]
+        room = None if height is None else max(2, height - _CHROME_LINES - len(notes) - len(foot) + 1)
         body, left_out = self.body.lines(page, width=width, height=room)
         if not page.rows:
             body = [[("nothing so far" if not page.is_last else "nothing was seen", "dim")]]
         hidden = page.hidden + left_out
         more: list[Line] = [[(self._more(hidden, is_room=left_out > 0), "dim")]] if hidden else []
-        lines = [self._heading(page.time_ns, width), *body, *more, *foot]
+        lines = [self._heading(page.time_ns, width), *notes, *body, *more, *foot]
         # The last page is not redrawn: what is longer than a line may then take two.
         return lines if width is None or page.is_last else [cut_line(line, width) for line in lines]
 
     def beginning(self, width: int) -> list[Line]:
         """Draw what there is to say before the first page."""
         now = time.time_ns()
-        return [self._heading(now, width), [("measuring …", "dim")]]
+        notes: list[Line] = [cut_line([(note, "dim")], width) for note in self.caption.notes()]
+        return [self._heading(now, width), *notes, [("measuring …", "dim")]]
 
     def _more(self, hidden: int, *, is_room: bool) -> str:
         how = "a larger window shows more" if is_room else "--limit 0 shows all"

@@ -24,5 +24,6 @@ struct sonde_perf_event {
 int sonde_perf_event_open(const struct sonde_perf_event *event);
 int sonde_mount_detached(const char *filesystem);
 int sonde_membarrier_global(void);
+int sonde_unshare_network(void);
 int sonde_spawn_stopped(const char *path, char **argv, char **envp);
 const uint8_t *sonde_packaged_digest(const char *path);

@@ -72,7 +72,7 @@ COMMAND = VerbGroup(
         make_sink=_sink,
         options=_options,
         examples=(
-            ("sonde top {probe}", "every process, until Ctrl-C"),
+            ("sonde top {probe}", "all of them, until Ctrl-C"),
             ("sonde top {probe} --for 5s --format json", "rows for a machine, the accounting last"),
             ("sonde top {probe} --pid 4711 --sort comm", "one process, until it ends"),
             ("sonde top {probe} -- ls -lR /etc", "a command, from its first call on"),
