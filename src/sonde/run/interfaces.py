@@ -6,7 +6,9 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.link.interface import Interface, interfaces
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 RTMGRP_LINK = 1  # linux/rtnetlink.h
 DATAGRAM_BYTES = 1 << 16
-NAMES_MAX = 4096
-"""So many interfaces that have gone keep their names."""
+KNOWN_MAX = 4096
+"""With so many interfaces those that have gone lose their names, the first to go first."""
 
 
 class Interfaces:
@@ -34,10 +36,9 @@ class Interfaces:
     def __init__(self, selection: Selection, placing: Placing) -> None:
         self._choice = Choice.of(selection)
         self._placing = placing
-        self._placed: dict[int, Placed] = {}
-        self._refused: dict[int, Placed] = {}
+        self._known: dict[int, Placed] = {}
+        self._last = 0
         self._named: frozenset[int] = frozenset()
-        self._names: dict[int, str] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._bell: socket.socket | None = None
@@ -65,7 +66,7 @@ class Interfaces:
                         raise
                     self._refuse(each, error)
                     refusals.append(error)
-        if refusals and not self._placed:
+        if refusals and len(refusals) == len(self._known):
             raise refusals[0]
 
     def follow(self) -> None:
@@ -96,71 +97,71 @@ class Interfaces:
         with self._lock:
             self.failure = ""
             chosen = {each.index: each for each in self._chosen(here)}
-            for index in [index for index in self._placed if index not in chosen]:
-                self._placed.pop(index).close()
-            for index in [index for index in self._refused if index not in chosen]:
-                del self._refused[index]
+            for placed in [each for each in self._here() if each.interface.index not in chosen]:
+                placed.close()
+                self._note(replace(placed, links=(), is_here=False))
             for each in chosen.values():
                 self._take(each)
 
     def _take(self, interface: Interface) -> None:
         """Attach to an interface that is new, note the new name of one that is not."""
-        placed = self._placed.get(interface.index)
-        if placed is not None and not placed.is_alive:
-            # Another interface has its number: the kernel counts on, unless it is told which to use.
-            self._placed.pop(interface.index).close()
-            placed = None
-        if placed is not None:
-            if placed.interface != interface:
-                self._placed[interface.index] = placed.renamed(interface)
-                self._remember(interface)
-            return
-        refused = self._refused.get(interface.index)
-        if refused is not None and refused.interface == interface:
-            return
+        known = self._known.get(interface.index)
+        if known is not None and known.is_here:
+            if known.interface == interface and known.is_alive:
+                return
+            if known.is_alive and not known.is_refused:
+                self._note(replace(known, interface=interface))
+                return
+            # Another interface has its number, which is given anew where somebody asks for it.
+            known.close()
         try:
             self._place(interface)
         except SondeError as error:
             self._refuse(interface, error)
 
     def _place(self, interface: Interface) -> None:
-        self._placed[interface.index] = self._placing.place(interface)
-        self._refused.pop(interface.index, None)
-        self._remember(interface)
+        self._note(self._placing.place(interface))
 
     def _refuse(self, interface: Interface, error: SondeError) -> None:
-        self._refused[interface.index] = Placed(interface, note=error.why or str(error))
+        self._note(Placed(interface, note=error.why or str(error)))
 
     def _chosen(self, here: list[Interface]) -> list[Interface]:
         # An exact name means whoever has it, and goes on meaning that one when it is renamed.
         self._named = (self._named & {each.index for each in here}) | self._choice.named(here)
         return [each for each in here if self._choice.takes(each, here, is_named=each.index in self._named)]
 
-    def _remember(self, interface: Interface) -> None:
-        self._names.pop(interface.index, None)
-        self._names[interface.index] = interface.name
-        while len(self._names) > NAMES_MAX:
-            del self._names[next(iter(self._names))]
+    def _note(self, placed: Placed) -> None:
+        """Remember what has happened to an interface, the newest last."""
+        self._last += 1
+        self._known.pop(placed.interface.index, None)
+        self._known[placed.interface.index] = replace(placed, number=self._last)
+        gone = (index for index, each in self._known.items() if not each.is_here)
+        for index in list(islice(gone, max(0, len(self._known) - KNOWN_MAX))):
+            del self._known[index]
+
+    def _here(self) -> list[Placed]:
+        return [each for each in self._known.values() if each.is_here]
 
     # ---- telling --------------------------------------------------------------------------------------------
 
     def names(self) -> Mapping[int, str]:
-        """Give the names of all that programs were ever attached to, by number; of those that have gone the last."""
+        """Give the names of all that programs were attached to, by number; of those that have gone the last."""
         with self._lock:
-            return dict(self._names)
+            return {index: each.interface.name for index, each in self._known.items()}
 
     def describe(self) -> list[dict[str, Any]]:
         """Tell of each chosen interface how it is attached, or why not."""
         with self._lock:
-            return [each.as_dict() for each in self._all()]
+            return [each.as_dict() for each in sorted(self._here(), key=lambda each: each.interface.index)]
+
+    def since(self, number: int, most: int) -> list[Placed]:
+        """Give what has become of interfaces since one of that number, the oldest first; each as it is now."""
+        with self._lock:
+            return list(islice((each for each in self._known.values() if each.number > number), most))
 
     def waits_for(self) -> tuple[str, ...]:
         """Give the patterns that no interface matches."""
         return self._choice.idle(interfaces())
-
-    def _all(self) -> Iterable[Placed]:
-        both = self._placed | self._refused
-        return (both[index] for index in sorted(both))
 
     # ---- end ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sonde.bpf.link.tc import Tc, TcLink
@@ -30,7 +30,8 @@ def direction_of(program: Program) -> Direction:
 class Placed:
     """An interface with a probe's programs on it, and how: ``xdp native``, ``xdp generic``, ``tc (tcx)``, ``tc (clsact)``.
 
-    ``note`` says why it is not as it was asked for; without ingress and egress, why it is not at all.
+    ``note`` says why it is not as it was asked for; without ingress and egress, why it is not at all. ``number`` grows
+    with everything that happens to interfaces, ``is_here`` is off once this one has gone, or is chosen no more.
     """
 
     interface: Interface
@@ -38,11 +39,8 @@ class Placed:
     egress: str = ""
     note: str = ""
     links: tuple[Link, ...] = ()
-
-    def __str__(self) -> str:
-        how = [f"{way} by {by}" for way, by in (("ingress", self.ingress), ("egress", self.egress)) if by]
-        words = ", ".join(how) or "not attached"
-        return f"{self.interface.name}: {words}{f' ({self.note})' if self.note else ''}"
+    number: int = 0
+    is_here: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain values."""
@@ -59,9 +57,10 @@ class Placed:
         """Tell whether the kernel still has the interface that they were attached to, where it can be asked."""
         return all(link.interface_index != 0 for link in self.links)
 
-    def renamed(self, interface: Interface) -> Placed:
-        """Give the same under another name."""
-        return replace(self, interface=interface)
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the interface took no program."""
+        return not self.ingress and not self.egress
 
     def close(self) -> None:
         """Detach; what has gone with its interface is detached already."""

@@ -14,9 +14,14 @@ def interface_lines(described: Sequence[Mapping[str, Any]], waiting: Sequence[st
     alike: dict[tuple[str, str, str], list[str]] = {}
     for each in described:
         alike.setdefault((each["ingress"], each["egress"], each["note"]), []).append(each["interface"])
-    lines = [f"{_names(names)}: {_how(*key)}" for key, names in alike.items()]
+    lines = [interface_line(names, *key) for key, names in alike.items()]
     lines += [f"{pattern}: no interface has such a name yet" for pattern in waiting]
     return lines or ["no interface but loopback yet"]
+
+
+def interface_line(names: Sequence[str], ingress: str, egress: str, note: str) -> str:
+    """Write how some interfaces are attached, or why not."""
+    return f"{_names(names)}: {_how(ingress, egress, note)}"
 
 
 def _how(ingress: str, egress: str, note: str) -> str:

@@ -14,7 +14,11 @@ from sonde.probe import Knob, Probe, Selection, Stream, Table
 
 COMM_BYTES_MAX = 15  # TASK_COMM_LEN is 16, with the NUL
 PAGE_BYTES = 4096
+PATTERN_MAX = 64
 RATE_MAX = 1000
+OF_PROCESSES = ("pid", "children", "cgroup", "comm", "own")
+OF_INTERFACES = ("interfaces", "exclude_interfaces")
+"""Keys of probes that select processes, and of those on interfaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,28 @@ class Cgroup(Kind):
             if os.path.exists(f"{path}/cgroup.controllers"):
                 return path
         raise ValueError(f"there is no cgroup {shown(value)}: give {self.valid}")
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceName(Kind):
+    """A network interface by name, pattern or number."""
+
+    @property
+    def valid(self) -> str:
+        """Say what is right."""
+        return 'a network interface by name, pattern ("veth*") or number'
+
+    def read(self, value: object) -> str | int:
+        """Take one that could be."""
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= PATTERN_MAX:
+            raise self.refuse(value)
+        return value
+
+    def write(self, value: Any) -> str:
+        """Write it."""
+        return str(value) if isinstance(value, int) else quoted(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +201,15 @@ class ProbeConfig:
     )
     comm: str | None = key(Comm(), None, "Only processes of this name.", example='"nginx"')
     own: bool = key(Boolean(), False, "Also what sonde itself does.")
+    interfaces: tuple[str | int, ...] = key(
+        Several(InterfaceName()),
+        (),
+        "Only these interfaces, by name, pattern or number; none: all but loopback. One that is not there yet needs a pattern.",
+        example='["eth0", "veth*"]',
+    )
+    exclude_interfaces: tuple[str | int, ...] = key(
+        Several(InterfaceName()), (), "Not these interfaces.", example='["docker*"]'
+    )
     max_entries: int | None = key(
         Integer(1, 1 << 24), None, "Rows of a table that the kernel has room for.", example="10240"
     )
@@ -189,7 +224,15 @@ class ProbeConfig:
     @property
     def selection(self) -> Selection:
         """Give whose events count."""
-        return Selection(self.pid, children=self.children, cgroup=self.cgroup, comm=self.comm, own=self.own)
+        return Selection(
+            self.pid,
+            children=self.children,
+            cgroup=self.cgroup,
+            comm=self.comm,
+            own=self.own,
+            interfaces=self.interfaces,
+            exclude_interfaces=self.exclude_interfaces,
+        )
 
     def runs(self, probe: Probe) -> Iterator[RunConfig]:
         """Give what is to be run of the probe."""
@@ -216,6 +259,8 @@ class ProbeConfig:
             yield (*path, "children"), "it goes with pid: give one"
         if not self.output:
             yield (*path, "output"), f"it is empty: give of {_names(probe)}, or enabled = false"
+        if self.interfaces:
+            yield from (((*path, "interfaces"), why) for why in _absent(self.interfaces))
         outputs = [probe.output(name) for name in self.output]
         for knob in probe.knobs:
             if self.values.get(knob.name) and not any(goes_with(knob, output) for output in outputs):
@@ -223,6 +268,17 @@ class ProbeConfig:
                     f"it goes with output {' or '.join(knob.outputs)}, and output is {', '.join(self.output)}"
                 )
                 yield (*path, knob.name), why
+
+
+def _absent(interfaces: tuple[str | int, ...]) -> Iterator[str]:
+    """Say of an interface that is named exactly that it is not there."""
+    from sonde.errors import AttachError
+    from sonde.run.choice import require_interfaces
+
+    try:
+        require_interfaces(interfaces)
+    except AttachError as error:
+        yield f"{error.why}: {error.hint}"
 
 
 def goes_with(knob: Knob, output: Table | Stream) -> bool:
@@ -248,6 +304,8 @@ def probe_keys(probe: Probe) -> dict[Path, Key]:
         default=outputs_by_default(probe),
         text=f"What is read of it, one or more of: {_names(probe)}.",
     )
+    for name in OF_PROCESSES if probe.on_interfaces else OF_INTERFACES:
+        del found[*path, name]
     if not probe.streams:
         del found[*path, "rate_max"], found[*path, "ring_size"]
     for knob in probe.knobs:

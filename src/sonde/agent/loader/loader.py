@@ -23,6 +23,8 @@ from sonde.agent.loader.protocol import (
     Count,
     Done,
     Failed,
+    Follow,
+    Followed,
     Identified,
     Identify,
     Identity,
@@ -194,7 +196,15 @@ class Loader:
         from sonde.agent.loader.remote_run import RemoteRun
 
         chosen, given = selection or Selection(), dict(values or {})
-        selected = Selected(chosen.pid, chosen.children, chosen.cgroup, chosen.comm, chosen.own)
+        selected = Selected(
+            chosen.pid,
+            chosen.children,
+            chosen.cgroup,
+            chosen.comm,
+            chosen.own,
+            list(chosen.interfaces),
+            list(chosen.exclude_interfaces),
+        )
         plain = {
             name: list(value) if isinstance(value, list | tuple | set | frozenset) else value
             for name, value in given.items()
@@ -224,6 +234,10 @@ class Loader:
     def set_variable(self, run: int, name: str, value: int) -> None:
         """Set a live global of a run. RemoteRun's."""
         self._ask(SetVariable(0, run, name, value), Done)
+
+    def follow(self, run: int, number_last: int) -> Followed:
+        """Ask what has become of a run's interfaces since the one of that number. RemoteRun's."""
+        return self._ask(Follow(0, run, number_last), Followed)[0]
 
     def count_runs(self, seconds: float) -> None:
         """Have the kernel count runs and run time of all programs, for so long at most (10 s); 0 ends it.

@@ -23,15 +23,19 @@ from sonde.agent.loader.identities import NAME_BYTES_MAX, identity_of
 from sonde.agent.loader.protocol import (
     DESCRIPTORS_MAX,
     ENTRIES_MAX,
+    INTERFACES_MAX,
     MESSAGE_BYTES_MAX,
     RUNS_MAX,
     Close,
     Configure,
     Count,
     Done,
+    Follow,
+    Followed,
     Identified,
     Identify,
     Identity,
+    InterfacePlaced,
     MapPassed,
     Question,
     Ready,
@@ -61,6 +65,9 @@ TRIAL = MapShape("sonde_trial", "array", 4, 4, 1)
 
 IDENTITY_BYTES = 128
 """More than an identity takes in a message beside its names."""
+
+NOTE_MAX = 200
+"""Of why an interface is not attached as asked for so many characters are told."""
 
 Answered = tuple[Reply, list[int]]
 
@@ -170,6 +177,8 @@ class LoaderProcess:
                     closing.close()
             case SetVariable():
                 self._run(question.run).set_variable(question.name, question.value)
+            case Follow():
+                return self._followed(question), []
             case Count():
                 self._count(question)
             case Identify():
@@ -229,9 +238,28 @@ class LoaderProcess:
             programs=list(loaded.programs),
             hooks=told["hooks"],
             skipped_before=run.skipped_before,
+            is_on_interfaces=run.interfaces is not None,
             described={name: value for name, value in told.items() if isinstance(value, int)},
         )
         return started, descriptors
+
+    def _followed(self, asked: Follow) -> Followed:
+        found = self._run(asked.run).interfaces
+        if found is None:
+            return Followed(asked.number, [], [])
+        news = [
+            InterfacePlaced(
+                each.interface.index,
+                each.interface.name,
+                each.ingress,
+                each.egress,
+                each.note[:NOTE_MAX],
+                each.number,
+                each.is_here,
+            )
+            for each in found.since(asked.number_last, INTERFACES_MAX)
+        ]
+        return Followed(asked.number, news, list(found.waits_for()))
 
     def _count(self, asked: Count) -> None:
         """Open or close the window of run-time statistics; one that is open gets a new end."""
@@ -277,7 +305,15 @@ def _selection(asked: Selected) -> Selection:
     cgroup = asked.cgroup
     if cgroup is not None and not (cgroup == os.path.normpath(cgroup) and cgroup.startswith(f"{CGROUPS}/")):
         raise SondeError(f"select cgroup {cgroup!r}", why=f"it is no directory below {CGROUPS}")
-    return Selection(pid=asked.pid, children=asked.children, cgroup=cgroup, comm=asked.comm, own=asked.own)
+    return Selection(
+        pid=asked.pid,
+        children=asked.children,
+        cgroup=cgroup,
+        comm=asked.comm,
+        own=asked.own,
+        interfaces=tuple(asked.interfaces),
+        exclude_interfaces=tuple(asked.exclude_interfaces),
+    )
 
 
 def _is_read(each: Map) -> bool:

@@ -22,6 +22,7 @@ STATISTICS_S_MAX = 10.0
 ENTRIES_MAX = 1 << 20
 RING_BYTES_MAX = 1 << 28
 RUNS_MAX = 64
+INTERFACES_MAX = 128
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
@@ -48,6 +49,9 @@ class Configure(Request, frozen=True):
     user: Text | None = None
 
 
+Interfaces = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)] | Number], Meta(max_length=256)]
+
+
 class Selected(Struct, frozen=True, forbid_unknown_fields=True):
     """``sonde.probe.Selection``; a cgroup is a directory below /sys/fs/cgroup."""
 
@@ -56,6 +60,8 @@ class Selected(Struct, frozen=True, forbid_unknown_fields=True):
     cgroup: Text | None = None
     comm: Annotated[str, Meta(max_length=15)] | None = None
     own: bool = False
+    interfaces: Interfaces = []
+    exclude_interfaces: Interfaces = []
 
 
 class Start(Request, frozen=True):
@@ -88,6 +94,13 @@ class SetVariable(Request, frozen=True):
     value: int | bool
 
 
+class Follow(Request, frozen=True):
+    """Ask what has become of a run's interfaces since the one of ``number_last``; answered by Followed."""
+
+    run: Number
+    number_last: Number = 0
+
+
 class Count(Request, frozen=True):
     """Have the kernel count all programs' runs and time, for so many seconds at most (0 ends it); answered by Done."""
 
@@ -100,7 +113,7 @@ class Identify(Request, frozen=True):
     pids: Annotated[list[Pid], Meta(max_length=PIDS_MAX)]
 
 
-Question = Start | Stop | Close | SetVariable | Count | Identify
+Question = Start | Stop | Close | SetVariable | Follow | Count | Identify
 
 
 class Answer(Struct, frozen=True, tag=True):
@@ -137,12 +150,32 @@ class Started(Answer, frozen=True):
     hooks: dict[str, str]
     skipped_before: int
     described: dict[str, int]
+    is_on_interfaces: bool = False
 
 
 class Stopped(Answer, frozen=True):
     """A run counts no more; so many events were skipped by the kernel until its end."""
 
     skipped_at_end: int
+
+
+class InterfacePlaced(Struct, frozen=True, array_like=True):
+    """``sonde.run.placing.Placed``."""
+
+    index: int
+    name: str
+    ingress: str
+    egress: str
+    note: str
+    number: int
+    is_here: bool
+
+
+class Followed(Answer, frozen=True):
+    """Of INTERFACES_MAX interfaces at most what they are now, the oldest news first; ``waiting`` patterns match none."""
+
+    interfaces: list[InterfacePlaced]
+    waiting: list[str]
 
 
 class Done(Answer, frozen=True):
@@ -181,4 +214,4 @@ class Failed(Answer, frozen=True):
     remarks: list[str] = []
 
 
-Reply = Ready | Started | Stopped | Done | Identified | Failed
+Reply = Ready | Started | Stopped | Followed | Done | Identified | Failed

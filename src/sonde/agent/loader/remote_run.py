@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from sonde.agent.loader.protocol import Started
+from sonde.agent.loader.remote_interfaces import RemoteInterfaces
 from sonde.bpf.object import ObjectSpec
 from sonde.bpf.received import ReceivedMap, ReceivedObject
 from sonde.errors import LoaderError
@@ -46,6 +47,9 @@ class RemoteRun:
         self.variant = started.variant
         self._loader, self._started = loader, started
         self._stopped = self._closed = False
+        name = f"{probe.name}.{self.output.name}"
+        interfaces = RemoteInterfaces(loader, started.run, name) if started.is_on_interfaces else None
+        self._interfaces = interfaces
         try:
             self.loaded = _received(probe, started, descriptors)
             self._reading = Reading(
@@ -56,6 +60,7 @@ class RemoteRun:
                 follows=follows,
                 skipped_before=started.skipped_before,
                 differences=differences,
+                interfaces=interfaces.names if interfaces is not None else None,
             )
         except BaseException:
             loader.free(started.run)
@@ -121,8 +126,13 @@ class RemoteRun:
             return
 
     def describe(self) -> dict[str, Any]:
-        """Tell what was chosen: the variant, each program's hook, the memory of the maps."""
-        return {"variant": self.variant, "hooks": self._started.hooks, **self._started.described}
+        """Tell what was chosen: the variant, each program's hook, the memory of the maps, and each interface."""
+        return {
+            "variant": self.variant,
+            "hooks": self._started.hooks,
+            "interfaces": self._interfaces.describe() if self._interfaces is not None else [],
+            **self._started.described,
+        }
 
     def __enter__(self) -> Self:
         return self
