@@ -19,7 +19,8 @@ BEGIN = "<!-- made by tools/configuration_reference.py: begin -->"
 END = "<!-- made by tools/configuration_reference.py: end -->"
 PROBES = """\
 A probe that has a section runs, unless `enabled` is false. `processes` and `syscalls` run without one. Beside these keys each knob of the
-probe is one, `syscall = ["openat", "read"]`: `sonde config example` lists them."""
+probe is one, `syscall = ["openat", "read"]`: `sonde config example` lists them. Probes on
+interfaces have `interfaces` and `exclude_interfaces`, others have `pid`, `children`, `cgroup`, `comm` and `own`."""
 
 
 def reference() -> str:
