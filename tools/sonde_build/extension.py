@@ -56,12 +56,12 @@ def object_builder() -> ObjectBuilder:
 
 
 def build_objects() -> list[Path]:
-    """Every probe's objects, beside their sources; objects whose source is gone are removed."""
-    probes = PACKAGE / "probes"
-    for stale in probes.rglob("*.bpf.o"):
+    """Every probe's objects, and the filter's, beside their sources; objects whose source is gone are removed."""
+    sources = ("probes/*/*.bpf", "filter/*.bpf")
+    for stale in (path for source in sources for path in PACKAGE.glob(f"{source}.o")):
         if not stale.with_suffix(".c").exists():
             stale.unlink()
-    return build_all(object_builder(), probes.glob("*/*.bpf.c"))
+    return build_all(object_builder(), (path for source in sources for path in PACKAGE.glob(f"{source}.c")))
 
 
 @cache

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
-
-from sonde.cli.measurement import Measurement
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sonde.views.drawing import Body
+    from sonde.cli.destination import Destination
+    from sonde.views.drawing import Body, Caption
     from sonde.views.line import Span
     from sonde.views.page import Writer
 
 
-def machine_writer(asked: Measurement, columns: Sequence[str]) -> Writer | None:
+class Shown(Protocol):
+    """What a writer has to know of what it writes: a ``Measurement``, or a filter."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def destination(self) -> Destination: ...
+    @property
+    def caption(self) -> Caption: ...
+    @property
+    def is_live(self) -> bool: ...
+
+
+def machine_writer(asked: Shown, columns: Sequence[str]) -> Writer | None:
     """Make the writer of a format for machines; None where a person reads."""
     if asked.format == "json":
         from sonde.views.json import JsonWriter
@@ -27,7 +39,7 @@ def machine_writer(asked: Measurement, columns: Sequence[str]) -> Writer | None:
     return None
 
 
-def writer(asked: Measurement, body: Body, *, columns: Sequence[str], noun: str) -> Writer:
+def writer(asked: Shown, body: Body, *, columns: Sequence[str], noun: str) -> Writer:
     """Make the writer of pages: for a machine, for a terminal that is redrawn, or for a pipe."""
     machine = machine_writer(asked, columns)
     if machine is not None:
@@ -46,12 +58,12 @@ def writer(asked: Measurement, body: Body, *, columns: Sequence[str], noun: str)
     return BlockWriter(asked.destination.file, drawing, width=terminal_width(asked), paint=painter(asked))
 
 
-def terminal_width(asked: Measurement) -> Callable[[], int] | None:
+def terminal_width(asked: Shown) -> Callable[[], int] | None:
     """Give what tells a terminal's width; None where lines are as long as they are."""
     return asked.destination.width if asked.destination.is_terminal else None
 
 
-def painter(asked: Measurement) -> Callable[[Iterable[Span]], str]:
+def painter(asked: Shown) -> Callable[[Iterable[Span]], str]:
     """Give what turns a line into text, with colours where they are wanted."""
     from sonde.views.line import painted, plain
 

@@ -25,12 +25,24 @@ class Ranking:
         """Give the positions of the rows to show, in order, and how many are left out."""
         import numpy as np
 
-        positions = _positions(batch[self.sort])
+        positions = self._ranked(batch)
         is_other = np.asarray(batch.columns.get("is_other", np.zeros(len(batch), dtype=bool)))
         rows, others = positions[~is_other[positions]], positions[is_other[positions]]
         limit = self.limit if limit is None else limit
         hidden = max(0, len(rows) - limit) if limit else 0
         return np.concatenate([rows[: len(rows) - hidden], others]), hidden
+
+    def _ranked(self, batch: RecordBatch) -> npt.NDArray[Any]:
+        return _positions(batch[self.sort])
+
+
+class InOrder(Ranking):
+    """Keeps the order that the rows come in, which the column ``sort`` numbers."""
+
+    def _ranked(self, batch: RecordBatch) -> npt.NDArray[Any]:
+        import numpy as np
+
+        return np.arange(len(batch), dtype=np.intp)
 
 
 def _positions(values: Any) -> npt.NDArray[Any]:

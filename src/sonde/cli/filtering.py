@@ -1,0 +1,255 @@
+"""A filter from its start to its end: shown every interval, its rules read again when that is asked for."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from sonde.cli.destination import Destination
+from sonde.cli.measurement import tell_ready
+from sonde.cli.ruling import Ruling
+from sonde.cli.signals import Signals
+from sonde.errors import ConfigError, SondeError
+
+if TYPE_CHECKING:
+    from sonde.filter.filter import Filter
+    from sonde.filter.rule import RuleSet
+    from sonde.records.model import RecordBatch, Sink
+    from sonde.views.drawing import Caption, RankedBody
+    from sonde.views.line import Line
+    from sonde.views.page import Page
+
+FEW_RULES = 20
+"""So many rules are shown in their own order; of more the busiest first."""
+TABLE = ("rule", "action", "match", "packets", "bytes", "dropped")
+MACHINE = ("interface", "rule", "name", "action", "match", "packets", "bytes", "dropped", "dropped_bytes")
+
+
+class Reloading:
+    """SIGHUP as a descriptor that becomes readable: read the rules again.
+
+    A terminal that goes away says the same, and then it is the end, unless the signal was ignored (nohup).
+    """
+
+    def __init__(self, end: Callable[[], None], stack: ExitStack) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        stack.callback(os.close, self._fd)
+        self._end = end
+        was_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self._has_terminal = not was_ignored and _has_terminal()
+        before = signal.signal(signal.SIGHUP, self._take)
+        stack.callback(signal.signal, signal.SIGHUP, before)
+
+    def _take(self, _: int, __: FrameType | None) -> None:
+        if self._has_terminal and not _has_terminal():
+            self._end()
+        else:
+            os.eventfd_write(self._fd, 1)
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._fd
+
+    def clear(self) -> None:
+        """Wait for the next one."""
+        try:
+            os.eventfd_read(self._fd)
+        except BlockingIOError:
+            return
+
+
+def _has_terminal() -> bool:
+    """Tell whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+class Filtering:
+    """Runs one filter for a person; the stack closes all that it opens."""
+
+    def __init__(self, options: dict[str, Any], ruling: Ruling, stack: ExitStack) -> None:
+        self.options, self.ruling = options, ruling
+        self.format = str(options["format"])
+        self.destination = Destination(options["path"], for_machines=self.format != "table")
+        self._stack = stack
+        self._messages: list[str] = []
+        self._filter: Filter
+        self._found: Any = None
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether a terminal is redrawn in place."""
+        return self.format == "table" and self.destination.is_terminal
+
+    @property
+    def caption(self) -> Caption:
+        """Give what stands around the table."""
+        from sonde.views.drawing import Caption
+
+        return Caption(f"sonde filter {self.ruling.interface}", self._about())
+
+    def run(self) -> int:
+        """Start, show, replace, end; gives the exit status. Raises SondeError and OSError."""
+        stack = self._stack
+        stack.callback(self._tell_messages)
+        rules = self._read()
+        stack.enter_context(self.destination)
+        signals = stack.enter_context(Signals())
+        reloading = Reloading(signals.end, stack) if self.ruling.path is not None else None
+        started_at = time.monotonic()
+        self._filter = self._started(rules)
+        tell_ready(self.options["ready_fd"])
+        if not self.is_live:
+            self._say(f"{self.ruling.interface}: {self._about()}")
+        sink = self._sink(len(rules))
+        duration_s = self.options["for_s"]
+        deadline = float("inf") if duration_s is None else started_at + duration_s
+        self._loop(sink, signals, reloading, deadline)
+        self._filter.stop()
+        batch = self._batch()
+        sink.write(batch)
+        sink.close(batch.accounting)
+        return 0
+
+    # ---- rules ------------------------------------------------------------------------------------------------
+
+    def _read(self) -> RuleSet:
+        """Read the rules, and look whether they may be put in force."""
+        self._found = self._identity()
+        rules = self.ruling.read()
+        if not self.options["dry_run"]:
+            self.ruling.check(rules)
+        return rules
+
+    def _identity(self) -> Any:
+        """Tell one content of the file from another, for --watch."""
+        if self.ruling.path is None or not self.options["watch"]:
+            return None
+        try:
+            status = os.stat(self.ruling.path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _started(self, rules: RuleSet) -> Filter:
+        from sonde.filter.clause import TooComplexError
+        from sonde.filter.filter import Filter
+        from sonde.filter.installation import Settings
+
+        options = self.options
+        settings = Settings(options["dry_run"], options["drop_unparsed"], options["sources_max"])
+        made = Filter(self.ruling.interface, rules, mode=options["mode"], settings=settings)
+        try:
+            return self._stack.enter_context(made)
+        except TooComplexError as error:
+            raise self.ruling.too_complex(error) from None
+
+    def _replace(self) -> None:
+        """Put the rules in force that the file has now; where they cannot be the old ones stay, and that is said."""
+        from sonde.filter.clause import TooComplexError
+
+        try:
+            try:
+                self._say(f"the rules were replaced: {self._filter.replace(self._read())}")
+            except TooComplexError as error:
+                raise self.ruling.too_complex(error) from None
+        except SondeError as error:
+            problems = error.problems if isinstance(error, ConfigError) else (error,)
+            self._say(f"the old rules stay: {'; '.join(str(problem) for problem in problems)}")
+
+    # ---- what is shown ----------------------------------------------------------------------------------------
+
+    def _about(self) -> str:
+        filter = self._filter
+        words = [f"XDP {filter.mode}", f"{len(filter.rules):,} rule{'s' * (len(filter.rules) != 1)}"]
+        if self.options["dry_run"]:
+            words.append("dry run: nothing is dropped")
+        return ", ".join(words)
+
+    def _sink(self, rules: int) -> Sink:
+        from sonde.cli.writing import writer
+        from sonde.views.drawing import RankedBody
+        from sonde.views.ranking import InOrder, Ranking
+        from sonde.views.table import Table as Drawn
+        from sonde.views.top import Top
+
+        sort, limit = self.options["sort"], self.options["limit"]
+        if sort is None:
+            sort = "rule" if rules <= FEW_RULES or self.format != "table" else "packets"
+        if limit is None:
+            limit = FEW_RULES if self.format == "table" and not self.is_live else 0
+        columns = TABLE if self.format == "table" else MACHINE
+        made = writer(self, _Body(RankedBody(Drawn(sort)), self), columns=columns, noun="rules")
+        ranking = InOrder(sort, limit) if sort == "rule" else Ranking(sort, limit)
+        return Top(made, columns=columns, ranking=ranking)
+
+    def _loop(self, sink: Sink, signals: Signals, reloading: Reloading | None, deadline: float) -> None:
+        every_s = self.options["every_s"]
+        next_tick = time.monotonic() + every_s
+        poll = select.poll()
+        for source in (signals, reloading):
+            if source is not None:
+                poll.register(source.fileno(), select.POLLIN)
+        while True:
+            left = min(next_tick, deadline) - time.monotonic()
+            ready = [fd for fd, _ in poll.poll(min(max(0.0, left), 3600.0) * 1000)]
+            if signals.fileno() in ready:
+                return
+            if reloading is not None and reloading.fileno() in ready:
+                reloading.clear()
+                self._replace()
+            now = time.monotonic()
+            if now >= deadline:
+                return
+            if now >= next_tick:
+                if self.options["watch"] and self._identity() != self._found:
+                    self._replace()
+                sink.write(self._batch())
+                next_tick = max(next_tick + every_s, time.monotonic())
+
+    def _batch(self) -> RecordBatch:
+        import numpy as np
+
+        batch = self._filter.read()
+        return batch.adding({"interface": np.full(len(batch), self.ruling.interface, dtype=object)})
+
+    # ---- what is said -----------------------------------------------------------------------------------------
+
+    @property
+    def message(self) -> str:
+        """Give what was said last."""
+        return self._messages[-1] if self._messages else ""
+
+    def _say(self, message: str) -> None:
+        """Say it on stderr; where a terminal is drawn on, below the table and once more at the end."""
+        self._messages.append(message)
+        if not self.is_live:
+            self._tell_messages()
+
+    def _tell_messages(self) -> None:
+        for message in self._messages:
+            print(f"sonde: {message}", file=sys.stderr, flush=True)
+        self._messages.clear()
+
+
+class _Body:
+    """The table of rules, and below it what was said last."""
+
+    def __init__(self, body: RankedBody, filtering: Filtering) -> None:
+        self._body, self._filtering = body, filtering
+
+    def lines(self, page: Page, *, width: int | None, height: int | None) -> tuple[list[Line], int]:
+        """Draw in the room there is; gives the lines, and how many rows found no room."""
+        message = self._filtering.message
+        lines, left_out = self._body.lines(page, width=width, height=height and height - bool(message))
+        return [*lines, [(message, "yellow")]] if message else lines, left_out
