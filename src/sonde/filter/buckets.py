@@ -39,8 +39,10 @@ def remove_of(buckets: Map, slots: frozenset[int]) -> None:
         buckets.delete_many(keys[np.isin(keys["slot"], list(slots))].view(buckets.key_dtype))
 
 
-def sweep(buckets: Map, rates: Mapping[int, Rate]) -> None:
+def sweep(buckets: Map, rates: Mapping[int, Rate], now_ns: int) -> None:
     """Make room where it gets short: take away buckets that have been left alone until they were full again.
+
+    ``now_ns`` is CLOCK_MONOTONIC's, as programs read it.
 
     A packet that takes from one at this very moment is forgotten: a source may then send its burst again, once.
     """
@@ -48,7 +50,7 @@ def sweep(buckets: Map, rates: Mapping[int, Rate]) -> None:
     if len(keys) < buckets.max_entries * FULL_SHARE:
         return
     # A second more than it takes: who sends all the time has a bucket that is never so old.
-    ages = np.int64(time.clock_gettime_ns(time.CLOCK_MONOTONIC)) - values["last_ns"].astype(np.int64)
+    ages = np.int64(now_ns) - values["last_ns"].astype(np.int64)
     needed = np.full(len(keys), np.iinfo(np.int64).max)
     for slot, rate in rates.items():
         fill_ns = max(bucket.fill_ns for bucket in (rate.packets, rate.bytes) if bucket is not None)

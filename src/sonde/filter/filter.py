@@ -60,7 +60,8 @@ class Replaced:
     removed: int
 
     def __str__(self) -> str:
-        return f"{self.rules:,} rules: {self.kept:,} kept, {self.added:,} new, {self.removed:,} removed"
+        noun = "rule" if self.rules == 1 else "rules"
+        return f"{self.rules:,} {noun}: {self.kept:,} kept, {self.added:,} new, {self.removed:,} removed"
 
 
 class Filter:
@@ -203,11 +204,13 @@ class Filter:
 
     def read(self) -> RecordBatch:
         """Give a row for each rule, for what met none, and for what rules do not see; cumulative."""
+        counts = self._counted
         rates = self._rates(self.rules, self._assignment)
         if rates and not self._stopped:
-            buckets.sweep(self.loaded.maps["buckets"], rates)
+            now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            buckets.sweep(self.loaded.maps["buckets"], rates, now_ns)
         # What was seen is read last while packets come, so that "so far" never claims what is not there yet.
-        figures = self._counted.read()
+        figures = counts.read()
         rows = [
             (number, rule.name, str(rule.action) + (f" {rule.rate}" if rule.rate else ""), str(rule.condition),
              figures[slot])
@@ -237,8 +240,12 @@ class Filter:
 
     def _accounting(self, counted: Any) -> Accounting:
         packets, _, dropped, _, shared = (int(figure) for figure in counted.sum(axis=0))
-        verb = "would_drop" if self.settings.is_dry_run else "dropped"
-        notes = {"passed": packets - dropped, verb: dropped, "without_a_bucket_of_their_own": shared}
+        is_dry = self.settings.is_dry_run
+        notes = {
+            "passed": packets if is_dry else packets - dropped,
+            "would_drop" if is_dry else "dropped": dropped,
+            "without_a_bucket_of_their_own": shared,
+        }
         return Accounting(
             seen=self._counted.seen_packets(), aggregated=packets, notes=notes, final=self._stopped
         )
