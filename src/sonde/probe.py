@@ -69,6 +69,14 @@ BARE = "_bare"
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """An iterator program that is run from start to end at a moment; ``map`` is what it walks over, if it is a map."""
+
+    program: str
+    map: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """An aggregated map: a row per key, summed in the kernel.
 
@@ -76,7 +84,8 @@ class Table:
     members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
     unless a typedef says that they are something else. ``sort`` is the column that a person wants first. ``metrics``
     are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
-    ``counting`` are the programs that count what is seen: the last one, if it says nothing.
+    ``counting`` are the programs that count what is seen: the last one, if it says nothing. ``at_start`` runs once when
+    counting has begun, ``before_read`` before each reading and once more when all programs are detached.
     """
 
     name: str
@@ -92,13 +101,15 @@ class Table:
     metrics: tuple[Metric, ...] = ()
     cost_ns: float = 0.0
     counting: tuple[str, ...] = ()
+    at_start: tuple[Walk, ...] = ()
+    before_read: tuple[Walk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A ring buffer of records, written by ``programs``; RECORD_STREAM in C says which struct they are.
 
-    ``cost_ns`` and ``counting`` are as a table's.
+    ``cost_ns``, ``counting`` and ``at_start`` are as a table's.
     """
 
     name: str
@@ -109,6 +120,12 @@ class Stream:
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
     cost_ns: float = 0.0
     counting: tuple[str, ...] = ()
+    at_start: tuple[Walk, ...] = ()
+
+    @property
+    def before_read(self) -> tuple[Walk, ...]:
+        """A stream's records wait for the reader: nothing runs before it comes."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def test_the_protocol_has_no_message_for_paths_or_code() -> None:
     }
     assert {
         ("Start", "probe"), ("Start", "output"), ("Start", "selection"), ("Start", "values"),
-        ("Start", "max_entries"), ("Stop", "run"), ("Close", "run"), ("SetVariable", "run"),
+        ("Start", "max_entries"), ("Stop", "run"), ("Close", "run"), ("Refresh", "run"), ("SetVariable", "run"),
         ("Follow", "run"), ("Follow", "number_last"),
         ("SetVariable", "name"), ("SetVariable", "value"), ("Count", "seconds"), ("Identify", "pids"),
     } == fields  # fmt: skip

@@ -16,6 +16,7 @@ from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeErr
 from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
+from sonde.run.walks import Walks
 
 if TYPE_CHECKING:
     from sonde.bpf.link import Hook, Link
@@ -56,6 +57,7 @@ class RunControl:
         self._own_pid = own_pid
         self._object: Object | None = None
         self._interfaces: Interfaces | None = None
+        self._walks: Walks | None = None
         self._stopped = False
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class RunControl:
         self._object = self._load()
         try:
             self._attach_all(self._object)
+            self._walks = Walks(self._object, self.output)
             self._fill_filters(self._object)
             cells = Cells.of(self._object, self.output.map)
             if cells is not None:
@@ -92,6 +95,7 @@ class RunControl:
             self._object.variables["active"].value = 1
             if self._interfaces is not None:
                 self._interfaces.follow()
+            self._walks.begin()
         except BaseException:
             self.close()
             raise
@@ -104,27 +108,28 @@ class RunControl:
 
     def _load(self) -> Object:
         content = object_of(self.probe)
-        first: KernelError | None = None
+        errors: list[KernelError] = []
         for variant in self.probe.variants:
             try:
                 with ObjectSpec.open(content, name=self.probe.name) as spec:
                     self._prepare(spec, variant)
                     loaded = spec.load()
-            except PermissionDeniedError:
-                raise
             except KernelError as error:
-                # The first variant is the one for this kernel, unless the kernel is old: its error says most.
-                if first is not None:
-                    first.add_note(f"variant {variant.name}: {error}")
-                first = first or error
+                errors.append(error)
                 continue
             return loaded
-        assert first is not None, "a probe has at least one variant"
+        assert errors, "a probe has at least one variant"
+        # Where some kinds of program are forbidden and others not, what keeps the others from loading says more. Else the
+        # first variant is the one for this kernel, unless the kernel is old.
+        told = [each for each in errors if not isinstance(each, PermissionDeniedError)]
+        first, *rest = told or errors[:1]
+        for later in rest:
+            first.add_note(f"also: {later}")
         raise first
 
     def _prepare(self, spec: ObjectSpec, variant: Variant) -> None:
         self.variant = variant
-        wanted = set(self._programs()) - set(variant.without)
+        wanted = {*self._programs(), *Walks.programs_of(self.output)} - set(variant.without)
         for name, program in spec.programs.items():
             program.autoload = name in wanted and not (program.type == "xdp" and self._prefers_tc)
             if name in variant.types:
@@ -252,15 +257,26 @@ class RunControl:
         loaded = self.loaded
         if self._stopped or loaded.closed:
             return False
+        # Of what is open it has the last word now: without the programs nobody knows whose a socket is.
+        self.refresh()
         self._stopped = True
         if self._interfaces is not None:
             self._interfaces.close()
         loaded.variables["active"].value = 0
         self.skipped_at_end = skipped_runs(loaded, self.output)
         for link in reversed(loaded.links):
-            link.close()
+            if self._walks is None or link not in self._walks:
+                link.close()
         wait_for_programs()
+        if self._walks is not None:
+            self._walks.refresh()
+            self._walks.close()
         return True
+
+    def refresh(self) -> None:
+        """Bring the table up to date, where iterators do that; before it is read. Nothing once it has stopped."""
+        if self._walks is not None and not self._stopped and not self.loaded.closed:
+            self._walks.refresh()
 
     def close(self) -> None:
         """Stop and free everything; again is fine."""

@@ -30,7 +30,8 @@ class Reading:
     """Reads one output of a loaded probe; it is final once ``finish`` was told that nothing runs any more.
 
     ``values`` are the knobs that were set, ``follows`` says whether children are followed, ``skipped_before`` is what
-    ``skipped_runs`` gave when counting began, ``interfaces`` knows their names by number. Reading needs no privileges, where the kernel lets unprivileged
+    ``skipped_runs`` gave when counting began, ``interfaces`` knows their names by number; ``refresh`` brings a table up
+    to date that does not do it by itself. Reading needs no privileges, where the kernel lets unprivileged
     processes read maps by their descriptors.
     """
 
@@ -45,8 +46,10 @@ class Reading:
         skipped_before: int = 0,
         differences: bool = False,
         interfaces: Callable[[], Mapping[int, str]] | None = None,
+        refresh: Callable[[], None] = lambda: None,
     ) -> None:
         self.output = output
+        self._refresh = refresh
         self._name = f"{probe.name}.{output.name}"
         self._loaded = loaded
         self._sampled = int(values.get("sample") or 1)
@@ -97,7 +100,9 @@ class Reading:
 
     def read(self) -> RecordBatch:
         """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
-        batch = self.source.read()
+        source = self.source
+        self._refresh()
+        batch = source.read()
         if self._enrichers is None:
             self._enrichers = (*self._naming(batch), *self.output.enrich())
         if self._sampled > 1:

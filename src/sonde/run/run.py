@@ -90,6 +90,7 @@ class Run:
             skipped_before=self._control.skipped_before,
             differences=self.differences,
             interfaces=interfaces.names if interfaces is not None else None,
+            refresh=self._control.refresh,
         )
 
     @property

@@ -29,6 +29,7 @@ from sonde.agent.loader.protocol import (
     Identify,
     Identity,
     Ready,
+    Refresh,
     Reply,
     Request,
     Selected,
@@ -230,6 +231,10 @@ class Loader:
     def free(self, run: int) -> None:
         """Have a run freed. RemoteRun's."""
         self._ask(Close(0, run), Done)
+
+    def refresh(self, run: int) -> None:
+        """Have a run's table brought up to date. RemoteRun's."""
+        self._ask(Refresh(0, run), Done)
 
     def set_variable(self, run: int, name: str, value: int) -> None:
         """Set a live global of a run. RemoteRun's."""

@@ -39,6 +39,7 @@ from sonde.agent.loader.protocol import (
     MapPassed,
     Question,
     Ready,
+    Refresh,
     Reply,
     Selected,
     SetVariable,
@@ -175,6 +176,8 @@ class LoaderProcess:
             case Close():
                 if (closing := self._runs.pop(question.run, None)) is not None:
                     closing.close()
+            case Refresh():
+                self._run(question.run).refresh()
             case SetVariable():
                 self._run(question.run).set_variable(question.name, question.value)
             case Follow():

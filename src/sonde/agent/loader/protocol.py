@@ -86,6 +86,12 @@ class Close(Request, frozen=True):
     run: Number
 
 
+class Refresh(Request, frozen=True):
+    """Bring a run's table up to date, which is read next; answered by Done."""
+
+    run: Number
+
+
 class SetVariable(Request, frozen=True):
     """Set a live global of a run; answered by Done."""
 
@@ -113,7 +119,7 @@ class Identify(Request, frozen=True):
     pids: Annotated[list[Pid], Meta(max_length=PIDS_MAX)]
 
 
-Question = Start | Stop | Close | SetVariable | Follow | Count | Identify
+Question = Start | Stop | Close | Refresh | SetVariable | Follow | Count | Identify
 
 
 class Answer(Struct, frozen=True, tag=True):

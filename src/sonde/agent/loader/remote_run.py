@@ -61,10 +61,16 @@ class RemoteRun:
                 skipped_before=started.skipped_before,
                 differences=differences,
                 interfaces=interfaces.names if interfaces is not None else None,
+                refresh=self._refresh,
             )
         except BaseException:
             loader.free(started.run)
             raise
+
+    def _refresh(self) -> None:
+        """Only where something is to be done; without the loader what it has counted stays readable."""
+        if self.output.before_read and not self._stopped and not self._loader.lost:
+            self._loader.refresh(self._started.run)
 
     @property
     def source(self) -> TableSource | StreamSource:

@@ -78,8 +78,23 @@ struct path {
 	struct dentry *dentry;
 } KERNEL_TYPE;
 
+struct inode {
+	u16 i_mode;
+} KERNEL_TYPE;
+
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
+	void *private_data;
+} KERNEL_TYPE;
+
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+} KERNEL_TYPE;
+
+struct files_struct {
+	struct fdtable *fdt;
 } KERNEL_TYPE;
 
 struct mm_struct {
@@ -128,8 +143,48 @@ struct task_struct {
 	const struct cred *cred;
 	struct signal_struct *signal;
 	struct css_set *cgroups;
+	struct files_struct *files;
 	u64 start_boottime;
 	char comm[COMM_LENGTH];
+} KERNEL_TYPE;
+
+struct in6_addr___bytes {
+	u8 bytes[16];
+};
+
+/* The addresses are in unions of the kernel's, which CO-RE looks through. Ports and IPv4 addresses as on the wire. */
+struct sock_common {
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
+	u16 skc_dport;
+	u16 skc_family;
+	volatile u8 skc_state;
+	struct in6_addr___bytes skc_v6_daddr;
+	struct in6_addr___bytes skc_v6_rcv_saddr;
+} KERNEL_TYPE;
+
+/* sk_protocol is a member of its own since Linux 5.6 (bf9765145b85). */
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_protocol;
+	s32 sk_err;
+	struct socket *sk_socket;
+} KERNEL_TYPE;
+
+struct inet_sock {
+	u16 inet_sport;
+} KERNEL_TYPE;
+
+struct tcp_sock {
+	u64 bytes_received;
+	u64 bytes_acked;
+	u32 total_retrans;
+	u32 srtt_us;
+} KERNEL_TYPE;
+
+struct socket {
+	struct file *file;
+	struct sock *sk;
 } KERNEL_TYPE;
 
 enum bpf_func_id___sonde {

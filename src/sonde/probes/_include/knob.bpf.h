@@ -6,6 +6,8 @@
 #ifndef SONDE_KNOB_BPF_H
 #define SONDE_KNOB_BPF_H
 
+#include "types.bpf.h"
+
 #define KNOB(type, name, value, help)                                                                                  \
 	const volatile type name __attribute__((btf_decl_tag("sonde.knob: " help))) = value
 
