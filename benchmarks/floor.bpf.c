@@ -37,6 +37,19 @@ int floor_process_exit(void *context)
 	return 0;
 }
 
+/* The same where TCP connections change their state, and where their sockets end. */
+SEC("tp_btf/inet_sock_set_state")
+int floor_state(void *context)
+{
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int floor_destroyed(void *context)
+{
+	return 0;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

@@ -20,6 +20,8 @@ enum {
 	/* Open connections at a time. */
 	CONNECTIONS_MAX = 32768,
 	ROWS_MAX = 10240,
+	/* Ports that can be selected. */
+	PORTS_MAX = 8,
 	ERROR_ADDRNOTAVAIL = 99,
 	ERROR_CANCELED = 125,
 };
@@ -36,7 +38,7 @@ enum output {
 
 KNOB(u32, output, OUTPUT_CONNECTIONS, "which output it is, by its place in probe.py");
 KNOB(bool, only_failed, false, "only connections that failed");
-KNOB(u16, only_port, 0, "only connections with this port on one side");
+KNOB_ARRAY(u16, only_ports, PORTS_MAX, "only connections with one of these ports on one side; 0: no more of them");
 
 struct tcp_counters {
 	u64 seen;
@@ -211,16 +213,25 @@ static __always_inline void connection_own_current(struct connection *connection
 	connection_own(connection, &process, is_selected(&process) && is_selected_now(&process));
 }
 
+static __always_inline bool ends_are_selected(const struct endpoints *ends)
+{
+	if (!only_ports[0])
+		return true;
+	for (u32 at = 0; at < PORTS_MAX && only_ports[at]; at++) {
+		if (ends->local_port == only_ports[at] || ends->peer_port == only_ports[at])
+			return true;
+	}
+	return false;
+}
+
 /* Whether it counts, now that its owner is known or never will be. */
 static __always_inline bool connection_is_selected(const struct connection *connection)
 {
-	const struct endpoints *ends = &connection->endpoints;
-
 	if (connection->ownership == OWNER_UNKNOWN ? selects_owners() : connection->ownership != OWNER_IS_SELECTED)
 		return false;
 	if (only_failed && connection->is_established)
 		return false;
-	return !only_port || ends->local_port == only_port || ends->peer_port == only_port;
+	return ends_are_selected(&connection->endpoints);
 }
 
 #endif

@@ -81,7 +81,7 @@ def test_only_failed_ones_or_one_port_when_asked() -> None:
     assert batch.accounting.filtered >= 2 * 101 + 2 * 13
     assert batch.accounting.balanced
 
-    rows, batch, _ = connections_of(RUN, "127.0.0.1", *NUMBERS, values={"port": 1})
+    rows, batch, _ = connections_of(RUN, "127.0.0.1", *NUMBERS, values={"ports": ("1", "2")})
     assert rows == []
     assert batch.accounting.balanced
 

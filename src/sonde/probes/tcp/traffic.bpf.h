@@ -308,7 +308,7 @@ int count_live(struct bpf_iter__bpf_map_elem *ctx)
 	at.begun_ns = connection->begun_ns;
 	now = volume_of((const void *)at.socket);
 	read_endpoints(&ends, (const void *)at.socket);
-	if (only_port && ends.local_port != only_port && ends.peer_port != only_port)
+	if (!ends_are_selected(&ends))
 		return 0;
 	/* The socket may be another's by now. If the connection is there and open, what was read is its. */
 	connection = connection_at(&at);
