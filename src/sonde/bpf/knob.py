@@ -70,6 +70,13 @@ class Global:
             raise self._wrong(str(error)) from None
         self._write(codec, data)
 
+    def read_bytes(self) -> bytes:
+        """Copy its memory as it is, word for word: for large arrays, whose types NumPy reads."""
+        try:
+            return bytes(self._memory)
+        except ValueError:
+            raise self._closed("read") from None
+
     def set_text(self, text: str) -> None:
         """Set the value that a person typed, as after ``--set name=``; KnobError says what it takes.
 

@@ -44,6 +44,11 @@ class Cells:
             return None
         return cls(maps[f"{table}_cells"], maps[f"{table}_free"], member="cell", count="count")
 
+    @property
+    def map(self) -> Map:
+        """The map of the counters."""
+        return self._cells
+
     def start(self) -> None:
         """Make all cells free; before the programs run."""
         fill(self._free, array("I", range(1, self._cells.max_entries)))

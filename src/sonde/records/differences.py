@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sonde.records.fold import FIRSTS, MAXIMA
+from sonde.records.fold import STAYING
 from sonde.records.model import Column
 
 if TYPE_CHECKING:
@@ -18,11 +18,12 @@ class Differences:
     """Remembers a table's rows from one read to the next, and gives those that have changed, less what they were.
 
     Counts become what was added; maxima, names and first times stay what they are. ``columns`` are the value's.
-    A row that has left the table is forgotten: it must have been read before, with its last count.
+    A row that has left the table is forgotten: it must have been read before, with its last count. One that leaves it
+    with this read, and may come back with the next, has to be named to ``forget``.
     """
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
-        self._columns = tuple(column for column in columns if column.meaning not in MAXIMA | FIRSTS)
+        self._columns = tuple(column for column in columns if column.meaning not in STAYING)
         self._keys: Array | None = None
         self._values: Array | None = None
 
@@ -47,6 +48,15 @@ class Differences:
             member[known] -= before_values[column.name][at[known]]
             changed |= member.reshape(len(member), -1).any(axis=1)
         return keys[changed], added[changed]
+
+    def forget(self, ended: Array) -> None:
+        """Take rows, keys as bytes, for new when they come again."""
+        import numpy as np
+
+        if self._keys is None or self._values is None or not len(ended):
+            return
+        kept = ~np.isin(self._keys, ended)
+        self._keys, self._values = self._keys[kept], self._values[kept]
 
 
 def as_bytes(rows: Array) -> npt.NDArray[np.void]:

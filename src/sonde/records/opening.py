@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.ringbuf import RingBuffer
 from sonde.errors import LayoutError
+from sonde.records.block_rows import BlockRows, blocks_of
+from sonde.records.cell_rows import CellRows
 from sonde.records.cells import Cells
-from sonde.records.layout import record_of
+from sonde.records.layout import columns_of, record_of
 from sonde.records.retirement import OWNERS, Retirement
-from sonde.records.sources import Counters, StreamSource, TableSource
+from sonde.records.sources import Counters, Rows, StreamSource, TableSource
 from sonde.records.tail import tail_of
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def open_table(
     counters: Counters,
     differences: bool = False,
 ) -> TableSource:
-    """Open a table; rows of ended processes and cgroups are retired where its key names them.
+    """Open a table; rows of ended processes and cgroups are retired where its key names them, idle ones where it has cells only.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` as in TableSource.
@@ -39,12 +41,6 @@ def open_table(
     import numpy as np
 
     kernel_map = loaded.maps[map]
-    names = kernel_map.key_dtype.names or ()
-    retirement = None
-    for owner in OWNERS:
-        if retirement is None and set(owner) <= set(names):
-            cells = Cells.of(loaded, map)
-            retirement = Retirement(kernel_map, owner=owner, cells=cells, keep=not differences)
 
     def count(columns: Mapping[str, Array]) -> Array:
         parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
@@ -57,9 +53,22 @@ def open_table(
         counters=counters,
         count=count,
         other=loaded.maps[other] if other else None,
-        retirement=retirement,
+        rows=_rows(loaded, map, keep=not differences),
         differences=differences,
     )
+
+
+def _rows(loaded: Loaded, map: str, *, keep: bool) -> Rows | None:
+    """Choose what reads a table's rows, by its names; None where reading its map is all."""
+    table, blocks, cells = loaded.maps[map], blocks_of(loaded, map), Cells.of(loaded, map)
+    if blocks is not None:
+        return BlockRows(table, blocks)
+    assert table.shape.value_type is not None, "packaged objects have BTF"
+    if cells is not None and not columns_of(table.shape.value_type):
+        return CellRows(table, cells, keep=keep)
+    names = set(table.key_dtype.names or ())
+    owner = next((owner for owner in OWNERS if names.issuperset(owner)), None)
+    return Retirement(table, owner=owner, cells=cells, keep=keep) if owner is not None else None
 
 
 def open_stream(loaded: Loaded, map: str, *, name: str, counters: Counters) -> StreamSource:

@@ -132,7 +132,10 @@ class Retirement:
         self._columns = columns_of(table.shape.value_type)
         self._owner, self._living = list(owner), OWNERS[owner]
         self._kept: list[tuple[Array, Array]] = []
+        self.columns = self._columns
         self.folded: Array = np.empty(0, table.value_dtype)
+        # Who has ended does not come again.
+        self.ended: Array = np.empty(0, np.void)
 
     def read(self) -> tuple[Array, Array]:
         """Read all rows, those of the ended among them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sonde.bpf.btf import BtfType
 from sonde.bpf.dtype import dtype_of
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sonde.bpf.map import Map
-    from sonde.records.retirement import Retirement
 
     Array = npt.NDArray[Any]
 
@@ -51,12 +50,28 @@ def accounting_from(
     )
 
 
+class Rows(Protocol):
+    """Reads the rows of a table where that is more than reading its map: from several places, or with a retirement.
+
+    ``columns`` are the values'. ``folded`` is what was added up into one row, of length 0 or 1; ``ended`` the keys, as
+    bytes, of rows that the last read gave for the last time, and that may come again.
+    """
+
+    columns: tuple[Column, ...]
+    folded: Array
+    ended: Array
+
+    def read(self) -> tuple[Array, Array]:
+        """Give keys and values."""
+        ...
+
+
 class TableSource:
     """Reads a table: all rows, cumulative, with those of ended processes and of ``other`` among them.
 
     ``count`` gives, for the columns of a batch, what each row counts: their sum is ``aggregated``. With
     ``differences`` a read gives only rows that have changed since the one before, with what was added to them; then
-    ``aggregated`` is the sum over all reads, and ``retirement`` must keep nothing. ``fill`` is how full the map was
+    ``aggregated`` is the sum over all reads, and ``rows`` must keep nothing. ``fill`` is how full the map was
     when it was last read, 0 to 1.
     """
 
@@ -68,7 +83,7 @@ class TableSource:
         counters: Counters,
         count: Callable[[Mapping[str, Array]], Array],
         other: Map | None = None,
-        retirement: Retirement | None = None,
+        rows: Rows | None = None,
         differences: bool = False,
     ) -> None:
         key, value = table.shape.key_type, table.shape.value_type
@@ -76,9 +91,9 @@ class TableSource:
         assert value is not None, "packaged objects have BTF"
         self._table, self._other = table, other
         self._key_columns = columns_of(key, is_key=True)
-        self._value_columns = columns_of(value)
+        self._value_columns = columns_of(value) if rows is None else rows.columns
         self._counters, self._count = counters, count
-        self._retirement = retirement
+        self._rows = rows
         folded = (Column("is_other", "sonde_other_t"),)
         self.schema = Schema(name, self._key_columns + self._value_columns + folded)
         self.is_final = False
@@ -96,16 +111,18 @@ class TableSource:
         import numpy as np
 
         # The counters are read after the rows while events go on, so "so far" never claims what is not there yet.
-        if self._retirement is None:
+        if self._rows is None:
             keys, values = self._table.to_numpy()
             if self._table.per_cpu:
                 values = fold_cpus(values, self._value_columns)
         else:
-            keys, values = self._retirement.read()
+            keys, values = self._rows.read()
         self.fill = len(keys) / self._table.max_entries
         other = self._folded(values.dtype)
         if self._rows_before is not None:
             keys, values = self._rows_before.of(keys, values)
+            if self._rows is not None:
+                self._rows_before.forget(self._rows.ended)
             _, other = self._other_before.of(np.zeros(len(other), keys.dtype), other)
         folded = np.arange(len(keys) + len(other)) >= len(keys)
         keys = np.concatenate([keys, np.zeros(len(other), keys.dtype)])
@@ -127,8 +144,8 @@ class TableSource:
             _, values = self._other.to_numpy()
             flat = np.ascontiguousarray(values.reshape(-1))
             rows.append(flat[flat.view(np.uint8).reshape(len(flat), -1).any(axis=1)])
-        if self._retirement is not None:
-            rows.append(self._retirement.folded)
+        if self._rows is not None:
+            rows.append(self._rows.folded)
         together = np.concatenate(rows)
         return fold(together, self._value_columns) if len(together) else together
 

@@ -66,6 +66,7 @@ class Reading:
         # One entry per program, so that two of them never write the same one; all CPUs and entries add up.
         entries = self._loaded.maps[f"{self.output.name}_accounting"].totals()  # type: ignore[attr-defined]
         counters: dict[str, int] = as_dict(summed(list(entries.values())))
+        counters["seen"] += self._seen_in_blocks()
         at_end = self._skipped_at_end
         skipped = (
             skipped_runs(self._loaded, self.output) if at_end is None else at_end
@@ -75,6 +76,13 @@ class Reading:
         if self._follows:
             counters["unfollowed"] = int(self._loaded.variables["unfollowed"].value)
         return counters
+
+    def _seen_in_blocks(self) -> int:
+        if not isinstance(self.output, Table) or f"{self.output.map}_blocks" not in self._loaded.variables:
+            return 0
+        from sonde.records.block_rows import seen_in
+
+        return seen_in(self._loaded.variables[f"{self.output.map}_blocks"])
 
     @property
     def source(self) -> TableSource | StreamSource:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.duration import BUCKET, SCALE, UNIT_NS, with_quantiles
-from sonde.records.fold import FIRSTS, MAXIMA
+from sonde.records.fold import STAYING
 from sonde.records.model import RecordBatch, Schema
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def additive(batch: RecordBatch) -> tuple[str, ...]:
         column.name
         for column in batch.schema.columns
         if not column.is_key
-        and column.meaning not in MAXIMA | FIRSTS
+        and column.meaning not in STAYING
         and not _QUANTILE.search(column.name)
         and batch[column.name].dtype.kind in "iu"
     )

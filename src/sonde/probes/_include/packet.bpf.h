@@ -43,6 +43,9 @@ enum {
 	PROTOCOL_UDPLITE = 136,
 };
 
+/* linux/pkt_cls.h: the next program decides, and in the end the kernel as if there were none. */
+enum { TC_ACT_UNSPEC = -1 };
+
 /* Why a frame's protocol is not known. */
 enum packet_reason {
 	PACKET_WHOLE = 0,

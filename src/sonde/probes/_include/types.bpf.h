@@ -48,6 +48,14 @@ typedef u16 sonde_errno_t;
 
 /* A network interface's number, 0 for none; its name is added where it is read. */
 typedef u32 sonde_ifindex_t;
+/* 0 in, 1 out. */
+typedef u8 sonde_direction_t;
+/* 4 or 6; 0: it is no IP. */
+typedef u8 sonde_ip_version_t;
+/* What a frame carries, as probes/packets/kind.bpf.h numbers it: an IP protocol, an EtherType, or why it is not known. */
+typedef u16 sonde_protocol_t;
+/* The flags of TCP's header that were seen: added up over rows they are all of them. */
+typedef u64 sonde_tcp_flags_t;
 
 /* A user as the kernel numbers it, outside of user namespaces; a cgroup within its hierarchy, of which 0 is version 2's. */
 typedef u32 sonde_uid_t;

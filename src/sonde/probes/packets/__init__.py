@@ -1,0 +1,1 @@
+"""Probe ``packets``: what passes the network's interfaces, by protocol and by flow."""

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How many packets an skb is. What a socket sends in one piece, the card or the kernel cuts into segments behind egress
+ * (GSO); what comes in is joined before ingress (GRO). On the wire each segment has the headers, too.
+ */
+#ifndef SONDE_PACKETS_SEGMENTS_BPF_H
+#define SONDE_PACKETS_SEGMENTS_BPF_H
+
+#include "packet.bpf.h"
+
+struct weight {
+	u64 packets;
+	u64 bytes;
+};
+
+enum { TCP_LENGTH_OFFSET = 12, UDP_HEADER_BYTES = 8 };
+
+/* How long the headers are that each segment has: up to the end of TCP's or UDP's. */
+static __always_inline u64 segment_header_bytes(struct __sk_buff *skb, const struct packet *packet)
+{
+	u64 offset = packet->transport_offset;
+	u8 length = 0;
+
+	if (packet->protocol == PROTOCOL_UDP)
+		return offset + UDP_HEADER_BYTES;
+	if (packet->protocol == PROTOCOL_TCP)
+		bpf_skb_load_bytes(skb, offset + TCP_LENGTH_OFFSET, &length, sizeof(length));
+	return offset + (length >> 4) * 4;
+}
+
+/* What the link's own counters make of it, tags beside the frame left out as there. */
+static __always_inline struct weight skb_weight(struct __sk_buff *skb, const struct packet *packet)
+{
+	u64 count = skb->gso_segs, size = skb->gso_size, header_bytes;
+
+	if (likely(size == 0))
+		return (struct weight){ 1, skb->len };
+	header_bytes = segment_header_bytes(skb, packet);
+	/* A guest, or a program with a packet socket, says how long the segments shall be, and leaves their number to us. */
+	if (count == 0 && skb->len > header_bytes)
+		count = (skb->len - header_bytes + size - 1) / size;
+	if (count == 0)
+		count = 1;
+	return (struct weight){ count, skb->len + (count - 1) * header_bytes };
+}
+
+#endif

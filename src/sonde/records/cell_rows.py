@@ -1,0 +1,107 @@
+"""Tables whose rows are only cells, which can therefore leave the kernel while they are in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sonde._libbpf import lib
+from sonde.records.cells import Cells
+from sonde.records.differences import as_bytes
+from sonde.records.fold import fold, fold_cpus
+from sonde.records.layout import columns_of
+from sonde.records.merge import merged
+from sonde.records.retirement import FILL_SHARE, ROWS_KEPT_MAX
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sonde.bpf.map import Map
+
+    Array = npt.NDArray[Any]
+
+
+class CellRows:
+    """Reads a table whose values are nothing but the numbers of cells; retires idle rows when it gets full.
+
+    A row is idle if nothing was added to it since the last read. It may come to life at any moment, so it is not
+    read, then deleted: its key is deleted, then every program that may have found it has ended, and then its cell is
+    read, which nobody writes any more, and becomes free. If its key comes again it is a new row with a new cell;
+    the reader adds both up. Nothing is counted twice, and nothing is missed.
+
+    With ``keep`` off retired rows are given once more and then forgotten (``ended``): for readers that take
+    differences. Otherwise they are kept here; beyond ROWS_KEPT_MAX the oldest are added up into ``folded``.
+    """
+
+    def __init__(self, table: Map, cells: Cells, *, keep: bool = True) -> None:
+        import numpy as np
+
+        assert cells.map.shape.value_type is not None, "packaged objects have BTF"
+        self._table, self._cells, self._keeps = table, cells, keep
+        self.columns = columns_of(cells.map.shape.value_type)
+        self.folded: Array = np.empty(0, cells.map.value_dtype)
+        self.ended: Array = np.empty(0, np.void)
+        self._kept: list[tuple[Array, Array]] = []
+        self._keys_before: Array = np.empty(0, np.void)
+        self._values_before: Array = np.empty(0, np.void)
+        self._can_wait: bool | None = None
+
+    def read(self) -> tuple[Array, Array]:
+        """Read all rows, those that are kept among them, each key once."""
+        import numpy as np
+
+        keys, rows = self._table.to_numpy()
+        numbers = rows[self._cells.member]
+        values = self._counters()[numbers]
+        idle = self._idle(keys, values)
+        self.ended = np.empty(0, np.void)
+        if idle.any():
+            values[idle] = self._retired(keys[idle], numbers[idle])
+            if self._keeps:
+                self._keep(keys[idle], values[idle])
+                keys, values = keys[~idle], values[~idle]
+            else:
+                self.ended = as_bytes(keys[idle])
+        if not self._kept:
+            return keys, values
+        kept_keys, kept_values = zip(*self._kept, (keys, values), strict=True)
+        return merged(np.concatenate(kept_keys), np.concatenate(kept_values), self.columns)
+
+    def _counters(self) -> Array:
+        _, counters = self._cells.map.to_numpy()
+        return fold_cpus(counters, self.columns)
+
+    def _idle(self, keys: Array, values: Array) -> Array:
+        """Tell which rows are as they were at the last read; none while there is room."""
+        import numpy as np
+
+        plain, now = as_bytes(keys), as_bytes(values)
+        order = np.argsort(plain)
+        before, values_before = self._keys_before, self._values_before
+        self._keys_before, self._values_before = plain[order], now[order]
+        idle = np.zeros(len(keys), bool)
+        if len(keys) < self._table.max_entries * FILL_SHARE or not len(before) or not self._wait():
+            return idle
+        at = np.minimum(np.searchsorted(before, plain), len(before) - 1)
+        return np.asarray((before[at] == plain) & (values_before[at] == now))
+
+    def _wait(self) -> bool:
+        """Wait until no program that began before still runs; False where the kernel cannot tell (nohz_full)."""
+        if self._can_wait is None or self._can_wait:
+            self._can_wait = lib.sonde_membarrier_global() == 0
+        return self._can_wait
+
+    def _retired(self, keys: Array, numbers: Array) -> Array:
+        """Take rows out of the table and give their last values; their cells become free."""
+        self._table.delete_many(keys)
+        self._wait()
+        values = self._counters()[numbers]
+        self._cells.release(numbers)
+        return values
+
+    def _keep(self, keys: Array, values: Array) -> None:
+        import numpy as np
+
+        self._kept.append((keys, values))
+        while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > ROWS_KEPT_MAX:
+            _, oldest = self._kept.pop(0)
+            self.folded = fold(np.concatenate([self.folded, oldest]), self.columns)
