@@ -188,10 +188,15 @@ class Filtering:
             sort = "rule" if rules <= FEW_RULES or self.format != "table" else "packets"
         if limit is None:
             limit = FEW_RULES if self.format == "table" and not self.is_live else 0
-        columns = TABLE if self.format == "table" else MACHINE
+        columns = MACHINE if self.format != "table" else self._columns()
         made = writer(self, _Body(RankedBody(Drawn(sort)), self), columns=columns, noun="rules")
         ranking = InOrder(sort, limit) if sort == "rule" else Ranking(sort, limit)
         return Top(made, columns=columns, ranking=ranking)
+
+    def _columns(self) -> tuple[str, ...]:
+        """Give those of a table for people: names where there are any."""
+        has_names = any(rule.name for rule in self._filter.rules.rules)
+        return ("rule", "name", *TABLE[1:]) if has_names else TABLE
 
     def _loop(self, sink: Sink, signals: Signals, reloading: Reloading | None, deadline: float) -> None:
         every_s = self.options["every_s"]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
@@ -24,6 +24,15 @@ class Networks:
 
     direction: Direction
     networks: tuple[Network, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once, for a list may be long, and rules are kept in dictionaries.
+        pairs = tuple((int(each.network_address), each.prefixlen) for each in self.networks)
+        object.__setattr__(self, "_hash", hash((self.direction, pairs)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def holds(self, packet: Packet) -> bool:
         """Tell whether it is so for a packet."""
