@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import signal
 import socket
@@ -18,7 +19,7 @@ import pytest
 from filtering import TCP, UDP, frame_of
 from kernel import leftovers
 from kernel.network import Pair, namespace, pair
-from kernel.sonde_process import Output, balanced, output_of, ready, sonde
+from kernel.sonde_process import SONDE, Output, balanced, output_of, ready, sonde
 from sonde.filter.packet import Packet
 
 CIDRS = 10_007
@@ -182,6 +183,40 @@ def test_a_killed_filter_leaves_nothing_attached(net: Pair) -> None:
 def test_generic_xdp_is_named(net: Pair) -> None:
     with filtering(net, "--drop", "udp", "--mode", "generic", "--for", "100ms") as process:
         assert "sonde1: XDP generic, 1 rule" in output_of(process).err
+
+
+def test_it_ends_when_its_interface_goes(net: Pair) -> None:
+    with filtering(net, "--drop", "udp", "--every", "50ms", "--format", "csv") as process:
+        net.near.ip(f"link del {net.near.interface}")
+        output = output_of(process)
+    assert output.status == 1
+    assert output.err.endswith("sonde: filter sonde1: the interface has gone\n")
+
+
+def test_a_terminal_that_goes_away_ends_it_though_a_hangup_reads_the_file_again(
+    net: Pair, tmp_path: Path
+) -> None:
+    """The kernel says SIGHUP for both."""
+    path = tmp_path / "rules.toml"
+    write(path, rule(7))
+    command = [*SONDE, "filter", net.far.interface, "--rules", str(path), "-o", str(tmp_path / "out")]
+    with net.far.entered():
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(command[0], command, environment())
+    try:
+        said_so_far = b""
+        while b"XDP native" not in said_so_far:
+            said_so_far += os.read(terminal, 4096)
+        os.kill(pid, signal.SIGHUP)
+        while b"replaced" not in said_so_far:
+            said_so_far += os.read(terminal, 4096)
+    finally:
+        os.close(terminal)
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) != -signal.SIGHUP
+    assert attached(net) is None
+    assert "seen 0" in (tmp_path / "out").read_text()
 
 
 # ---- files that are read again ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -43,11 +44,13 @@ def xdp(require_feature: object) -> None:
 
 
 @contextmanager
-def installed(rules: RuleSet, settings: Settings | None = None) -> Iterator[Object]:
+def installed(
+    rules: RuleSet, settings: Settings | None = None, *, has_ethernet: bool = True
+) -> Iterator[Object]:
     """Put rules into the kernel; the n-th rule counts in slot FIRST_RULE + n."""
     slots = range(FIRST_RULE, FIRST_RULE + len(rules))
     settings = settings or Settings()
-    with install(rules, compile_rules(rules), slots, settings, Handed(slots=slots.stop)) as loaded:
+    with install(rules, compile_rules(rules), slots, settings, Handed(slots.stop, has_ethernet)) as loaded:
         rates = {slot: rule.rate for slot, rule in zip(slots, rules.rules, strict=True) if rule.rate}
         buckets.add_shared(loaded.maps["buckets"], rates)
         yield loaded
@@ -123,6 +126,15 @@ def test_ten_thousand_rules_of_a_network_each_count_for_themselves() -> None:
         assert counted(loaded)[FIRST_RULE + 10_007].packets == 1
 
 
+def test_rules_that_cannot_be_met_are_not_met() -> None:
+    """Nothing is both; and a rule of everything is met by all."""
+    with installed(RuleSet((Rule("drop", parse("tcp and not tcp")),))) as loaded:
+        assert dropped(program_of(loaded), udp("10.0.0.1"), 3) == 0
+        assert counted(loaded)[0].packets == 3
+    with installed(RuleSet((Rule("drop", parse("ip6 or not ip6")),))) as loaded:
+        assert dropped(program_of(loaded), udp("10.0.0.1"), 3) == 3
+
+
 def test_what_is_not_ip_or_cannot_be_read_passes_and_is_counted() -> None:
     everything = RuleSet((Rule("drop", parse("ip or ip6")),))
     arp, short = bytes(12) + b"\x08\x06" + bytes(46), bytes(12) + b"\x08\x00" + b"\x45" + bytes(5)
@@ -141,6 +153,21 @@ def test_a_dry_run_drops_nothing_and_counts_the_same() -> None:
     with installed(rules, Settings(is_dry_run=True)) as loaded:
         assert dropped(program_of(loaded), frame, 7) == 0
         assert counted(loaded) == {FIRST_RULE: Count(7, 7 * len(frame), 7, 7 * len(frame), 0)}
+
+
+def test_frames_without_ethernet_headers_begin_with_ip() -> None:
+    """As those of tun and WireGuard: the version is in the first four bits."""
+    rules = RuleSet((Rule("drop", parse("udp dst port 53 and src 10.0.0.1,2001:db8::1")),))
+    six = frame_of(Packet(ip_address("2001:db8::1"), ip_address("2001:db8::2"), UDP, 4242, 53))
+    with installed(rules, has_ethernet=False) as loaded:
+        program = program_of(loaded)
+        assert dropped(program, udp("10.0.0.1")[14:]) == dropped(program, six[14:]) == 1
+        assert dropped(program, udp("10.0.0.2")[14:]) == dropped(program, bytes(60)) == 0
+        assert {slot: count.packets for slot, count in counted(loaded).items()} == {
+            FIRST_RULE: 2,
+            0: 1,
+            NOT_IP: 1,
+        }
 
 
 # ---- rates ----------------------------------------------------------------------------------------------------
@@ -201,6 +228,23 @@ def test_a_bucket_fills_as_time_goes_by() -> None:
     # Had the loop paused, what came beyond a full bucket was lost; it is polled far more often than that here.
     if sent > 1000:
         assert passed >= min(burst, rate * (before_last - after_first) / 1e9 / 2)
+
+
+def test_a_bucket_gives_no_more_where_processors_compete_for_it() -> None:
+    """Two threads, each with a processor's worth of packets of one source: exactly the burst passes."""
+    burst, each = effort(400_009, emulated=20_011), effort(300_007, emulated=15_013)
+    with installed(limited(f"1/h burst {burst}")) as loaded:
+        program, frame = program_of(loaded), udp("10.0.0.1")
+        threads = [
+            threading.Thread(target=program.test_run, args=(frame,), kwargs={"repeat": each})
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = counted(loaded)[FIRST_RULE]
+    assert (found.packets, found.packets - found.dropped) == (2 * each, burst)
 
 
 def test_sources_beyond_the_room_share_one_bucket() -> None:

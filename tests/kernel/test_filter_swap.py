@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -23,6 +26,8 @@ from sonde.filter.packet import Packet
 from sonde.filter.parser import parse, read_network
 from sonde.filter.rate import read_rate
 from sonde.filter.rule import Rule, RuleSet
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 
 STORM = """
 import socket, sys
@@ -173,6 +178,28 @@ def test_rules_that_cannot_be_installed_leave_the_old_ones(net: Pair) -> None:
         net.send(frame(net, "10.0.0.1", 7), count=3)
         filter.stop()
         assert [row["dropped"] for row in filter.read().rows()] == [3, 0]
+
+
+def test_what_comes_out_of_a_tun_is_filtered(net: Pair) -> None:
+    """Its frames begin with IP's header: taken for Ethernet's, nothing would ever meet a rule."""
+    with net.far.entered(), ExitStack() as stack:
+        try:
+            # It belongs to the namespace that it is opened in.
+            device = stack.enter_context(open("/dev/net/tun", "wb", buffering=0))
+        except OSError as error:
+            pytest.skip(f"/dev/net/tun cannot be opened: {os.strerror(error.errno or 0)}")
+        fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"tun0", IFF_TUN | IFF_NO_PI))
+        net.far.ip("link set tun0 up")
+        with Filter("tun0", rules(("drop", "udp dst port 7"))) as filter:
+            device.writelines(frame(net, "10.0.0.1", port)[14:] for port in (7, 9, 7))
+            mode = filter.mode
+            filter.stop()
+            batch = filter.read()
+    assert mode == "generic"
+    assert [(row["match"], row["packets"], row["dropped"]) for row in batch.rows()] == [
+        ("udp and dst port 7", 2, 2),
+        ("(no rule)", 1, 0),
+    ]
 
 
 def test_nothing_is_left_in_the_kernel(net: Pair) -> None:

@@ -16,7 +16,7 @@ from sonde.cli.destination import Destination
 from sonde.cli.measurement import tell_ready
 from sonde.cli.ruling import Ruling
 from sonde.cli.signals import Signals
-from sonde.errors import ConfigError, SondeError
+from sonde.errors import CommandError, ConfigError, SondeError
 
 if TYPE_CHECKING:
     from sonde.filter.filter import Filter
@@ -119,6 +119,8 @@ class Filtering:
         batch = self._batch()
         sink.write(batch)
         sink.close(batch.accounting)
+        if not self._filter.is_attached:
+            raise CommandError(f"filter {self.ruling.interface}", why="the interface has gone")
         return 0
 
     # ---- rules ------------------------------------------------------------------------------------------------
@@ -219,6 +221,8 @@ class Filtering:
             if now >= next_tick:
                 if self.options["watch"] and self._identity() != self._found:
                     self._replace()
+                if not self._filter.is_attached:
+                    return
                 sink.write(self._batch())
                 next_tick = max(next_tick + every_s, time.monotonic())
 

@@ -54,12 +54,13 @@ class Sets:
     """Sets as the maps hold them: the only word itself, or the place where the words begin; equal ones once."""
 
     def __init__(self, clauses: int) -> None:
-        self.words = max(1, -(-clauses // WORD_BITS))
+        # None where no rule can ever be met: then nothing is looked up.
+        self.words = -(-clauses // WORD_BITS)
         self._places: dict[int, int] = {}
 
     def place(self, members: int) -> int:
         """Give what stands for a set."""
-        if self.words == 1:
+        if self.words <= 1:
             return members
         return self._places.setdefault(members, len(self._places)) * self.words
 

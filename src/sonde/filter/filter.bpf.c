@@ -8,6 +8,7 @@
 
 KNOB(bool, is_dry_run, false, "count what would be dropped, and let it pass");
 KNOB(bool, drops_unparsed, false, "drop IP packets whose headers cannot be read");
+KNOB(bool, has_ethernet, true, "frames begin with an Ethernet header; without it with IP's (tun, WireGuard)");
 KNOB(u32, otherwise_rule, 0, "the verdict behind all rules': of packets that meet none");
 
 /* Names the parser's reasons to Python, by its type. */
@@ -88,6 +89,20 @@ static __always_inline int count(struct counters *counter, u64 length_bytes, boo
 	return is_dry_run ? XDP_PASS : XDP_DROP;
 }
 
+/* Of an interface without link-layer headers the first four bits say which IP it is. */
+static __always_inline void parse(struct xdp_md *ctx, struct packet *packet)
+{
+	struct packet_source source = xdp_source(ctx);
+	const u8 *first = source.data;
+
+	if (!has_ethernet) {
+		source.has_ethernet = false;
+		if ((void *)(first + 1) <= source.data_end)
+			source.ethertype = *first >> 4 == 4 ? ETHERTYPE_IPV4 : *first >> 4 == 6 ? ETHERTYPE_IPV6 : 0;
+	}
+	packet_parse_once(&source, packet);
+}
+
 SEC("xdp")
 int filter(struct xdp_md *ctx)
 {
@@ -103,7 +118,7 @@ int filter(struct xdp_md *ctx)
 		return XDP_PASS;
 	all->packets++;
 	all->bytes += length_bytes;
-	xdp_parse(ctx, &packet);
+	parse(ctx, &packet);
 	if (unlikely(packet.reason || !packet.ip_version)) {
 		slot = packet.reason ? SLOT_UNPARSED + packet.reason : SLOT_NOT_IP;
 		counter = bpf_map_lookup_elem(&counters, &slot);

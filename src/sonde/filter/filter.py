@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sonde.bpf.hooks import Xdp
-from sonde.errors import SondeError
+from sonde.bpf.link.interface import Interface, interface_index, interfaces
+from sonde.errors import AttachError, SondeError
 from sonde.filter import buckets
 from sonde.filter.compiled import compile_rules
 from sonde.filter.counts import Count, Counts
@@ -50,6 +52,10 @@ SCHEMA = Schema(
 )
 
 
+WITHOUT_HEADERS = {512: "ppp", 519: "rawip", 768: "ipip", 769: "ip6tnl", 776: "sit", 778: "gre", 823: "ip6gre", 65534: "none"}  # fmt: skip
+"""ARPHRD_* of interfaces whose frames begin with IP's header: tunnels, tun, WireGuard."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """What a replacement did: so many rules stayed as they were, and kept their counters and buckets."""
@@ -77,6 +83,7 @@ class Filter:
         self.interface, self.rules = interface, rules
         self.settings = settings or Settings()
         self._hook = Xdp(interface, mode)
+        self._place = Interface(0, interface)
         self._object: Object | None = None
         self._link: XdpLink | None = None
         self._slots = Slots(first=0)
@@ -89,10 +96,11 @@ class Filter:
 
     def start(self) -> None:
         """Load the program, fill its maps, attach it: every packet from then on meets the whole set."""
+        self._place = _place(self.interface, self._hook)
         compiled = compile_rules(self.rules)
         slots = Slots(first=FIRST_RULE)
         assignment = slots.assign(self.rules)
-        handed = Handed(slots=max(SLOTS_MIN, 2 * assignment.needed))
+        handed = Handed(max(SLOTS_MIN, 2 * assignment.needed), self._place.has_ethernet)
         loaded = install(self.rules, compiled, assignment.slots, self.settings, handed)
         try:
             self._reasons = reasons(loaded)
@@ -119,6 +127,7 @@ class Filter:
         limited = before.maps["buckets"].max_entries > 1
         handed = Handed(
             slots=room if fits else 2 * assignment.needed,
+            has_ethernet=self._place.has_ethernet,
             seen=before.maps["seen"],
             counters=before.maps["counters"] if fits else None,
             buckets=before.maps["buckets"] if limited else None,
@@ -181,6 +190,14 @@ class Filter:
     def mode(self) -> str:
         """Tell which XDP it got: native or generic."""
         return self.link.mode
+
+    @property
+    def is_attached(self) -> bool:
+        """Tell whether the interface is still there; with it the program has gone."""
+        try:
+            return bool(socket.if_indextoname(self._place.index))
+        except OSError:
+            return False
 
     # ---- limits -----------------------------------------------------------------------------------------------
 
@@ -249,3 +266,17 @@ class Filter:
         return Accounting(
             seen=self._counted.seen_packets(), aggregated=packets, notes=notes, final=self._stopped
         )
+
+
+def _place(interface: str, hook: Xdp) -> Interface:
+    """Find an interface; raises AttachError where there is none, or where its frames begin with something else."""
+    index = interface_index(interface, hook)
+    found = next((each for each in interfaces() if each.index == index), Interface(index, interface))
+    if not found.has_ethernet and found.link_type not in WITHOUT_HEADERS:
+        raise AttachError(
+            f"attach to {hook}",
+            why=f"its frames begin with neither Ethernet's header nor IP's (link type {found.link_type})",
+            hint="filter on the interface that carries them further",
+            hook=str(hook),
+        )
+    return found

@@ -41,9 +41,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """Maps that a set takes over from the one before; None where it makes its own. ``slots`` there are to be."""
+    """What a set takes over from the one before: the interface's kind, and maps, None where it makes its own.
+
+    ``slots`` there are to be.
+    """
 
     slots: int
+    has_ethernet: bool = True
     seen: Map | None = None
     counters: Map | None = None
     buckets: Map | None = None
@@ -57,6 +61,7 @@ def install(
         for name, value in compiled.knobs.items():
             spec.knobs[name].value = value
         spec.knobs["is_dry_run"].value = settings.is_dry_run
+        spec.knobs["has_ethernet"].value = handed.has_ethernet
         spec.knobs["drops_unparsed"].value = settings.drops_unparsed
         verdicts = _verdicts(rules, slots)
         for name, content in _contents(compiled, verdicts).items():

@@ -13,7 +13,7 @@
 
 enum { WORDS_MAX = 16, WORD_BITS = 64 };
 
-KNOB(u32, words, 1, "words of 64 clauses in a set");
+KNOB(u32, words, 1, "words of 64 clauses in a set; 0: no rule can be met");
 KNOB(bool, uses_source, false, "rules ask for the source address");
 KNOB(bool, uses_destination, false, "rules ask for the destination address");
 KNOB(bool, uses_kind, false, "rules ask for the protocol, the version of IP, or fragments");
@@ -231,6 +231,8 @@ static __always_inline u32 first_rule(const struct packet *packet, u32 otherwise
 	u64 word = 0;
 	u32 at, index, *rule;
 
+	if (!words)
+		return otherwise;
 	look_up_all(packet, &sets_of);
 	for (at = 0; at < WORDS_MAX; at++) {
 		if (at >= words)

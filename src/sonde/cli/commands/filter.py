@@ -50,7 +50,7 @@ class FilterCommand(click.Command):
 @click.option("--watch", is_flag=True, help="Read the file of rules again whenever it changes, too.")
 @click.option("--mode", type=OneOf(("auto", "native", "generic"), noun="mode"), default="auto", show_default=True, help="In the driver, in the kernel for any driver and slower, or whichever works.")  # fmt: skip
 @click.option("--drop-unparsed", is_flag=True, help="Drop packets whose headers cannot be read; they pass otherwise.")  # fmt: skip
-@click.option("--sources", "sources_max", type=Count("sources", least=1), default=65_536, show_default=True, metavar="N", help="Room for the token buckets of N sources.")  # fmt: skip
+@click.option("--sources", "sources_max", type=Count("sources", least=2), default=65_536, show_default=True, metavar="N", help="Room for the token buckets of N sources.")  # fmt: skip
 @click.option("--cut-my-connection", "cut", count=True, help="Twice: obey rules that cut the connection you are logged in on.")  # fmt: skip
 @click.option("--for", "for_s", type=Duration(), metavar="TIME", help="End after 500ms, 5s, 2m, 1h; else Ctrl-C ends it.")  # fmt: skip
 @click.option("--every", "every_s", type=Duration(least="10ms", most="1d"), default="1s", metavar="TIME", help="Time between two readings (1s).")  # fmt: skip
