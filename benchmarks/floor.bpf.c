@@ -50,6 +50,13 @@ int floor_destroyed(void *context)
 	return 0;
 }
 
+/* The same where a packet is dropped. */
+SEC("tp_btf/kfree_skb")
+int floor_drop(void *context)
+{
+	return 0;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

@@ -156,6 +156,9 @@ class Probe:
     SEC("tc/ingress") does where XDP cannot be had or is not wanted (HOOK), SEC("tc/egress") sees what goes out. Those
     whose names end in BARE go to interfaces without Ethernet headers. They need CAP_NET_ADMIN, and select by
     interface, not by process, which nobody knows there.
+
+    ``of_processes`` is off where events are no process's doing, as a packet's that is dropped: nothing but knobs selects
+    there. It says nothing where a probe is on interfaces.
     """
 
     name: str
@@ -168,6 +171,12 @@ class Probe:
     unattended: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ("CAP_BPF", "CAP_PERFMON")
     on_interfaces: bool = False
+    of_processes: bool = True
+
+    @property
+    def selects_processes(self) -> bool:
+        """Tell whether its events are processes', which can be selected."""
+        return self.of_processes and not self.on_interfaces
 
     @property
     def outputs(self) -> tuple[Table | Stream, ...]:

@@ -8,8 +8,8 @@ import struct
 from kernel.network import End, checksum, frame
 
 IPV4, IPV6 = 0x0800, 0x86DD
-TCP, UDP = 6, 17
-SYN = 0x02
+TCP, UDP, DESTINATION = 6, 17, 60
+SYN, ACK = 0x02, 0x10
 
 
 def udp(sender: End, receiver: End, port: int, *, length_bytes: int = 100, sum_off_by: int = 0) -> bytes:
@@ -18,9 +18,11 @@ def udp(sender: End, receiver: End, port: int, *, length_bytes: int = 100, sum_o
     return _summed(sender, receiver, UDP, head.ljust(length_bytes, b"s"), 6, sum_off_by)
 
 
-def tcp(sender: End, receiver: End, port: int, *, flags: int = SYN, sum_off_by: int = 0) -> bytes:
+def tcp(
+    sender: End, receiver: End, port: int, *, port_from: int = 40009, flags: int = SYN, sum_off_by: int = 0
+) -> bytes:
     """A segment without data, for ``ipv4``."""
-    head = struct.pack("!HHIIBBHHH", 40009, port, 1009, 0, 5 << 4, flags, 8192, 0, 0)
+    head = struct.pack("!HHIIBBHHH", port_from, port, 1009, 0, 5 << 4, flags, 8192, 0, 0)
     return _summed(sender, receiver, TCP, head, 16, sum_off_by)
 
 

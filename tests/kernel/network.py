@@ -61,7 +61,7 @@ def _echo_request(kind: int, identity: int, sequence: int) -> bytes:
 def checksum(data: bytes) -> int:
     """The Internet's: RFC 1071."""
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -71,8 +71,8 @@ def _await_reply(wire: socket.socket, reply: tuple[int, int], sequence: int) -> 
     """Read until the reply to a request comes: ``reply`` is where its type stands in what is read, and the type."""
     at, kind = reply
     while True:
-        packet = wire.recv(2048)
-        if packet[at] == kind and struct.unpack_from("!H", packet, at + 6)[0] == sequence:
+        packet: bytes = wire.recv(2048)
+        if packet[at] == kind and struct.unpack_from("!H", packet, at + 6) == (sequence,):
             return True
 
 

@@ -75,13 +75,15 @@ def test_functions_are_found_by_name() -> None:
         table.address("some_data")
 
 
-def test_hidden_addresses_are_said_to_be_and_absent_lists_too() -> None:
+def test_hidden_addresses_are_said_to_be_and_absent_lists_too(caplog: pytest.LogCaptureFixture) -> None:
     def absent() -> io.BytesIO:
         raise FileNotFoundError
 
     hidden = KernelSymbols(lambda: io.BytesIO(b"0000000000000000 T _stext\n"))
     assert "kptr_restrict" in hidden.missing
     assert hidden.of(np.array([0xFFFFFFFF81000040], np.uint64)) == [None]
+    hidden.of(np.array([0xFFFFFFFF81000040], np.uint64))
+    assert [record.message for record in caplog.records] == [kernel_symbol.HIDDEN]
     assert "CONFIG_KALLSYMS" in KernelSymbols(absent).missing
     assert KernelSymbols(lambda: io.BytesIO(LIST)).missing == ""
 

@@ -34,7 +34,7 @@ class ProbeCommand(MeasuringCommand):
             help=f"{verb.summary}\n\nProbe {probe.name}: {probe.summary}.",
             short_help=f"{probe.summary}.",
             epilog=epilog(verb, probe),
-            options_metavar="[OPTIONS]" if probe.on_interfaces else "[OPTIONS] [-- COMMAND …]",
+            options_metavar="[OPTIONS] [-- COMMAND …]" if probe.selects_processes else "[OPTIONS]",
         )
 
     def _probe_options(self) -> list[click.Parameter]:

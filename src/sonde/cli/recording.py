@@ -68,7 +68,7 @@ def record(asked: Sequence[Measurement]) -> int:
         signals = stack.enter_context(Signals())
         target = stack.enter_context(Target(command)) if command else None
         asked = [_selecting(each, target) for each in asked]
-        selection = next((each.selection for each in asked if not each.probe.on_interfaces), Selection())
+        selection = next((each.selection for each in asked if each.probe.selects_processes), Selection())
         importlib.import_module("numpy")
         outputs = [Recorded(each, started(each, stack)) for each in asked]
         writer = _begun(outputs, fd, options["path"])
@@ -92,7 +92,7 @@ def record(asked: Sequence[Measurement]) -> int:
 
 def _selecting(asked: Measurement, target: Target | None) -> Measurement:
     """Measure a command with all that it starts, where processes can be told apart."""
-    if target is None or asked.probe.on_interfaces:
+    if target is None or not asked.probe.selects_processes:
         return asked
     return replace(asked, selection=replace(asked.selection, pid=target.pid, children=True))
 

@@ -43,7 +43,7 @@ def _typed(flag: str, words: Sequence[str]) -> str:
 
 def selecting(probe: Probe) -> set[str]:
     """Name the options that leave events out."""
-    of_processes = () if probe.on_interfaces else ("pid", "children", "comm", "cgroup")
+    of_processes = ("pid", "children", "comm", "cgroup") if probe.selects_processes else ()
     # What passes other interfaces, or another hook, is never seen.
     knobs = (knob.name for knob in probe.knobs if knob.name not in ("sample", HOOK.name))
     return {*of_processes, *(f"knob_{name}" for name in knobs)}

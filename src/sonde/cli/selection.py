@@ -16,7 +16,7 @@ OF_INTERFACES = ("interfaces", "exclude_interfaces")
 
 def selection_options(probes: Sequence[Probe]) -> list[click.Parameter]:
     """Make the options; those that go with none of the probes are hidden, so that it can be said why."""
-    of_processes = any(not probe.on_interfaces for probe in probes)
+    of_processes = any(probe.selects_processes for probe in probes)
     return [
         *_process_options(hidden=not of_processes),
         *interface_options(hidden=not any(probe.on_interfaces for probe in probes)),
@@ -55,11 +55,16 @@ def _process_options(*, hidden: bool) -> list[click.Parameter]:
 def check_selection(ctx: click.Context, probes: Sequence[Probe], command: Sequence[str]) -> None:
     """Raise click.UsageError for options that go with none of the probes, or that contradict each other."""
     on_interfaces = all(probe.on_interfaces for probe in probes)
-    of_processes = all(not probe.on_interfaces for probe in probes)
+    of_processes = all(probe.selects_processes for probe in probes)
+    of_none = all(not probe.selects_processes and not probe.on_interfaces for probe in probes)
     names = ", ".join(probe.name for probe in probes)
     if on_interfaces:
         what = _first_given(ctx, OF_PROCESSES) or ("a command behind --" if command else "")
         why = f"{names} counts what passes interfaces, of whichever process: select with --interface"
+    elif of_none:
+        what = _first_given(ctx, OF_PROCESSES + OF_INTERFACES) or ("a command behind --" if command else "")
+        knobs = " or ".join(dict.fromkeys(knob.flag for probe in probes for knob in probe.knobs))
+        why = f"what {names} counts is no process's doing" + (f": select with {knobs}" if knobs else "")
     else:
         what = _first_given(ctx, OF_INTERFACES) if of_processes else ""
         why = f"{names} is on no interface: select with --pid, --comm or --cgroup"
@@ -82,17 +87,17 @@ def _first_given(ctx: click.Context, names: Sequence[str]) -> str:
 
 def selection_from(ctx: click.Context, probe: Probe) -> Selection:
     """Make a probe's selection; the started command's process is filled in when there is one."""
-    names = OF_INTERFACES if probe.on_interfaces else OF_PROCESSES
+    names = OF_INTERFACES if probe.on_interfaces else OF_PROCESSES if probe.selects_processes else ()
     return Selection(**{name: ctx.params[name] for name in names})
 
 
 def why_filtered(request: Sequence[str], probe: Probe, selection: Selection, command: Sequence[str]) -> str:
     """Say why events of this run are left out, for the line below the accounting."""
     reasons = []
-    if command and not probe.on_interfaces:
+    if command and probe.selects_processes:
         reasons.append(f"all but {command[0]} and what it starts")
     if request:
         reasons.append(f"what {' '.join(request)} leaves out")
-    if not selection.own and not probe.on_interfaces:
+    if not selection.own and probe.selects_processes:
         reasons.append("sonde's own (--own counts them)")
     return ", ".join(reasons)

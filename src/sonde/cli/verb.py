@@ -70,7 +70,9 @@ class VerbGroup(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show how it is used, with the first probe that it can be used so with."""
         found = [find_probe(name) for name in self.list_commands(ctx)]
-        self.epilog = epilog(self.verb, min(found, key=lambda probe: probe.on_interfaces)) if found else None
+        self.epilog = (
+            epilog(self.verb, max(found, key=lambda probe: probe.selects_processes)) if found else None
+        )
         super().format_epilog(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -131,9 +133,11 @@ ON_INTERFACES = (
 def epilog(verb: Verb, probe: Probe) -> str:
     """Make the examples below a help text."""
     examples = verb.examples
-    if probe.on_interfaces:
+    if not probe.selects_processes:
         fitting = [each for each in examples if not any(word in each[0] for word in OF_PROCESSES)]
-        examples = (*fitting, *ON_INTERFACES)
+        examples = (*fitting, *(ON_INTERFACES if probe.on_interfaces else ()))
     lines = [(line.format(verb=verb.name, probe=probe.name), what) for line, what in examples]
+    if not lines:
+        return ""
     width = max(len(line) for line, _ in lines)
     return "\b\nExamples:\n" + "\n".join(f"  {line:<{width}}  {what}" for line, what in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
+
+LOG = logging.getLogger("sonde.symbols")
 
 KERNEL_IP = "sonde_kernel_ip_t"
 """The typedef of an address in the kernel's code: probes/_include/types.bpf.h."""
@@ -165,7 +168,7 @@ class KernelSymbols:
         self._read_at = 0.0
         self._nowhere: set[int] = set()
         self._lock = threading.Lock()
-        self._is_absent = False
+        self._is_absent = self._has_said = False
 
     def open(self) -> None:
         """Open the list, which decides what this process is shown of it; again is fine."""
@@ -193,12 +196,20 @@ class KernelSymbols:
         numbers = addresses.tolist()
         with self._lock:
             table = self._read()
+            if not len(table) or table.is_hidden:
+                self._say(ABSENT if self._is_absent else HIDDEN)
             places = table.places(addresses).tolist()
             if not table.is_hidden and self._has_new(numbers, places):
                 table = self._read(anew=True)
                 places = table.places(addresses).tolist()
         pairs = zip(places, numbers, strict=True)
         return [table.symbol(place, address) if place >= 0 else None for place, address in pairs]
+
+    def _say(self, what: str) -> None:
+        """Say once that functions cannot be named."""
+        if not self._has_said:
+            LOG.warning("%s", what)
+        self._has_said = True
 
     def _has_new(self, numbers: list[int], places: list[int]) -> bool:
         """Tell whether it is time to read again, for an address that was in no function and has not been asked for."""

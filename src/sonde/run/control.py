@@ -158,7 +158,7 @@ class RunControl:
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
-        values = {**variant.globals, **({} if self.probe.on_interfaces else self._whose())}
+        values = {**variant.globals, **(self._whose() if self.probe.selects_processes else {})}
         for name, value in values.items():
             if name in knobs:
                 knobs[name].value = value
@@ -320,6 +320,8 @@ def checked(selection: Selection, probe: Probe) -> Selection:
     if probe.on_interfaces and replace(selection, own=False) != others:
         why = "it counts what passes interfaces, of whichever process"
         raise KnobError(f"select processes for probe {probe.name}", why=why, hint="select interfaces")
+    if not probe.selects_processes and replace(selection, own=False) != others:
+        raise KnobError(f"select processes for probe {probe.name}", why="its events are no process's doing")
     if not probe.on_interfaces and others != Selection():
         why = "it is on no interface"
         raise KnobError(f"select interfaces for probe {probe.name}", why=why, hint="select processes")

@@ -14,7 +14,20 @@ from sonde.views.equation import equation
 from sonde.views.line import Line, Span, cut_line, fitted, plain, width_of
 from sonde.views.page import MOMENTS, Page, Row
 
-_WIDTHS = {"time": 15, "time_ns": 15, "pid": 5, "tid": 5, "comm": 12, "syscall": 12, "result": 6, "error": 6}
+_WIDTHS = {
+    "time": 15,
+    "time_ns": 15,
+    "pid": 5,
+    "tid": 5,
+    "comm": 12,
+    "syscall": 12,
+    "result": 6,
+    "error": 6,
+    "reason": 15,
+    "function": 20,
+    "source": 20,
+    "destination": 20,
+}
 _DURATION_WIDTH = 7
 _ROOMY, _NARROW = 120, 100
 _LEARNT_WIDTH_MAX, _LEARNT_WIDTH_NARROW = 24, 12

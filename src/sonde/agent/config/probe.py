@@ -304,8 +304,9 @@ def probe_keys(probe: Probe) -> dict[Path, Key]:
         default=outputs_by_default(probe),
         text=f"What is read of it, one or more of: {_names(probe)}.",
     )
-    for name in OF_PROCESSES if probe.on_interfaces else OF_INTERFACES:
-        del found[*path, name]
+    for names, fit in ((OF_PROCESSES, probe.selects_processes), (OF_INTERFACES, probe.on_interfaces)):
+        for name in () if fit else names:
+            del found[*path, name]
     if not probe.streams:
         del found[*path, "rate_max"], found[*path, "ring_size"]
     for knob in probe.knobs:

@@ -97,6 +97,7 @@ def _agent(config: Config, read: Any, ready_fd: int | None) -> Agent:
 
     from sonde.agent.loader import Loader
     from sonde.agent.privileges import drop_privileges
+    from sonde.enrich.kernel_symbol import kernel_symbols
 
     log = logging.getLogger("sonde.agent")
     for warning in config.warnings:
@@ -108,6 +109,8 @@ def _agent(config: Config, read: Any, ready_fd: int | None) -> Agent:
         _ = loader.ready
         kept = [fd for fd in (loader.fileno(), ready_fd) if fd is not None]
         user = _user(config.process.user)
+        # The kernel shows addresses to whoever opened their list.
+        kernel_symbols().open()
         dropped = drop_privileges(trial=loader.try_reading, user=user, keep_descriptors=kept)
         log.debug("the agent %s; the loader has pid %d", dropped, loader.pid)
         for note in dropped.notes:

@@ -1,0 +1,1 @@
+"""Probe ``drops``: packets that the kernel dropped, why and where."""
