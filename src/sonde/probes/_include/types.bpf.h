@@ -52,7 +52,7 @@ typedef u32 sonde_ifindex_t;
 typedef u8 sonde_direction_t;
 /* 4 or 6; 0: it is no IP. */
 typedef u8 sonde_ip_version_t;
-/* What a frame carries, as probes/packets/kind.bpf.h numbers it: an IP protocol, an EtherType, or why it is not known. */
+/* What a frame carries, as enrich/protocol_name.py numbers it: an IP protocol, an EtherType, or why it is not known. */
 typedef u16 sonde_protocol_t;
 /* The flags of TCP's header that were seen: added up over rows they are all of them. */
 typedef u64 sonde_tcp_flags_t;
@@ -61,10 +61,6 @@ typedef u64 sonde_tcp_flags_t;
 typedef u32 sonde_uid_t;
 typedef u64 sonde_cgroup_id_t;
 typedef u32 sonde_hierarchy_t;
-/* 4 or 6; 0: it is no IP. */
-typedef u8 sonde_ip_version_t;
-/* What a frame carries, as enrich/protocol_name.py numbers it: an IP protocol, an EtherType, or why it is not known. */
-typedef u16 sonde_protocol_t;
 /* An address of IPv6, or of IPv4 as ::ffff:a.b.c.d, as on the wire. */
 typedef u8 sonde_address_t;
 /* An address in the kernel's code; named NAME_ip, it gives the function NAME. */
