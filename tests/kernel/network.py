@@ -193,7 +193,7 @@ class End(Namespace):
         with self.entered():
             lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
         return next(
-            int(line.split()[1])
+            int(line.split()[2])
             for line in (line.replace(":", " ") for line in lines[2:])
             if line.split()[0] == self.interface
         )

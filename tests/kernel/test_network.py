@@ -16,6 +16,7 @@ def test_so_many_frames_leave_and_arrive() -> None:
         frame = network.frame(pair.near, pair.far, 0x88B5, b"sonde")
         assert pair.send(frame, frame, count=1009) == 2018
         sent, received = pair.near.counters(), pair.far.counters()
+        assert pair.far.received() == 2018
     assert (sent.tx_packets, sent.tx_bytes) == (received.rx_packets, received.rx_bytes) == (2018, 2018 * 60)
     assert (sent.rx_packets, received.tx_packets) == (0, 0)
 
