@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import check
+from sonde.bpf.map.map import possible_cpus
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -66,6 +67,6 @@ class Cells:
         import numpy as np
 
         used = np.unique(numbers[numbers > 0]).astype(np.uint32)
-        zeros = np.zeros((len(used), self._cells.stride_bytes // 8), np.uint64)
+        zeros = np.zeros((len(used), possible_cpus()), self._cells.value_dtype)
         self._cells.update_many(used, zeros)
         fill(self._free, array("I", used.tolist()))

@@ -48,7 +48,7 @@ def _shown(name: str, title: str, meaning: str, sample: Any) -> Shown:
         return Shown(name, "TIME", lambda value: cell.clock(value, digits=_CLOCK_DIGITS), style="dim")
     if meaning == WALL:
         return Shown(name, title, cell.clock, style="dim")
-    if (name in IDENTIFIERS and not isinstance(sample, str)) or name.endswith("_id"):
+    if (name in IDENTIFIERS and not isinstance(sample, str)) or name.endswith(("_id", "_port")):
         return Shown(name, title, str, style="cyan")
     if name == "error":
         return Shown(name, title, cell.text, is_right=False, style="red")

@@ -103,8 +103,9 @@ struct packet {
 	u8 icmp_type;
 	u8 icmp_code;
 	u8 tcp_flags;
-	u8 padding[3];
+	u8 padding[7];
 };
+_Static_assert(sizeof(struct packet) == 64, "hidden padding");
 
 struct ethernet_header {
 	u8 destination[6];
