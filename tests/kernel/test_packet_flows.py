@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable
-
-import pytest
 
 from sonde.bpf import Object
 from sonde.probes.packets.measured import loaded, passed
@@ -67,7 +66,7 @@ def test_idle_rows_make_room_and_stay_known() -> None:
                 reading.read()
         batch = reading.read()
 
-    assert {port: 3 for port in range(1, 10 * ROOM)} == packets_of(batch)
+    assert dict.fromkeys(range(1, 10 * ROOM), 3) == packets_of(batch)
     assert batch.accounting.balanced, str(batch.accounting)
 
 
@@ -126,7 +125,7 @@ def test_retirement_loses_nothing_under_traffic() -> None:
         sent = under_traffic(made, range(1, 62), 307, read)
         batch = reading.read()
 
-    assert any(later < earlier for earlier, later in zip(sizes, sizes[1:], strict=False)), "rows were retired"
+    assert any(later < earlier for earlier, later in itertools.pairwise(sizes)), "rows were retired"
     assert sent == sum(row["packets"] for row in batch.rows()) == batch.accounting.seen
     assert sum(row["bytes"] for row in batch.rows()) == sent * len(flow(1))
 

@@ -22,9 +22,10 @@ FRAMES = 100_003
 PROGRAMS = ("parse_xdp", "parse_skb", "parse_paged")
 LAYOUT = struct.Struct("<16s16sHHH2HHHBBBBB???BBB7x")
 NAMES = (
-    "source destination network_offset transport_offset ethertype tag tag_inner source_port destination_port "
-    "tags_count ip_version protocol fragment reason has_ports has_icmp has_tcp_flags icmp_type icmp_code tcp_flags"
-).split()
+    *("source", "destination", "network_offset", "transport_offset", "ethertype", "tag", "tag_inner"),
+    *("source_port", "destination_port", "tags_count", "ip_version", "protocol", "fragment", "reason"),
+    *("has_ports", "has_icmp", "has_tcp_flags", "icmp_type", "icmp_code", "tcp_flags"),
+)
 
 
 @pytest.fixture(scope="module")
