@@ -19,7 +19,7 @@ import pytest
 from filtering import TCP, UDP, frame_of
 from kernel import leftovers
 from kernel.network import Pair, namespace, pair
-from kernel.sonde_process import SONDE, Output, balanced, output_of, ready, sonde
+from kernel.sonde_process import PATIENCE_S, SONDE, Output, balanced, output_of, ready, sonde
 from sonde.filter.packet import Packet
 
 CIDRS = 10_007
@@ -286,6 +286,17 @@ def test_a_file_that_changes_is_read_again_where_it_is_watched(net: Pair, tmp_pa
 def test_what_is_wrong_is_one_sentence_and_status_2(arguments: tuple[str, ...], told: str) -> None:
     output = sonde("filter", "lo", *arguments, env=environment())
     assert (output.status, output.out, output.err) == (2, "", told + "\n")
+
+
+def test_a_missing_capability_is_named(net: Pair) -> None:
+    """Some of them are not enough: without CAP_PERFMON the verifier would refuse the program in its own words."""
+    with net.far.entered():
+        process = subprocess.run(
+            ["setpriv", "--bounding-set", "-perfmon,-sys_admin", *SONDE, "filter", net.far.interface, "--drop", "tcp"],
+            env=environment(), capture_output=True, text=True, timeout=PATIENCE_S,
+        )  # fmt: skip
+    assert process.returncode == 77
+    assert process.stderr.startswith("sonde: filter sonde1: the process lacks CAP_PERFMON: run it with sudo")
 
 
 def test_an_interface_that_is_not_there() -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from sonde.bpf.capabilities import missing
 from sonde.bpf.hooks import Xdp
 from sonde.bpf.link.interface import Interface, interface_index, interfaces
-from sonde.errors import AttachError, SondeError
+from sonde.errors import AttachError, PermissionDeniedError, SondeError
 from sonde.filter import buckets
 from sonde.filter.compiled import compile_rules
-from sonde.filter.counts import Count, Counts
+from sonde.filter.counts import Counts
 from sonde.filter.installation import (
     FIRST_RULE,
     NOT_IP,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from sonde.bpf.link.xdp import Mode, XdpLink
     from sonde.bpf.object import Object
 
+CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON")
+"""The last one for a packet's length: without it the verifier lets nobody subtract pointers (allow_ptr_leaks)."""
 SLOTS_MIN = 1024
 COLUMNS = ("rule", "name", "action", "match", "packets", "bytes", "dropped", "dropped_bytes")
 SCHEMA = Schema(
@@ -70,6 +73,28 @@ class Replaced:
         return f"{self.rules:,} {noun}: {self.kept:,} kept, {self.added:,} new, {self.removed:,} removed"
 
 
+class Row(NamedTuple):
+    """What stands beside a rule's figures; the number counts from 1, and is 0 where there is no rule."""
+
+    number: int
+    name: str
+    action: str
+    match: str
+
+
+def _rows(rules: RuleSet) -> list[Row]:
+    """Write rules as a table shows them; once for each set, for there may be thousands."""
+    return [
+        Row(
+            number,
+            rule.name,
+            " ".join(str(part) for part in (rule.action, rule.rate) if part),
+            str(rule.condition),
+        )
+        for number, rule in enumerate(rules.rules, 1)
+    ]
+
+
 class Filter:
     """Obeys rules on one interface of this network namespace, from ``start`` until ``stop``; a context manager.
 
@@ -89,6 +114,7 @@ class Filter:
         self._slots = Slots(first=0)
         self._reasons: list[str] = []
         self._stopped = False
+        self._rows = _rows(rules)
         self._assignment = Assignment((), frozenset(), frozenset(), {})
         self._counts: Counts | None = None
 
@@ -96,6 +122,9 @@ class Filter:
 
     def start(self) -> None:
         """Load the program, fill its maps, attach it: every packet from then on meets the whole set."""
+        lacking = missing(CAPABILITIES)
+        if lacking:
+            raise PermissionDeniedError(operation=f"filter {self.interface}", capability=", ".join(lacking))
         self._place = _place(self.interface, self._hook)
         compiled = compile_rules(self.rules)
         slots = Slots(first=FIRST_RULE)
@@ -145,7 +174,7 @@ class Filter:
         counts.retire(assignment.removed)
         buckets.remove_of(after.maps["buckets"], assignment.removed)
         self._slots.commit(assignment)
-        self._object, self._assignment, self.rules = after, assignment, rules
+        self._object, self._assignment, self.rules, self._rows = after, assignment, rules, _rows(rules)
         before.close()
         kept = len(rules) - len(assignment.added)
         return Replaced(len(rules), kept, len(assignment.added), len(assignment.removed))
@@ -228,32 +257,29 @@ class Filter:
             buckets.sweep(self.loaded.maps["buckets"], rates, now_ns)
         # What was seen is read last while packets come, so that "so far" never claims what is not there yet.
         figures = counts.read()
-        rows = [
-            (number, rule.name, str(rule.action) + (f" {rule.rate}" if rule.rate else ""), str(rule.condition),
-             figures[slot])
-            for number, (rule, slot) in enumerate(zip(self.rules.rules, self._assignment.slots, strict=True), 1)
-        ]  # fmt: skip
-        rows.append((0, "", "pass", "(no rule)", figures[OTHERWISE]))
-        rows += [row for row in self._rest(figures) if row[4][0]]
-        counted = np.stack([row[4] for row in rows])
+        rest = self._rest(figures)
+        rows = [*self._rows, *(row for row, _ in rest)]
+        counted = np.concatenate(
+            [figures[list(self._assignment.slots)], np.stack([figure for _, figure in rest])]
+        )
         columns: dict[str, Any] = {
-            "rule": np.ma.masked_equal([row[0] for row in rows], 0),
-            "name": np.array([row[1] for row in rows], dtype=object),
-            "action": np.array([row[2] for row in rows], dtype=object),
-            "match": np.array([row[3] for row in rows], dtype=object),
-            **{name: counted[:, at] for at, name in enumerate(Count._fields[:4])},
-            "is_other": np.array([row[0] == 0 for row in rows]),
+            "rule": np.ma.masked_equal([row.number for row in rows], 0),
+            **{name: np.array([getattr(row, name) for row in rows], dtype=object) for name in COLUMNS[1:4]},
+            **{name: counted[:, at] for at, name in enumerate(COLUMNS[4:])},
+            "is_other": np.arange(len(rows)) >= len(self._rows),
         }
         return RecordBatch(SCHEMA, columns, self._accounting(counted), time.time_ns())
 
-    def _rest(self, figures: Any) -> list[tuple[int, str, str, str, Any]]:
+    def _rest(self, figures: Any) -> list[tuple[Row, Any]]:
+        """Give what no rule of this set counts: what met none, and, where there is any, what rules do not see."""
         unparsed = "drop" if self.settings.drops_unparsed else "pass"
-        found = [(0, "", "pass", "(not IP)", figures[NOT_IP])]
+        found = [(Row(0, "", "pass", "(not IP)"), figures[NOT_IP])]
         for number, reason in enumerate(self._reasons):
-            name = reason.replace("_", " ")
-            found.append((0, "", unparsed, f"(cannot be read: {name})", figures[UNPARSED + number]))
-        found.append((0, "", "", "(rules that were removed)", self._counted.retired))
-        return found
+            words = reason.replace("_", " ")
+            found.append((Row(0, "", unparsed, f"(cannot be read: {words})"), figures[UNPARSED + number]))
+        found.append((Row(0, "", "", "(rules that were removed)"), self._counted.retired))
+        otherwise = (Row(0, "", "pass", "(no rule)"), figures[OTHERWISE])
+        return [otherwise, *((row, figure) for row, figure in found if figure[0])]
 
     def _accounting(self, counted: Any) -> Accounting:
         packets, _, dropped, _, shared = (int(figure) for figure in counted.sum(axis=0))
