@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from sonde.bpf.codec import as_dict
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.tracepoint import Tracepoint
 from sonde.bpf.object import Object, ObjectSpec
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
     from sonde.exporters.counts import CountsSource
     from sonde.exporters.instruments import Instruments
+    from sonde.run import Run
 
 DOCUMENT_SYSCALLS = ("openat", "read", "write", "connect")
 """The four system calls of the document's §1.3.3."""
 
 COUNTS = "syscall_count"
 """The map of the document's program (§1.3.1)."""
+
+PACKETS = "packet_count"
+"""The map of the document's other program (§1.3.4): by protocol, packets or a struct that has them."""
 
 
 class Collector:
@@ -37,6 +42,7 @@ class Collector:
     def __init__(self) -> None:
         self._object: Object | None = None
         self._run: Any = None
+        self._packets: Run | None = None
         self._exported: list[tuple[Instruments, CountsSource]] = []
 
     # ---- any object -----------------------------------------------------------------------------------------
@@ -175,6 +181,49 @@ class Collector:
             if other:
                 yield 0, "other", other
 
+    # ---- packets --------------------------------------------------------------------------------------------
+
+    def monitor_packets(self, *interfaces: str | int) -> None:
+        """Count what passes these network interfaces by protocol, from now on; all but loopback if none is named.
+
+        With an object loaded that has an XDP program, that is attached to each, as in the document, and counts what
+        comes in; else sonde's own probe ``packets`` counts both ways, also on interfaces that come later. Every packet
+        is passed on. A second call counts these instead of the former ones. Raises AttachError, and
+        PermissionDeniedError: it needs CAP_NET_ADMIN.
+        """
+        if self._object is not None and (program := _xdp_program(self._object)) is not None:
+            _attach_to_interfaces(self._object, program, interfaces)
+            return
+        from sonde.probe import Selection
+        from sonde.probes import probe
+        from sonde.run import Run
+
+        run = Run(probe("packets"), "protocols", selection=Selection(interfaces=interfaces))
+        run.start()
+        previous, self._packets = self._packets, run
+        if previous is not None:
+            previous.close()
+
+    def packet_stats(
+        self,
+        *,
+        of: Literal["packets", "bytes"] = "packets",
+        direction: Literal["ingress", "egress"] | None = None,
+    ) -> dict[str, int]:
+        """Read how many packets there were so far by protocol, ``{"TCP": 12, "IPv6-ICMP": 3, "ARP": 1}``, or bytes.
+
+        Cumulative since ``monitor_packets``, of all its interfaces; both ways, or one ``direction``. A loaded object's
+        program counts what comes in alone, and tells bytes only if it counts any. Raises SondeError when nothing is
+        monitored.
+        """
+        if self._packets is None:
+            return {} if direction == "egress" else _object_packets(self.loaded, of)
+        stats: dict[str, int] = {}
+        for row in self._packets.read().rows(("direction", "protocol", of)):
+            if row[of] and (direction is None or row["direction"] == direction):
+                stats[row["protocol"]] = stats.get(row["protocol"], 0) + row[of]
+        return stats
+
     # ---- OpenTelemetry --------------------------------------------------------------------------------------
 
     def export_to_opentelemetry(self, meter: Meter, *, series_max: int = SERIES_MAX) -> Instruments:
@@ -212,9 +261,10 @@ class Collector:
         self._free()
 
     def _free(self) -> None:
-        if self._run is not None:
-            self._run.close()
-            self._run = None
+        for run in (self._run, self._packets):
+            if run is not None:
+                run.close()
+        self._run = self._packets = None
         if self._object is not None:
             self._object.close()
             self._object = None
@@ -224,3 +274,51 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _xdp_program(loaded: Object) -> Program | None:
+    return next((each for each in loaded.programs.values() if each.type == "xdp"), None)
+
+
+def _attach_to_interfaces(loaded: Object, program: Program, names: tuple[str | int, ...]) -> None:
+    """Attach to these and let go of others; where one cannot be had all stays as it was."""
+    from sonde.bpf.link.interface import interfaces
+    from sonde.bpf.link.xdp import Xdp
+    from sonde.run.choice import Choice
+
+    here, choice = interfaces(), Choice(names, ())
+    choice.require(here)
+    wanted = [each.index for each in here if choice.takes(each, here)]
+    former = {link.interface_index: link for link in loaded.links if isinstance(link.hook, Xdp)}
+    made: list[Link] = []
+    try:
+        for index in wanted:
+            if index not in former:
+                made.append(program.attach(Xdp(index)))
+    except BaseException:
+        for link in made:
+            link.close()
+        raise
+    for index, link in former.items():
+        if index not in wanted:
+            link.close()
+
+
+def _object_packets(loaded: Object, of: str) -> dict[str, int]:
+    from sonde.enrich.protocol_name import ip_protocol_name
+
+    maps: Mapping[str, Any] = loaded.maps
+    if PACKETS not in maps:
+        raise SondeError(
+            "read the packets", why=f"the object has no map {PACKETS}", hint="call monitor_packets()"
+        )
+    entries = maps[PACKETS].totals() if maps[PACKETS].per_cpu else maps[PACKETS]
+    members = {"packets": ("packets", "count"), "bytes": ("bytes", "size_bytes")}[of]
+    stats = {}
+    for number, value in entries.items():
+        counts = {"packets": value} if isinstance(value, int) else as_dict(value)
+        count = next((counts[name] for name in members if name in counts), None)
+        if count is None:
+            raise SondeError(f"read the {of}", why=f"the values of map {PACKETS} hold none")
+        stats[ip_protocol_name(number)] = count
+    return stats

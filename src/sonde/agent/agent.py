@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -179,9 +179,7 @@ class Agent:
     def _apply(self, new: Config) -> None:
         changes = difference(self.config, new)
         self.config, old = new, self.config
-        self._apply_runs(
-            new, changes.runs.stopped, changes.runs.restarted, is_series_new=old.series != new.series
-        )
+        self._apply_runs(new, changes.runs, is_series_new=old.series != new.series)
         self._apply_exporters(new, changes.exporters)
         self.runtime.resource = resource_of(new)
         self.runtime.interval_s = self.runtime.board.interval_s = new.interval_s
@@ -193,13 +191,12 @@ class Agent:
             LOG.warning("%s changes when sonde is started again", key)
         LOG.info("configuration reloaded: %s", self.status)
 
-    def _apply_runs(
-        self, new: Config, stopped: tuple[str, ...], restarted: tuple[str, ...], *, is_series_new: bool
-    ) -> None:
+    def _apply_runs(self, new: Config, changes: Changes, *, is_series_new: bool) -> None:
         """What has not changed goes on without a gap; what has begins anew, and its counters go on."""
         runtime = self.runtime
         before = {each.name: each for each in runtime.measurements}
-        for name in (*stopped, *restarted):
+        restarted = [*changes.restarted, *self._reselect(new, before, changes.reselected)]
+        for name in (*changes.stopped, *restarted):
             runtime.give(before[name], before[name].detach())
         if is_series_new:
             runtime.identity = who_of(new, self.loader)
@@ -210,6 +207,18 @@ class Agent:
                 measurement.succeed(former, with_series=not is_series_new)
         runtime.measurements[:] = now
         runtime.attach_missing()
+
+    def _reselect(
+        self, new: Config, before: Mapping[str, Measurement], names: tuple[str, ...]
+    ) -> Iterator[str]:
+        """Put runs on other interfaces while they count; gives those that have to begin anew for it."""
+        selections = {each.name: each.selection for each in new.runs}
+        for name in names:
+            try:
+                before[name].select(selections[name])
+            except SondeError as error:
+                LOG.warning("%s: %s", name, error)
+                yield name
 
     def _apply_exporters(self, new: Config, changes: Changes) -> None:
         runtime = self.runtime

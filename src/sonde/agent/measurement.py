@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sonde.bpf.ringbuf import RECORDS_MAX
 from sonde.errors import KnobError
-from sonde.probe import Probe, Stream, Table
+from sonde.probe import Probe, Selection, Stream, Table
 from sonde.records.accounting import Accounting
 from sonde.records.totals import SERIES_MAX, Totals
 
@@ -36,6 +36,10 @@ class Running(Protocol):
 
     def set_variable(self, name: str, value: int) -> None:
         """Set a variable of the programs while they run."""
+        ...
+
+    def select(self, selection: Selection) -> None:
+        """Be on other interfaces from now on, where the probe is on interfaces."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -158,6 +162,11 @@ class Measurement:
         self._before, self._now = replace(self.accounting, in_flight=0), Accounting(final=True)
         running.close()
         return batches
+
+    def select(self, selection: Selection) -> None:
+        """Be on other interfaces from now on, without a gap; what is not attached will begin so."""
+        if self._running is not None:
+            self._running.select(selection)
 
     def succeed(self, former: Measurement, *, with_series: bool) -> None:
         """Go on with the account of another, and with its run where that still counts; ``with_series`` with its totals."""

@@ -247,6 +247,17 @@ class RunControl:
             )
         self.loaded.variables[name].value = value
 
+    def select(self, selection: Selection) -> None:
+        """Be on other interfaces from now on; those that stay go on without a gap.
+
+        Raises AttachError, and KnobError for a probe that goes to none: then all stays as it was.
+        """
+        chosen = checked(selection, self.probe)
+        if self._interfaces is None or self._stopped:
+            raise KnobError(f"select interfaces for probe {self.probe.name}", why="it is on no interface")
+        self._interfaces.choose(chosen)
+        self.selection = chosen
+
     # ---- stop -----------------------------------------------------------------------------------------------
 
     def stop(self) -> bool:

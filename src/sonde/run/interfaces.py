@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RTMGRP_LINK = 1  # linux/rtnetlink.h
 DATAGRAM_BYTES = 1 << 16
+RETRY_MS = 1000
 KNOWN_MAX = 4096
 """With so many interfaces those that have gone lose their names, the first to go first."""
 
@@ -43,7 +44,6 @@ class Interfaces:
         self._thread: threading.Thread | None = None
         self._bell: socket.socket | None = None
         self._end = -1
-        self.failure = ""
 
     # ---- attaching ------------------------------------------------------------------------------------------
 
@@ -75,6 +75,17 @@ class Interfaces:
         self._thread = threading.Thread(target=self._follow, name="sonde-interfaces", daemon=True)
         self._thread.start()
 
+    def choose(self, selection: Selection) -> None:
+        """Choose others from now on; those that stay chosen go on without a gap. Returns when it is so.
+
+        Raises AttachError where one that is named exactly is not there: then all stays as it was.
+        """
+        choice, here = Choice.of(selection), interfaces()
+        choice.require(here)
+        with self._lock:
+            self._choice, self._named = choice, frozenset()
+        self._look_again()
+
     def _follow(self) -> None:
         assert self._bell is not None, "attach comes first"
         bell = self._bell
@@ -82,26 +93,25 @@ class Interfaces:
         poll.register(bell, select.POLLIN)
         poll.register(self._end, select.POLLIN)
         while True:
-            self._look_again()
-            if any(fd == self._end for fd, _ in poll.poll()):
+            has_looked = self._look_again()
+            if any(fd == self._end for fd, _ in poll.poll(None if has_looked else RETRY_MS)):
                 return
             _drain(bell)
 
-    def _look_again(self) -> None:
-        try:
-            here = interfaces()
-        except OSError as error:
-            # Without memory, say: what is attached stays so, and the next bell tries again.
-            self.failure = f"the interfaces cannot be listed: {error.strerror}"
-            return
+    def _look_again(self) -> bool:
+        """Be on what is chosen of what there is now; False where that cannot be listed, for want of memory, say."""
         with self._lock:
-            self.failure = ""
+            try:
+                # Under the lock: of two who look at once, the one that looked last acts last.
+                here = interfaces()
+            except OSError:
+                return False
             chosen = {each.index: each for each in self._chosen(here)}
             for placed in [each for each in self._here() if each.interface.index not in chosen]:
-                placed.close()
-                self._note(replace(placed, links=(), is_here=False))
+                self._note(replace(placed, links=(), is_here=False, note=_let_go(placed)))
             for each in chosen.values():
                 self._take(each)
+        return True
 
     def _take(self, interface: Interface) -> None:
         """Attach to an interface that is new, note the new name of one that is not."""
@@ -113,7 +123,7 @@ class Interfaces:
                 self._note(replace(known, interface=interface))
                 return
             # Another interface has its number, which is given anew where somebody asks for it.
-            known.close()
+            _let_go(known)
         try:
             self._place(interface)
         except SondeError as error:
@@ -176,6 +186,15 @@ class Interfaces:
         if self._bell is not None:
             self._bell.close()
             self._bell = None
+
+
+def _let_go(placed: Placed) -> str:
+    """Detach; gives why that could not be, as where a filter of clsact may have stayed."""
+    try:
+        placed.close()
+    except SondeError as error:
+        return str(error)
+    return ""
 
 
 def _bell() -> socket.socket:

@@ -23,7 +23,8 @@ def skipped_runs(loaded: Loaded, output: Table | Stream) -> int:
     can be preempted (Linux 7.x) that happens to other tasks' calls while one is.
     """
     counting = output.counting or output.programs[-1:]
-    return sum(loaded.programs[name].recursion_misses for name in counting)
+    # Of probes on interfaces those for XDP may be left out.
+    return sum(loaded.programs[name].recursion_misses for name in counting if name in loaded.programs)
 
 
 class Reading:

@@ -127,6 +127,10 @@ class Run:
         """Set a live global of the probe's; raises KnobError."""
         self._control.set_variable(name, value)
 
+    def select(self, selection: Selection) -> None:
+        """Be on other interfaces from now on; those that stay go on without a gap. Raises AttachError, KnobError."""
+        self._control.select(selection)
+
     def stop(self) -> None:
         """Count no more: what is read from now on is final. Again is fine."""
         reading = self._read

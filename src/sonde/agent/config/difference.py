@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sonde.agent.config.config import Config
@@ -14,15 +14,19 @@ APART = {*EXPORTERS, "probes", "path", "warnings", "process"}
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Names of what begins, ends, ends and begins again with other settings, and goes on as it is."""
+    """Names of what begins, ends, ends and begins again with other settings, and goes on as it is.
+
+    ``reselected`` goes on, too, on other interfaces.
+    """
 
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    reselected: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.started or self.stopped or self.restarted)
+        return bool(self.started or self.stopped or self.restarted or self.reselected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,23 @@ def _exporters(config: Config) -> dict[str, Any]:
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> Changes:
     both = [name for name in new if name in old]
+    elsewhere = [name for name in both if old[name] != new[name] and _is_only_elsewhere(old[name], new[name])]
     return Changes(
         started=tuple(name for name in new if name not in old),
         stopped=tuple(name for name in old if name not in new),
-        restarted=tuple(name for name in both if old[name] != new[name]),
+        restarted=tuple(name for name in both if old[name] != new[name] and name not in elsewhere),
         kept=tuple(name for name in both if old[name] == new[name]),
+        reselected=tuple(elsewhere),
+    )
+
+
+def _is_only_elsewhere(old: Any, new: Any) -> bool:
+    """Tell whether nothing but the interfaces of a run differ."""
+    return isinstance(old, RunConfig) and old == replace(
+        new,
+        selection=replace(
+            new.selection,
+            interfaces=old.selection.interfaces,
+            exclude_interfaces=old.selection.exclude_interfaces,
+        ),
     )

@@ -32,6 +32,7 @@ from sonde.agent.loader.protocol import (
     Refresh,
     Reply,
     Request,
+    Select,
     Selected,
     SetVariable,
     Start,
@@ -239,6 +240,11 @@ class Loader:
     def set_variable(self, run: int, name: str, value: int) -> None:
         """Set a live global of a run. RemoteRun's."""
         self._ask(SetVariable(0, run, name, value), Done)
+
+    def select(self, run: int, selection: Selection) -> None:
+        """Put a run on other interfaces. RemoteRun's."""
+        interfaces, excluded = list(selection.interfaces), list(selection.exclude_interfaces)
+        self._ask(Select(0, run, interfaces, excluded), Done)
 
     def follow(self, run: int, number_last: int) -> Followed:
         """Ask what has become of a run's interfaces since the one of that number. RemoteRun's."""

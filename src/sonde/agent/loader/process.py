@@ -41,6 +41,7 @@ from sonde.agent.loader.protocol import (
     Ready,
     Refresh,
     Reply,
+    Select,
     Selected,
     SetVariable,
     Start,
@@ -180,6 +181,12 @@ class LoaderProcess:
                 self._run(question.run).refresh()
             case SetVariable():
                 self._run(question.run).set_variable(question.name, question.value)
+            case Select():
+                chosen = Selection(
+                    interfaces=tuple(question.interfaces),
+                    exclude_interfaces=tuple(question.exclude_interfaces),
+                )
+                self._run(question.run).select(chosen)
             case Follow():
                 return self._followed(question), []
             case Count():

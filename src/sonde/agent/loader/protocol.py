@@ -100,6 +100,14 @@ class SetVariable(Request, frozen=True):
     value: int | bool
 
 
+class Select(Request, frozen=True):
+    """Put a run on other interfaces; those that stay go on without a gap. Answered by Done."""
+
+    run: Number
+    interfaces: Interfaces = []
+    exclude_interfaces: Interfaces = []
+
+
 class Follow(Request, frozen=True):
     """Ask what has become of a run's interfaces since the one of ``number_last``; answered by Followed."""
 
@@ -119,7 +127,7 @@ class Identify(Request, frozen=True):
     pids: Annotated[list[Pid], Meta(max_length=PIDS_MAX)]
 
 
-Question = Start | Stop | Close | Refresh | SetVariable | Follow | Count | Identify
+Question = Start | Stop | Close | Refresh | SetVariable | Select | Follow | Count | Identify
 
 
 class Answer(Struct, frozen=True, tag=True):

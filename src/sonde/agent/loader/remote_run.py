@@ -11,7 +11,7 @@ from sonde.agent.loader.remote_interfaces import RemoteInterfaces
 from sonde.bpf.object import ObjectSpec
 from sonde.bpf.received import ReceivedMap, ReceivedObject
 from sonde.errors import LoaderError
-from sonde.probe import Probe, Stream, Table
+from sonde.probe import Probe, Selection, Stream, Table
 from sonde.run.control import object_of, wait_for_programs
 from sonde.run.reading import Reading, skipped_runs
 
@@ -100,6 +100,10 @@ class RemoteRun:
     def set_variable(self, name: str, value: int) -> None:
         """Set a live global of the probe's, such as a rate; raises KnobError, LoaderError."""
         self._loader.set_variable(self._started.run, name, value)
+
+    def select(self, selection: Selection) -> None:
+        """Be on other interfaces from now on; those that stay go on without a gap. Raises AttachError, LoaderError."""
+        self._loader.select(self._started.run, selection)
 
     @property
     def stopped(self) -> bool:
