@@ -299,8 +299,8 @@ def _attach_to_interfaces(loaded: Object, program: Program, names: tuple[str | i
         for link in made:
             link.close()
         raise
-    for index, link in former.items():
-        if index not in wanted:
+    for link in former.values():
+        if link.interface_index not in wanted:
             link.close()
 
 
@@ -317,8 +317,8 @@ def _object_packets(loaded: Object, of: str) -> dict[str, int]:
     stats = {}
     for number, value in entries.items():
         counts = {"packets": value} if isinstance(value, int) else as_dict(value)
-        count = next((counts[name] for name in members if name in counts), None)
-        if count is None:
+        found = [counts[name] for name in members if name in counts]
+        if not found:
             raise SondeError(f"read the {of}", why=f"the values of map {PACKETS} hold none")
-        stats[ip_protocol_name(number)] = count
+        stats[ip_protocol_name(number)] = int(found[0])
     return stats

@@ -322,6 +322,23 @@ def _await_carrier(end: End) -> None:
         time.sleep(0.02)
 
 
+def joined(ends: Pair, near: str, far: str) -> Pair:
+    """Join the namespaces by one more veth pair, without addresses; it goes with them, or when an end is deleted."""
+    made = Pair(
+        End(ends.near.fd, near, "", "", "02:00:00:00:01:01"),
+        End(ends.far.fd, far, "", "", "02:00:00:00:01:02"),
+    )
+    ends.near.ip(
+        f"link add name {near} address {made.near.hardware} arp off multicast off type veth "
+        f"peer name {far} address {made.far.hardware} netns {ends.far.path}",
+        f"link set dev {near} up",
+    )
+    ends.far.ip(f"link set dev {far} arp off multicast off", f"link set dev {far} up")
+    _await_carrier(made.near)
+    _await_carrier(made.far)
+    return made
+
+
 @contextmanager
 def pair() -> Iterator[Pair]:
     """Two namespaces joined by a veth pair with addresses of both versions; all is gone at the end."""

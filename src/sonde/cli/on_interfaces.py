@@ -39,14 +39,6 @@ class InterfaceName(click.ParamType[str]):
         return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class ExcludedName(InterfaceName):
-    """An interface by name, number or pattern; it need not be there."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Take anything."""
-        return str(value)
-
-
 def interface_options(*, hidden: bool) -> list[click.Parameter]:
     """Make the options; hidden where no probe is on interfaces, so that it can be said why."""
     return [
@@ -60,7 +52,7 @@ def interface_options(*, hidden: bool) -> list[click.Parameter]:
         ),
         click.Option(
             ["--exclude-interface", "exclude_interfaces"],
-            type=ExcludedName(),
+            type=InterfaceName(),
             multiple=True,
             metavar="NAME",
             help="Not this one; may be given again.",
