@@ -110,11 +110,18 @@ def test_unit_and_pod_have_the_capabilities_that_the_loader_keeps() -> None:
     from sonde.agent.loader.process import IDENTITIES
     from sonde.probes import all_probes
 
-    needed = {name for probe in all_probes().values() for name in probe.capabilities} | {IDENTITIES}
-    text = UNIT.read_text()
+    probes = all_probes().values()
+    needed = {name for probe in probes if not probe.on_interfaces for name in probe.capabilities}
+    needed.add(IDENTITIES)
+    # Where a probe on interfaces is configured the drop-in adds what it needs.
+    more = {name for probe in probes if probe.on_interfaces for name in probe.capabilities} - needed
+    dropped_in = (UNIT.parent / "interfaces.conf").read_text()
     for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
-        (line,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+        (line,) = re.findall(rf"^{key}=(.*)$", UNIT.read_text(), re.MULTILINE)
         assert set(line.split()) == needed
+        (line,) = re.findall(rf"^{key}=(.*)$", dropped_in, re.MULTILINE)
+        assert set(line.split()) == more
+    assert "\nRestrictAddressFamilies=AF_NETLINK\n" in dropped_in
     (pods,) = [each for each in documents() if each["kind"] == "DaemonSet"]
     (container,) = pods["spec"]["template"]["spec"]["containers"]
     added = {f"CAP_{name}" for name in container["securityContext"]["capabilities"]["add"]}
