@@ -117,17 +117,18 @@ def _with_and_without(measure: Callable[[], float]) -> tuple[float, float]:
 
 def _walk_us(connections: int) -> float:
     """Read a table beside open connections; microseconds of the walk for each of their sides."""
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as server, ExitStack() as stack:
-        with Run(probe("tcp"), "processes", selection=Selection(own=True)) as run:
-            for _ in range(connections):
-                stack.enter_context(socket.create_connection(server.getsockname()))
-                stack.enter_context(server.accept()[0])
-            run.read()
-            with RunStatistics():
-                program = run.loaded.programs["count_live"]
-                before = program.run_time_ns, program.run_count
-                run.read()
-                return (program.run_time_ns - before[0]) / (program.run_count - before[1]) / 1000
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=512))
+        run = stack.enter_context(Run(probe("tcp"), "processes", selection=Selection(own=True)))
+        for _ in range(connections):
+            stack.enter_context(socket.create_connection(server.getsockname()))
+            stack.enter_context(server.accept()[0])
+        run.read()
+        stack.enter_context(RunStatistics())
+        program = run.loaded.programs["count_live"]
+        before = program.run_time_ns, program.run_count
+        run.read()
+        return (program.run_time_ns - before[0]) / (program.run_count - before[1]) / 1000
 
 
 def main() -> None:

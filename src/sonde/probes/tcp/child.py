@@ -45,10 +45,14 @@ class Child:
 
     def go(self) -> str:
         """Let it do its next step, and wait until that is done."""
+        self.tell()
+        return self.word()
+
+    def tell(self) -> None:
+        """Let it do its next step."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return self.word()
 
     def finish(self) -> None:
         """Let it do all that is left."""

@@ -188,3 +188,43 @@ with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
     assert account.lost["map_full"] > 0
     assert {row["begun_before"] for row in rows} <= {False}
     assert account.balanced, str(account)
+
+
+SERVER = """
+import asyncio
+async def answer(reader, writer):
+    length = int((await reader.readuntil(b"\\r\\n\\r\\n")).split()[1][1:])
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n" % length + bytes(length))
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+async def ask(port, number):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /%d HTTP/1.1\\r\\n\\r\\n" % (1000 + number))
+    assert len(await reader.read()) > 1000
+    writer.close()
+    await writer.wait_closed()
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    many = asyncio.Semaphore(31)
+    async def one(number):
+        async with many:
+            await ask(port, number)
+    await asyncio.gather(*(one(number) for number in range(1000)))
+asyncio.run(main())
+"""
+
+
+def test_a_thousand_connections_of_a_real_client_and_server_none_missing() -> None:
+    """An HTTP server and its clients, 31 at a time: two thousand ends, each request's answer with its own length."""
+    rows, batch, pid = connections_of(SERVER)
+    by_direction = Counter(row["direction"] for row in rows)
+    assert by_direction == {"connect": 1000, "accept": 1000}
+    assert {row["pid"] for row in rows} == {pid}
+    # The server ends first; its FIN is one more.
+    answered = [row["sent_bytes"] for row in rows if row["direction"] == "accept"]
+    head = len("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n")
+    assert sorted(answered) == [1000 + number + head + 1 for number in range(1000)]
+    assert batch.accounting.lost_total == 0
+    assert batch.accounting.balanced, str(batch.accounting)

@@ -20,7 +20,7 @@ ABORT = struct.pack("ii", 1, 0)
 class Workload:
     """Connections of this process with itself: primes show what is counted twice or missed.
 
-    ``connections`` are asked ``request_bytes`` and answer ``response_bytes``, and the asking side closes first;
+    ``connections`` are asked ``request_bytes`` and answer ``response_bytes``, and the asking side ends first;
     ``refused`` find nobody; ``resets`` are thrown away by the side that accepted.
     """
 
@@ -73,10 +73,12 @@ class Workload:
         _read(accepted, self.request_bytes)
         accepted.sendall(bytes(self.response_bytes))
         _read(client, self.response_bytes)
-        client.close()
-        # The other side has closed when there is nothing more to read.
+        # Not close(): the kernel may let go of a closed socket before the other side's FIN has come to it.
+        client.shutdown(socket.SHUT_WR)
         assert accepted.recv(1) == b""
         accepted.close()
+        assert client.recv(1) == b""
+        client.close()
 
     def _throw_away(self, server: socket.socket) -> None:
         with socket.create_connection(server.getsockname()[:2]) as client:
