@@ -96,12 +96,13 @@ def measured(
     code: str,
     *arguments: str,
     selection: Mapping[str, Any] | None = None,
+    children: bool = False,
     probe: Probe = TCP,
     **options: Any,
 ) -> Iterator[tuple[Child, Run]]:
     """Start code in a child, and an output that counts the child's connections (or ``selection``'s)."""
     with child(code, *arguments) as started:
-        chosen = Selection(**({"pid": started.pid} if selection is None else selection))
+        chosen = Selection(**({"pid": started.pid, "children": children} if selection is None else selection))
         with Run(probe, output, selection=chosen, **options) as run:
             yield started, run
 

@@ -39,10 +39,7 @@ print(pid, flush=True)
 
 def test_an_accepted_connection_is_whose_process_accepted_it() -> None:
     """A forked child accepts what its parent connects: the parent made the listener, too."""
-    with (
-        child(FORKED) as started,
-        Run(TCP, "connections", selection=Selection(pid=started.pid, children=True)) as run,
-    ):
+    with measured("connections", FORKED, children=True) as (started, run):
         other = int(started.go())
         started.finish()
         run.stop()

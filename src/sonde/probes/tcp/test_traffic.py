@@ -159,23 +159,3 @@ def test_open_connections_agree_with_ss() -> None:
     # ss writes milliseconds, the table is the mean over its reads.
     assert row["rtt_ns"] > 0
     assert float(fields["rtt"]) > 0
-
-
-def test_an_agent_without_privileges_reads_open_connections_too() -> None:
-    """The loader walks, the other side reads by descriptors."""
-    from sonde.agent.loader.loader import Loader
-
-    code = f"{OPEN}\nsend(2003); step()\nclient.shutdown(1); accepted.recv(1); accepted.close(); client.recv(1); client.close()"
-    with (
-        child(code) as started,
-        Loader.spawn(["tcp"]) as loader,
-        loader.start("tcp", "processes", selection=Selection(pid=started.pid), differences=True) as run,
-    ):
-        started.go()
-        (row,) = run.read().rows()
-        assert row["received_bytes"] == 2003
-        started.finish()
-        run.stop()
-        batch = run.read()
-        assert total(list(batch.rows()), "received_bytes") == 2
-        assert batch.accounting.balanced, str(batch.accounting)

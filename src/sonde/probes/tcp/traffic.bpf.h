@@ -47,7 +47,7 @@ struct traffic_row {
 	u64 sent_bytes;
 	u64 received_bytes;
 	u64 retransmits;
-	/* The smoothed round-trip times of open connections at each reading, and of each at its end. */
+	/* The smoothed round-trip times of connections at each reading and at their end, where they have new ones. */
 	u64 rtt_sum_ns;
 	u64 rtt_count;
 	sonde_first_ns_t first_seen_ns;
@@ -175,7 +175,8 @@ static __always_inline void traffic_add_volume(struct traffic_row *row, const st
 	__sync_fetch_and_add(&row->sent_bytes, now->sent_bytes - before->sent_bytes);
 	__sync_fetch_and_add(&row->received_bytes, now->received_bytes - before->received_bytes);
 	__sync_fetch_and_add(&row->retransmits, now->retransmits - before->retransmits);
-	if (now->rtt) {
+	/* What is idle has no new one. */
+	if (now->rtt && (now->rtt != before->rtt || now->sent_bytes != before->sent_bytes)) {
 		__sync_fetch_and_add(&row->rtt_sum_ns, rtt_ns(now->rtt));
 		__sync_fetch_and_add(&row->rtt_count, 1);
 	}
