@@ -38,10 +38,13 @@ def test_open_connections_are_read_by_descriptors_when_the_loader_has_walked() -
 
 
 def test_what_was_counted_stays_readable_without_the_loader() -> None:
-    with child(CODE) as started, Loader.spawn(["tcp"]) as loader:
-        with loader.start("tcp", "processes", selection=Selection(pid=started.pid)) as run:
-            started.go()
-            assert total(list(run.read().rows()), "received_bytes") == 2003
-            loader.close()
-            assert total(list(run.read().rows()), "received_bytes") == 2003
-            run.stop()
+    with (
+        child(CODE) as started,
+        Loader.spawn(["tcp"]) as loader,
+        loader.start("tcp", "processes", selection=Selection(pid=started.pid)) as run,
+    ):
+        started.go()
+        assert total(list(run.read().rows()), "received_bytes") == 2003
+        loader.close()
+        assert total(list(run.read().rows()), "received_bytes") == 2003
+        run.stop()
