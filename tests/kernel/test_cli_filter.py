@@ -271,6 +271,7 @@ def test_a_file_that_changes_is_read_again_where_it_is_watched(net: Pair, tmp_pa
 # ---- what is wrong --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -337,6 +338,7 @@ def attempt(net: Pair, *arguments: str, **variables: str) -> Output:
         return sonde("filter", *arguments, "--for", "100ms", env=environment(**variables))
 
 
+@pytest.mark.host_only
 def test_rules_that_would_cut_ones_own_connection_are_refused(net: Pair) -> None:
     """Found by the sockets of the parents, without any variable; nothing was attached."""
     with logged_in(net) as (_, held):
@@ -363,6 +365,31 @@ def test_rules_that_would_cut_ones_own_connection_are_refused(net: Pair) -> None
             assert attempt(net, *arguments).status == 0, arguments
 
 
+@pytest.mark.host_only
+@pytest.mark.parametrize(
+    ("address", "rule", "why"),
+    [
+        ("address6", "src fd00:99::/64", "would cut"),
+        ("address6", "icmp6", ", for it drops the ICMPv6 by which neighbours find each other: put a rule"),
+        # A socket of IPv6 that takes IPv4, too, shows mapped addresses; the packets are IPv4.
+        ("address", "ip src 10.99.0.0/24", "would cut"),
+    ],
+)
+def test_connections_of_ipv6_sockets_are_found_too(net: Pair, address: str, rule: str, why: str) -> None:
+    target = getattr(net.far, address)
+    with net.far.entered():
+        server = socket.create_server(("::", 2222), family=socket.AF_INET6, dualstack_ipv6=True)
+    with net.near.entered():
+        client = socket.create_connection((target, 2222), timeout=60)
+    with server, client:
+        held, _ = server.accept()
+        with held:
+            output = attempt(net, net.far.interface, "--drop", rule)
+    assert output.status == 1
+    assert why in output.err
+
+
+@pytest.mark.host_only
 def test_the_environment_tells_of_the_connection_too(net: Pair) -> None:
     """As where sudo or a terminal multiplexer stands between: the address is ours, the rule would cut it."""
     told = {"SSH_CONNECTION": f"192.0.2.7 50000 {net.far.address} 22"}

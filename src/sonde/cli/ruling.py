@@ -59,7 +59,7 @@ class Ruling:
         again = "--cut-my-connection once more" if self.times_told else "--cut-my-connection twice"
         raise CommandError(
             f"filter {self.interface}",
-            why=f"rule {cut.number} ({cut.rule}) would cut the connection that you are logged in on, {cut.connection}",
+            why=str(cut),
             hint=f"put a rule before it that allows src {cut.connection.peer}, or give {again}",
         )
 

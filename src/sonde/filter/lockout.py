@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from sonde.filter.connection import Connection
 from sonde.filter.expression import And, Expression, Not, Or, Vlan
@@ -11,7 +12,9 @@ from sonde.filter.packet import TCP_FLAGS, Packet
 from sonde.filter.route import above, interfaces_of, way_to
 from sonde.filter.rule import Rule, RuleSet
 
-TCP = 6
+TCP, ICMP6 = 6, 58
+ROUTER = IPv6Address("fe80::1")
+"""Stands for whoever asks for our address on the link, and answers when we ask: neighbour discovery, RFC 4861."""
 FLAGS = (TCP_FLAGS["ack"], TCP_FLAGS["ack"] | TCP_FLAGS["psh"])
 """What the segments of a connection have that goes on: a bare acknowledgement, and what somebody types."""
 
@@ -23,6 +26,18 @@ class Cut:
     connection: Connection
     number: int
     rule: Rule
+    packet: Packet
+
+    def __str__(self) -> str:
+        how = (
+            ", for it drops the ICMPv6 by which neighbours find each other"
+            if self.packet.protocol == ICMP6
+            else ""
+        )
+        return (
+            f"rule {self.number} ({self.rule}) would cut the connection that you are logged in on, "
+            f"{self.connection}{how}"
+        )
 
 
 def first_cut(rules: RuleSet, interface: str, connections: Sequence[Connection]) -> Cut | None:
@@ -32,7 +47,7 @@ def first_cut(rules: RuleSet, interface: str, connections: Sequence[Connection])
         for packet in _packets(connection, tags):
             position = rules.first_match(packet)
             if position is not None and rules.rules[position].action == "drop":
-                return Cut(connection, position + 1, rules.rules[position])
+                return Cut(connection, position + 1, rules.rules[position], packet)
     return None
 
 
@@ -66,6 +81,8 @@ def _packets(connection: Connection, tags: Iterable[int | None]) -> Iterator[Pac
                 flags,
                 tag,
             )
+        if connection.local.version == 6:
+            yield Packet(ROUTER, connection.local, ICMP6, vlan=tag)
 
 
 def _vlans(rules: RuleSet) -> Iterator[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -43,8 +42,3 @@ class RuleSet:
 
     def __len__(self) -> int:
         return len(self.rules)
-
-
-def rule_set(rules: Sequence[Rule]) -> RuleSet:
-    """Make a set of rules."""
-    return RuleSet(tuple(rules))
