@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import built, idle_agent, otlp, per_call, prometheus_page, throughput, whole_process
+from benchmarks import built, idle_agent, otlp, packets, per_call, prometheus_page, throughput, whole_process
 from benchmarks.tracers import SONDE, syscall_tracers
 
 
@@ -57,6 +57,7 @@ def main() -> None:
     otlp.report(rounds=rounds)
     prometheus_page.report(rounds=2 if quick else 5)
     _idle_agent(quick=quick)
+    packets.report(quick=quick)
 
 
 def _idle_agent(*, quick: bool) -> None:

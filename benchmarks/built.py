@@ -21,9 +21,9 @@ def floor_object() -> bytes:
     return path.read_bytes()
 
 
-def storm() -> Path:
-    """Compile storm.c."""
+def storm(name: str = "storm") -> Path:
+    """Compile storm.c, or another of its kind."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    program = BUILD / "storm"
-    subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / "storm.c")], check=True)
+    program = BUILD / name
+    subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / f"{name}.c")], check=True)
     return program

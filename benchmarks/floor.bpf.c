@@ -50,6 +50,13 @@ int floor_destroyed(void *context)
 	return 0;
 }
 
+/* The same where a card hands a packet to the kernel. */
+SEC("xdp")
+int floor_xdp(void *context)
+{
+	return XDP_PASS;
+}
+
 /* The same where a packet is dropped. */
 SEC("tp_btf/kfree_skb")
 int floor_drop(void *context)

@@ -1,0 +1,217 @@
+"""Nanoseconds per packet of everything that looks at packets: ``python -m benchmarks.packets``.
+
+Twice. By BPF_PROG_TEST_RUN, the program alone, on frames in the CPU's cache: there ratios to an empty program mean most.
+And by a storm over a veth pair in two network namespaces of its own, from sendmmsg() to where the receiver's IP drops the
+packet, all on one CPU: there a program is a small part of what a packet takes. (A veth with XDP copies each frame into
+a page first, so that any XDP program, an empty one too, costs what none does not.) Rounds go A B C … A B C …, and ratios
+are medians over rounds, each to its round's own empty program. Both are time on the CPU, so that what else runs there
+is not in them. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import built
+from benchmarks.filter_lists import SIZES, filtering
+from benchmarks.xdp_filter import attached_xdp_filter, why_no_xdp_filter
+from sonde.bpf import ObjectSpec
+from sonde.bpf.hooks import Xdp
+from sonde.bpf.program import Program
+
+sys.path.insert(0, str(built.ROOT / "tests"))
+from kernel.network import Pair, pair
+
+CPU = max(os.sched_getaffinity(0))
+FLOOR = "an empty XDP program"
+PASS = 2  # XDP_PASS
+REPEAT, TRIES = 50_000, 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that is measured: ``loaded`` gives its program, ``attach`` has it at the pair's far end.
+
+    What has no program here has ``missing``, why it is not measured at all, or is measured by the storm alone.
+    """
+
+    name: str
+    loaded: Callable[[], AbstractContextManager[Program]] | None = None
+    attach: Callable[[Pair], AbstractContextManager[object]] | None = None
+    missing: str = ""
+
+
+@contextmanager
+def _empty() -> Iterator[Program]:
+    with ObjectSpec.open(built.floor_object(), name="floor") as spec:
+        for name, program in spec.programs.items():
+            program.autoload = name == "floor_xdp"
+        with spec.load() as made:
+            yield made.programs["floor_xdp"]
+
+
+@contextmanager
+def _of_probe(table: str) -> Iterator[Program]:
+    from sonde.probes.packets.measured import loaded
+
+    with loaded(table) as (made, _):
+        yield made.programs[f"{table}_xdp"]
+
+
+@contextmanager
+def _of_filter(networks: int) -> Iterator[Program]:
+    with filtering(networks) as (program, _):
+        yield program
+
+
+@contextmanager
+def _nothing(_: Pair) -> Iterator[None]:
+    yield
+
+
+def _rows() -> list[Row]:
+    """Everything, in the order in which it is printed."""
+    with_program: dict[str, Callable[[], AbstractContextManager[Program]]] = {
+        FLOOR: _empty,
+        "packets, by protocol": lambda: _of_probe("protocols"),
+        "packets, by flow": lambda: _of_probe("flows"),
+        **{f"filter, {size:,} networks": lambda size=size: _of_filter(size) for size in SIZES},  # type: ignore[misc]
+    }
+    return [
+        Row("no program", attach=_nothing),
+        *(Row(name, loaded=loaded) for name, loaded in with_program.items()),
+        Row("xdp-filter, 10 addresses", attach=attached_xdp_filter, missing=why_no_xdp_filter()),
+    ]
+
+
+def _frames() -> list[bytes]:
+    """Frames that the filters let pass: all rows do the same with them."""
+    with filtering(SIZES[0]) as (few, frames), filtering(SIZES[1]) as (many, more):
+        passing = [
+            frame
+            for frame in (*frames, *more)
+            if few.test_run(frame).return_value == many.test_run(frame).return_value == PASS
+        ]
+    return passing
+
+
+# ---- the program alone ------------------------------------------------------------------------------------------
+
+
+def _test_run_ns(program: Program, frames: list[bytes], repeat: int) -> float:
+    """Mean over the frames, of each the fastest of several tries, short enough to fit between others.
+
+    This thread's time on the CPU: the kernel's own figure is in whole nanoseconds, which is too coarse here.
+    """
+    fastest = []
+    for frame in frames:
+        spent = []
+        for _ in range(TRIES):
+            begun = time.thread_time_ns()
+            program.test_run(frame, repeat=repeat)
+            spent.append(time.thread_time_ns() - begun)
+        fastest.append(min(spent))
+    return sum(fastest) / len(frames) / repeat
+
+
+def by_test_run(rows: list[Row], frames: list[bytes], *, rounds: int, repeat: int) -> dict[str, list[float]]:
+    """Nanoseconds of each program in each round."""
+    found: dict[str, list[float]] = {}
+    before = os.sched_getaffinity(0)
+    with ExitStack() as stack:
+        programs = {row.name: stack.enter_context(row.loaded()) for row in rows if row.loaded is not None}
+        os.sched_setaffinity(0, {CPU})
+        stack.callback(os.sched_setaffinity, 0, before)
+        for program in programs.values():
+            _test_run_ns(program, frames, repeat)
+        for _ in range(rounds):
+            for name, program in programs.items():
+                found.setdefault(name, []).append(_test_run_ns(program, frames, repeat))
+    return found
+
+
+# ---- a storm ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _attached(row: Row, ends: Pair) -> Iterator[None]:
+    with ExitStack() as stack:
+        if row.loaded is None:
+            assert row.attach is not None
+            stack.enter_context(row.attach(ends))
+        else:
+            program = stack.enter_context(row.loaded())
+            with ends.far.entered():
+                stack.enter_context(program.attach(Xdp(ends.far.interface, "native")))
+        yield
+
+
+def _storm_ns(storm: Path, ends: Pair, frames: list[bytes], packets: int) -> float:
+    """Send the frames; raises RuntimeError where the other end did not get each of them."""
+    before = ends.far.received()
+    command = ["taskset", "-c", str(CPU), str(storm), ends.near.interface, str(len(frames[0])), str(packets)]
+    with ends.near.entered():
+        told = subprocess.run(command, input=b"".join(frames), check=True, capture_output=True).stdout
+    arrived = ends.far.received() - before
+    if arrived != packets:
+        raise RuntimeError(f"{arrived:,} of {packets:,} packets arrived: the figure would mean nothing")
+    return float(told)
+
+
+def by_storm(rows: list[Row], frames: list[bytes], *, rounds: int, packets: int) -> dict[str, list[float]]:
+    """Nanoseconds of a packet in each round, with each program at the receiving end."""
+    storm = built.storm("packet_storm")
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for row in rows:
+            if row.missing:
+                continue
+            with pair() as ends, _attached(row, ends):
+                _storm_ns(storm, ends, frames, packets // 10)
+                spent = min(_storm_ns(storm, ends, frames, packets) for _ in range(3))
+                found.setdefault(row.name, []).append(spent)
+    return found
+
+
+# ---- what is printed --------------------------------------------------------------------------------------------
+
+
+def _cells(name: str, found: dict[str, list[float]]) -> str:
+    if name not in found:
+        return f"{'-':>10} {'-':>7}"
+    ratio = statistics.median(value / floor for value, floor in zip(found[name], found[FLOOR], strict=True))
+    return f"{statistics.median(found[name]):7.1f} ns {ratio:6.2f}×"
+
+
+def report(*, quick: bool = False) -> None:
+    """Measure and print."""
+    rows, frames = _rows(), _frames()
+    rounds = 3 if quick else 9
+    alone = by_test_run(rows, frames, rounds=rounds, repeat=REPEAT)
+    storms = by_storm(rows, frames, rounds=rounds, packets=50_000 if quick else 200_000)
+    print(f"{'ns per packet, on CPU ' + str(CPU):28} {'test_run':>10} {'':7}   {'storm on veth':>14}")
+    for row in rows:
+        if row.missing:
+            print(f"{row.name:28} not measured: {row.missing}")
+        else:
+            print(f"{row.name:28} {_cells(row.name, alone)}   {_cells(row.name, storms)}")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    report(quick=parser.parse_args().quick)
+
+
+if __name__ == "__main__":
+    main()
