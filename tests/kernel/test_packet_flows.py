@@ -87,6 +87,22 @@ def test_a_row_that_comes_back_is_one_row() -> None:
         assert row["last_ns"] >= first[port]["last_ns"]
 
 
+def test_cells_of_rows_that_left_are_not_remembered() -> None:
+    """A CPU that counted a flow last counts it in its new row, and not in the cell that another flow has by now."""
+    with loaded("flows", max_entries=ROOM) as (made, reading):
+        for _ in range(2):
+            passed(made, "flows_xdp", [flow(port) for port in range(1, 40)])
+            reading.read()
+            reading.read()
+            assert len(made.maps["flows"]) == 0, "all were idle"
+            passed(made, "flows_xdp", [flow(port) for port in range(1000, 1000 + ROOM // 3)] * 5)
+        passed(made, "flows_xdp", [flow(1)] * 11)
+        found = packets_of(reading.read())
+
+    assert found.pop(1) == 2 + 11
+    assert dict.fromkeys(range(2, 40), 2) | dict.fromkeys(range(1000, 1000 + ROOM // 3), 10) == found
+
+
 def under_traffic(made: Object, ports: range, rounds: int, meanwhile: Callable[[], None]) -> int:
     """Run a thread on each of two CPUs that sends packets of all flows, and something else meanwhile; packets sent."""
     cpus = sorted(os.sched_getaffinity(0))[:2]

@@ -155,9 +155,14 @@ def test_100_003_mutated_frames_are_told_alike(parser: Object) -> None:
 @pytest.mark.parametrize("way", ["xdp", "egress"])
 @pytest.mark.parametrize("output", ["protocols", "flows"])
 def test_the_tables_add_up_under_mutated_frames(output: str, way: str) -> None:
-    """10,007 frames: all pass, and the rows say of each version, protocol and port what dpkt says."""
+    """10,007 frames, each three times running: all pass, and the rows say of version, protocol and ports what dpkt says.
+
+    The second and the third take the short ways, where there is one: slots, flows that the CPU remembers.
+    """
     chosen, kinds = random.Random(7), seeds()
-    frames = [mutated(chosen, kinds[number % len(kinds)]) for number in range(10_007)]
+    frames = [
+        frame for number in range(10_007) for frame in 3 * [mutated(chosen, kinds[number % len(kinds)])]
+    ]
     with loaded(output, max_entries=20_000) as (made, reading):
         ran = passed(made, f"{output}_{way}", frames)
         batch = reading.read()
@@ -173,7 +178,7 @@ def test_the_tables_add_up_under_mutated_frames(output: str, way: str) -> None:
         found[key] = found.get(key, 0) + row["packets"]
     assert told == found
     assert len(ran) == batch.accounting.seen == batch.accounting.aggregated
-    assert len(ran) > 9000
+    assert len(ran) > 3 * 9000
 
 
 def key_of(told: dict[str, object], *, with_ports: bool) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import lib
@@ -28,15 +29,21 @@ class CellRows:
     read, which nobody writes any more, and becomes free. If its key comes again it is a new row with a new cell;
     the reader adds both up. Nothing is counted twice, and nothing is missed.
 
+    Where CPUs remember the cells of rows beside the hash, ``generation`` is a map of one number that makes them forget:
+    it changes when no program can find the deleted rows any more, and again every program has to end.
+
     With ``keep`` off retired rows are given once more and then forgotten (``ended``): for readers that take
     differences. Otherwise they are kept here; beyond ROWS_KEPT_MAX the oldest are added up into ``folded``.
     """
 
-    def __init__(self, table: Map, cells: Cells, *, keep: bool = True) -> None:
+    def __init__(
+        self, table: Map, cells: Cells, *, generation: Map | None = None, keep: bool = True
+    ) -> None:
         import numpy as np
 
         assert cells.map.shape.value_type is not None, "packaged objects have BTF"
         self._table, self._cells, self._keeps = table, cells, keep
+        self._generation = generation
         self.columns = columns_of(cells.map.shape.value_type)
         self.folded: Array = np.empty(0, cells.map.value_dtype)
         self.ended: Array = np.empty(0, np.void)
@@ -94,6 +101,9 @@ class CellRows:
         """Take rows out of the table and give their last values; their cells become free."""
         self._table.delete_many(keys)
         self._wait()
+        if self._generation is not None:
+            _advance(self._generation)
+            self._wait()
         values = self._counters()[numbers]
         self._cells.release(numbers)
         return values
@@ -105,3 +115,10 @@ class CellRows:
         while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > ROWS_KEPT_MAX:
             _, oldest = self._kept.pop(0)
             self.folded = fold(np.concatenate([self.folded, oldest]), self.columns)
+
+
+def _advance(generation: Map) -> None:
+    """Make the one number of a map another; 0 is none."""
+    first = bytes(4)
+    now = int.from_bytes(generation.lookup_bytes(first) or first, sys.byteorder)
+    generation.update_bytes(first, (now % 0xFFFFFFFF + 1).to_bytes(4, sys.byteorder))

@@ -61,11 +61,11 @@ def open_table(
 def _rows(loaded: Loaded, map: str, *, keep: bool) -> Rows | None:
     """Choose what reads a table's rows, by its names; None where reading its map is all."""
     table, blocks, cells = loaded.maps[map], blocks_of(loaded, map), Cells.of(loaded, map)
-    if blocks is not None:
-        return BlockRows(table, blocks)
     assert table.shape.value_type is not None, "packaged objects have BTF"
     if cells is not None and not columns_of(table.shape.value_type):
-        return CellRows(table, cells, keep=keep)
+        return CellRows(table, cells, generation=loaded.maps.get(f".data.{map}"), keep=keep)
+    if blocks is not None:
+        return BlockRows(table, blocks)
     names = set(table.key_dtype.names or ())
     owner = next((owner for owner in OWNERS if names.issuperset(owner)), None)
     return Retirement(table, owner=owner, cells=cells, keep=keep) if owner is not None else None

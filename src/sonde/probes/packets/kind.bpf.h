@@ -36,4 +36,12 @@ static __always_inline u64 kind_of(const struct packet *packet)
 	return protocol | (u64)packet->ip_version << KIND_VERSION_SHIFT;
 }
 
+/* EtherType and first byte of the network header, read in one piece (little-endian). */
+enum {
+	PLAIN_IPV4_MASK = 0x00ffffff,
+	PLAIN_IPV4 = 0x00450008,
+	PLAIN_IPV6_MASK = 0x00f0ffff,
+	PLAIN_IPV6 = 0x0060dd86,
+};
+
 #endif

@@ -168,14 +168,6 @@ static __attribute__((noinline)) int skb_count(struct __sk_buff *skb, u64 direct
 			       weight.bytes);
 }
 
-/* EtherType and first byte of the network header, read in one piece (little-endian). */
-enum {
-	PLAIN_IPV4_MASK = 0x00ffffff,
-	PLAIN_IPV4 = 0x00450008,
-	PLAIN_IPV6_MASK = 0x00f0ffff,
-	PLAIN_IPV6 = 0x0060dd86,
-};
-
 /* Count a frame that is nothing special: a header of IPv4 or IPv6, behind an Ethernet header without tags. */
 static __always_inline bool protocols_count_plain(const u8 *data, const u8 *data_end, u64 cpu, u64 ifindex,
 						  u64 direction, u64 bytes)
