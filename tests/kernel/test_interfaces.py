@@ -239,6 +239,16 @@ def test_a_number_that_is_used_again_is_attached_again(ends: Pair) -> None:
         assert placed(run)["same0"] == ("xdp native", tc())
 
 
+def test_one_that_moves_to_another_namespace_is_let_go(ends: Pair) -> None:
+    other = joined(ends, "other0", "other1")
+    with running() as run:
+        send(other, 79)
+        ends.near.ip(f"link set dev other0 netns {ends.far.path}")
+        until(lambda: "other0" not in placed(run))
+        assert "xdp" not in ends.far.run("ip", "link", "show", "dev", "other0")
+        assert {("other0", "ingress"): 79} == counted(run)
+
+
 def test_other_interfaces_are_chosen_while_it_counts(ends: Pair) -> None:
     other = joined(ends, "other0", "other1")
     with running(interfaces=("sonde0",)) as run:

@@ -182,3 +182,18 @@ def test_kill_9_of_the_loader_leaves_nothing_attached(ends: Pair, tmp_path: Path
     account = json.loads(out)["summary"]["outputs"]["packets.protocols"]
     assert 17 == account["seen"] == account["aggregated"]
     assert "xdp" not in ends.near.run("ip", "link", "show", "dev", "sonde0")
+
+
+def test_what_would_be_measured_is_told(ends: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "sonde.toml"
+    path.write_text('[probes.packets]\nexclude_interfaces = ["docker*"]\n')
+    path.chmod(0o600)
+    told = sonde("config", "check", str(path)).out
+    assert "; all interfaces but loopback; exclude_interfaces docker*" in told
+    path.write_text('[probes.packets]\ninterfaces = ["sonde0", "wg*"]\n')
+    (run,) = (
+        each
+        for each in sonde("config", "check", "--json", str(path)).lines[0]["runs"]
+        if each["probe"] == "packets"
+    )
+    assert {"interfaces": ["sonde0", "wg*"]} == run["only"]

@@ -36,7 +36,14 @@ def report(config: Config) -> dict[str, Any]:
 def _run(run: RunConfig) -> dict[str, Any]:
     output = find_probe(run.probe).output(run.output)
     chosen = run.selection
-    only = {"pid": chosen.pid, "children": chosen.children, "cgroup": chosen.cgroup, "comm": chosen.comm}
+    only = {
+        "pid": chosen.pid,
+        "children": chosen.children,
+        "cgroup": chosen.cgroup,
+        "comm": chosen.comm,
+        "interfaces": list(chosen.interfaces),
+        "exclude_interfaces": list(chosen.exclude_interfaces),
+    }
     return {
         "probe": run.probe,
         "output": run.output,
@@ -85,6 +92,8 @@ def _run_lines(run: RunConfig) -> Iterator[Line]:
         parts.append(f"{run.rate_max:,} records in a second at most")
     if run.max_entries is not None:
         parts.append(size_text(run.max_entries) if told["kind"] == "stream" else f"{run.max_entries:,} rows")
+    if find_probe(run.probe).on_interfaces and not run.selection.interfaces:
+        parts.append("all interfaces but loopback")
     limits = {**told["only"], **told["knobs"]}
     if limits:
         parts.append(", ".join(f"{name} {_plain(value)}" for name, value in limits.items()))
