@@ -18,6 +18,8 @@ from sonde.filter.text import read_text, shown
 from sonde.nearest import nearest
 
 RULES_MAX = 65_536
+NETWORKS_MAX = 1_000_000
+"""In one rule: a list of so many takes 25 s to compile, and 1 GB of memory meanwhile."""
 DOTS_MAX = 1_000
 """Python's parser takes quadratic time for keys with many dots; those of networks stand in texts."""
 TEXT_MAX = 200
@@ -147,6 +149,8 @@ def _conditions(place: Place, table: Mapping[str, Any]) -> list[Expression]:
             networks[direction] += _listed(place, key, value)
         elif key not in _APART:
             found.append(_condition(place, key, value))
+    if sum(map(len, networks.values())) > NETWORKS_MAX:
+        raise place.refuse("src, dst", f"there are more than {NETWORKS_MAX:,} networks")
     lists = [Networks(name, tuple(dict.fromkeys(each))) for name, each in networks.items() if each]
     return [*lists, *found]
 
