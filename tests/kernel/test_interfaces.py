@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -324,6 +326,18 @@ def test_nothing_is_attached_after_kill_9(ends: Pair) -> None:
     until(lambda: "clsact" not in ends.near.run("tc", "qdisc", "show"))
     with running(hook="tc") as run:
         assert {"sonde0": (tc(), tc()), "other0": (tc(), tc())} == placed(run)
+
+
+def test_a_run_that_was_forgotten_is_closed(ends: Pair) -> None:
+    run: Run | None = running()
+    assert run is not None
+    run.start()
+    assert "xdp" in ends.near.run("ip", "link", "show", "dev", "sonde0")
+    before = len(threading.enumerate())
+    run = None
+    gc.collect()
+    until(lambda: gc.collect() >= 0 and "xdp" not in ends.near.run("ip", "link", "show", "dev", "sonde0"))
+    until(lambda: len(threading.enumerate()) < before)
 
 
 def test_the_list_is_of_the_threads_own_namespace(ends: Pair) -> None:

@@ -36,9 +36,7 @@ class CellRows:
     differences. Otherwise they are kept here; beyond ROWS_KEPT_MAX the oldest are added up into ``folded``.
     """
 
-    def __init__(
-        self, table: Map, cells: Cells, *, generation: Map | None = None, keep: bool = True
-    ) -> None:
+    def __init__(self, table: Map, cells: Cells, *, generation: Map | None = None, keep: bool = True) -> None:
         import numpy as np
 
         assert cells.map.shape.value_type is not None, "packaged objects have BTF"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -71,8 +73,11 @@ class Interfaces:
 
     def follow(self) -> None:
         """Begin to take interfaces that come, and to let go those that leave."""
+        assert self._bell is not None, "attach comes first"
         self._end = os.eventfd(0, os.EFD_CLOEXEC)
-        self._thread = threading.Thread(target=self._follow, name="sonde-interfaces", daemon=True)
+        # The thread holds no reference while it waits: a run that everybody has forgotten is closed as ever.
+        arguments = (weakref.ref(self), self._bell, self._end)
+        self._thread = threading.Thread(target=_follow, args=arguments, name="sonde-interfaces", daemon=True)
         self._thread.start()
 
     def choose(self, selection: Selection) -> None:
@@ -84,21 +89,9 @@ class Interfaces:
         choice.require(here)
         with self._lock:
             self._choice, self._named = choice, frozenset()
-        self._look_again()
+        self.look_again()
 
-    def _follow(self) -> None:
-        assert self._bell is not None, "attach comes first"
-        bell = self._bell
-        poll = select.poll()
-        poll.register(bell, select.POLLIN)
-        poll.register(self._end, select.POLLIN)
-        while True:
-            has_looked = self._look_again()
-            if any(fd == self._end for fd, _ in poll.poll(None if has_looked else RETRY_MS)):
-                return
-            _drain(bell)
-
-    def _look_again(self) -> bool:
+    def look_again(self) -> bool:
         """Be on what is chosen of what there is now; False where that cannot be listed, for want of memory, say."""
         with self._lock:
             try:
@@ -126,14 +119,15 @@ class Interfaces:
             _let_go(known)
         try:
             self._place(interface)
-        except SondeError as error:
+        except (SondeError, OSError) as error:
             self._refuse(interface, error)
 
     def _place(self, interface: Interface) -> None:
         self._note(self._placing.place(interface))
 
-    def _refuse(self, interface: Interface, error: SondeError) -> None:
-        self._note(Placed(interface, note=error.why or str(error)))
+    def _refuse(self, interface: Interface, error: SondeError | OSError) -> None:
+        why = error.why if isinstance(error, SondeError) else ""
+        self._note(Placed(interface, note=why or str(error)))
 
     def _chosen(self, here: list[Interface]) -> list[Interface]:
         # An exact name means whoever has it, and goes on meaning that one when it is renamed.
@@ -180,12 +174,31 @@ class Interfaces:
         thread, self._thread = self._thread, None
         if thread is not None:
             os.eventfd_write(self._end, 1)
-            thread.join()
+            # In the thread itself it is closed by whoever was the last to hold it, for a moment: that one.
+            if thread is not threading.current_thread():
+                thread.join()
             os.close(self._end)
             self._end = -1
         if self._bell is not None:
             self._bell.close()
             self._bell = None
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():
+            self.close()
+
+
+def _follow(reference: weakref.ref[Interfaces], bell: socket.socket, end: int) -> None:
+    poll = select.poll()
+    poll.register(bell, select.POLLIN)
+    poll.register(end, select.POLLIN)
+    while (followed := reference()) is not None:
+        has_looked = followed.look_again()
+        del followed
+        # It may have been the last reference: then everything is closed by now.
+        if reference() is None or any(fd == end for fd, _ in poll.poll(None if has_looked else RETRY_MS)):
+            return
+        _drain(bell)
 
 
 def _let_go(placed: Placed) -> str:
