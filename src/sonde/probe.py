@@ -80,9 +80,10 @@ class Walk:
 class Table:
     """An aggregated map: a row per key, summed in the kernel.
 
-    ``programs`` are those that fill it. ``flag`` chooses it on the command line, where it is not the first. What found the map full is in the one entry of ``other``. ``counted`` are the
-    members of the value whose sum, over all rows, is what was aggregated. Members are added up over rows and time,
-    unless a typedef says that they are something else. ``sort`` is the column that a person wants first. ``metrics``
+    ``programs`` are those that fill it. ``flag`` chooses it on the command line, where it is not the first. What found
+    the map full is in the one entry of ``other``. ``counted`` are the members of the value whose sum, over all rows, is
+    what was aggregated. Members are added up over rows and time, unless a typedef says that they are something else.
+    ``columns`` are shown, and machines get ``details`` too; ``sort`` is the column that a person wants first. ``metrics``
     are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
     ``counting`` are the programs that count what is seen: the last one, if it says nothing. ``at_start`` runs once when
     counting has begun, ``before_read`` before each reading and once more when all programs are detached.
@@ -97,6 +98,7 @@ class Table:
     counted: tuple[str, ...] = ("count",)
     sort: str = "count"
     columns: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
     metrics: tuple[Metric, ...] = ()
     cost_ns: float = 0.0
@@ -109,7 +111,7 @@ class Table:
 class Stream:
     """A ring buffer of records, written by ``programs``; RECORD_STREAM in C says which struct they are.
 
-    ``cost_ns``, ``counting`` and ``at_start`` are as a table's.
+    ``columns``, ``details``, ``cost_ns``, ``counting`` and ``at_start`` are as a table's.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Stream:
     programs: tuple[str, ...]
     summary: str
     columns: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     enrich: Callable[[], tuple[Enricher, ...]] = tuple
     cost_ns: float = 0.0
     counting: tuple[str, ...] = ()

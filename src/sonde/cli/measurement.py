@@ -53,6 +53,11 @@ class Measurement:
         return str(self.options["format"])
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns of its rows: more of them for machines."""
+        return self.output.columns + (() if self.format == "table" else self.output.details)
+
+    @property
     def caption(self) -> Caption:
         """Give what stands around the view."""
         from sonde.views.drawing import Caption

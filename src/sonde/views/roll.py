@@ -27,6 +27,8 @@ _WIDTHS = {
     "function": 20,
     "source": 20,
     "destination": 20,
+    "peer": 20,
+    "end": 10,
 }
 _DURATION_WIDTH = 7
 _ROOMY, _NARROW = 120, 100

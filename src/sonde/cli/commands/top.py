@@ -41,7 +41,7 @@ def _sink(asked: Measurement) -> Sink:
     from sonde.views.top import Top
 
     assert isinstance(asked.output, Table), "top is a verb for tables"
-    columns = asked.output.columns
+    columns = asked.columns
     sort = asked.options["sort"] or asked.output.sort
     limit = asked.options["limit"]
     if limit is None:

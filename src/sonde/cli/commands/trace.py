@@ -31,7 +31,7 @@ def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
 def _sink(asked: Measurement) -> Sink:
     from sonde.views.trace import Trace
 
-    columns = asked.output.columns
+    columns = asked.columns
     return Trace(
         _writer(asked, columns), columns=columns, limit=asked.options["limit"] or 0, enough=asked.enough
     )

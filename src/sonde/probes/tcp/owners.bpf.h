@@ -3,6 +3,7 @@
 #ifndef SONDE_TCP_OWNERS_BPF_H
 #define SONDE_TCP_OWNERS_BPF_H
 
+#include "accepted.bpf.h"
 #include "hooks.bpf.h"
 #include "syscall.bpf.h"
 
@@ -33,27 +34,6 @@ static __always_inline void connection_is_accepted(struct tcp_counters *counters
 	}
 }
 
-struct proto_accept_arg;
-
-/*
- * The kernel's own function, where programs can be put at a function's end. Since Linux 6.10 (92ef0fd55ac8: "net: change
- * proto and proto_ops accept type") it has two arguments, and had four before; the result comes behind them.
- */
-SEC("fexit/inet_csk_accept")
-int accept_returned(u64 *ctx)
-{
-	struct tcp_counters *counters;
-	u64 socket;
-
-	if (!active)
-		return 0;
-	socket = bpf_core_type_exists(struct proto_accept_arg) ? ctx[2] : ctx[4];
-	counters = tcp_counters_of(PROGRAM_ACCEPT);
-	if (counters && socket && is_tcp((const void *)socket))
-		connection_is_accepted(counters, socket);
-	return 0;
-}
-
 enum syscall_number_accept {
 	X86_64_ACCEPT = 43,
 	X86_64_ACCEPT4 = 288,
@@ -61,7 +41,7 @@ enum syscall_number_accept {
 	ARM64_ACCEPT4 = 242,
 };
 
-/* Elsewhere the end of the system call. Others are told from it by their number, which is all that they cost. */
+/* Where accept_returned (accepted.bpf.h) does not load: the end of the system call. Others are told from it by their number, which is all that they cost. */
 SEC("tp_btf/sys_exit")
 int accept_exited(u64 *ctx)
 {

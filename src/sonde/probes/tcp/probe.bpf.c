@@ -6,6 +6,7 @@
  * accept_returned and accept_exited one is loaded: the first where the kernel takes fexit programs. process_fork and
  * process_exit follow children.
  */
+#include "accepted.bpf.h"
 #include "followed.bpf.h"
 #include "owners.bpf.h"
 #include "unfollowed.bpf.h"

@@ -116,6 +116,7 @@ WALKS = (Walk("count_live", "sockets"), Walk("count_ended", "adopted"))
 RAW = dict.fromkeys((*HOOKS, "accept_exited", *FOLLOWERS), "raw_tracepoint")
 
 TRAFFIC = ("connections", "failed", "resets", "retransmits", "rtt_ns", "sent_bytes", "received_bytes")
+BEGINS = ("connects", "accepts", "older", "closed")
 LATENCY = ("count", "duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
 
 PROBE = Probe(
@@ -131,6 +132,7 @@ PROBE = Probe(
             counted=("connects", "accepts", "older"),
             sort="received_bytes",
             columns=("pid", "comm", *TRAFFIC),
+            details=BEGINS,
             enrich=_processes_enrichers,
             metrics=PROCESSES,
             cost_ns=2270,
@@ -148,6 +150,7 @@ PROBE = Probe(
             counted=("connects", "accepts", "older"),
             sort="received_bytes",
             columns=("peer_address", "port", "direction", *TRAFFIC),
+            details=BEGINS,
             enrich=_peers_enrichers,
             metrics=PEERS,
             cost_ns=1870,
@@ -211,13 +214,26 @@ PROBE = Probe(
                 "comm",
                 "direction",
                 "peer",
+                "end",
                 "latency_ns",
                 "lifetime_ns",
                 "sent_bytes",
                 "received_bytes",
                 "rtt_ns",
                 "retransmits",
-                "end",
+            ),
+            details=(
+                "ip_version",
+                "local_address",
+                "local_port",
+                "peer_address",
+                "peer_port",
+                "connect_ns",
+                "accept_ns",
+                "error",
+                "reset",
+                "reset_reason",
+                "begun_before",
             ),
             enrich=_stream_enrichers,
             cost_ns=1440,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -228,3 +231,34 @@ def test_a_thousand_connections_of_a_real_client_and_server_none_missing() -> No
     assert sorted(answered) == [1000 + number + head + 1 for number in range(1000)]
     assert batch.accounting.lost_total == 0
     assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_the_command_line_shows_a_line_a_connection_and_gives_machines_all_of_it() -> None:
+    """A person's table has what fits, rows for machines have both ends and the reasons, too."""
+    command = [sys.executable, "-m", "sonde", "trace", "tcp"]
+    workload = [
+        "--",
+        sys.executable,
+        "-m",
+        "sonde.probes.tcp.workload",
+        "--connections",
+        "7",
+        "--resets",
+        "3",
+    ]
+    told = subprocess.run(
+        [*command, "--format", "json", *workload], capture_output=True, text=True, timeout=120
+    )
+    rows = [row for row in map(json.loads, told.stdout.splitlines()) if "time" in row]
+    assert Counter(row["end"] for row in rows) == Workload(7, 17, 3).ends
+    assert {"local_address", "local_port", "peer_port", "reset_reason", "begun_before"} <= rows[0].keys()
+
+    shown = subprocess.run([*command, *workload], capture_output=True, text=True, timeout=120).stdout
+    lines = [line.split() for line in shown.splitlines() if "127.0.0.1:" in line]
+    assert Counter(line[5] for line in lines) == {
+        "closed": 14,
+        "ECONNREFUSED": 17,
+        "reset": 3,
+        "ECONNRESET": 3,
+    }
+    assert "delivered 37 " in shown
