@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kernel.network import Pair, frame, joined, pair
-from kernel.sonde_process import output_of, ready, sonde
+from kernel.sonde_process import SONDE, output_of, ready, sonde
 
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
 
@@ -74,6 +75,22 @@ def test_what_cannot_be_is_one_sentence(ends: Pair, words: tuple[str, ...], reas
     assert (2, "") == (found.status, found.out)
     assert found.err.startswith(f"sonde top packets: {reason}")
     assert 1 == found.err.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("kept", "lacking"),
+    [((), "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN"), (("bpf", "perfmon"), "CAP_NET_ADMIN")],
+)
+def test_what_a_user_lacks_is_named(ends: Pair, kept: tuple[str, ...], lacking: str) -> None:
+    sets = ",".join(("-all", *(f"+{each}" for each in kept)))
+    done = subprocess.run(
+        ["setpriv", f"--inh-caps={sets}", f"--bounding-set={sets}", *SONDE, "top", "packets", "--for", "1s"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (77, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(f"sonde: load probe packets: the process lacks {lacking}: run it with sudo")
 
 
 def test_probes_of_processes_have_no_interfaces(ends: Pair) -> None:

@@ -125,7 +125,18 @@ class RunControl:
         first, *rest = told or errors[:1]
         for later in rest:
             first.add_note(f"also: {later}")
+        if isinstance(first, PermissionDeniedError):
+            self._require_capabilities(first)
         raise first
+
+    def _require_capabilities(self, error: PermissionDeniedError) -> None:
+        """Name all that is missing, where it is more than tracing takes: the kernel only says that it is not permitted."""
+        from sonde.bpf.capabilities import TRACING, missing
+
+        lacking = missing(self.probe.capabilities)
+        if set(lacking) - set(TRACING):
+            operation = f"load probe {self.probe.name}"
+            raise PermissionDeniedError(operation=operation, capability=", ".join(lacking)) from error
 
     def _prepare(self, spec: ObjectSpec, variant: Variant) -> None:
         self.variant = variant
