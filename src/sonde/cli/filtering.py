@@ -106,8 +106,8 @@ class Filtering:
         stack.enter_context(self.destination)
         signals = stack.enter_context(Signals())
         reloading = Reloading(signals.end, stack) if self.ruling.path is not None else None
-        started_at = time.monotonic()
         self._filter = self._started(rules)
+        started_at = time.monotonic()
         tell_ready(self.options["ready_fd"])
         if not self.is_live:
             self._say(f"{self.ruling.interface}: {self._about()}")
