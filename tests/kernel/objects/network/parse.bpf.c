@@ -3,6 +3,7 @@
 #include "packet.bpf.h"
 
 struct packet parsed;
+u32 linear_bytes;
 
 SEC("xdp")
 int parse_xdp(struct xdp_md *ctx)
@@ -19,6 +20,7 @@ int parse_skb(struct __sk_buff *skb)
 {
 	struct packet packet;
 
+	linear_bytes = skb->data_end - skb->data;
 	skb_parse(skb, &packet, true);
 	parsed = packet;
 	return TC_ACT_UNSPEC;
