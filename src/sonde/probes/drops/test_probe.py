@@ -350,6 +350,20 @@ def test_drops_on_all_cpus_are_one_row() -> None:
     assert batch.accounting.balanced
 
 
+def test_drops_that_are_left_out_are_stood_for(pair: Pair) -> None:
+    """What the agent does above its budget: packets still add up, and what none stands for yet is sampled out."""
+    with Run(probe("drops"), "counts", values={"netns": pair.far.path}) as run:
+        run.set_variable("thin_every", 8)
+        pair.send(_datagram(pair.near, pair.far), count=COUNT)
+        run.stop()
+        batch = run.read()
+    (row,) = batch.rows()
+    assert row["packets"] == COUNT - batch.accounting.sampled_out
+    assert row["bytes"] == row["packets"] * 120
+    assert batch.accounting.notes["represented"] > COUNT / 2
+    assert batch.accounting.balanced
+
+
 def test_differences_add_up(pair: Pair) -> None:
     """What the agent reads: each packet once, over several readings."""
     frame, added = _datagram(pair.near, pair.far), 0
