@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
 CONFIGURATION = 'interval = "1s"\n[budget]\ncpu = "off"\n'
 SCRAPE = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/{page}', timeout=60).read().decode())"
 NOTHING = "0" * 16
+DROP_IN = Path(__file__).resolve().parents[2] / "packaging" / "systemd" / "interfaces.conf"
 
 
 def cgroup2() -> str:
@@ -104,4 +105,29 @@ def test_a_wrong_configuration_is_not_tried_again(machine: Machine) -> None:
         assert "sonde.toml:1: intervall: there is no such key: did you mean interval?" in machine.said()
     finally:
         machine.write("/etc/sonde/sonde.toml", CONFIGURATION)
+        machine.systemctl("reset-failed", "sonde.service")
+
+
+def test_with_its_drop_in_it_is_on_interfaces(machine: Machine) -> None:
+    """CAP_NET_ADMIN and rtnetlink, and nothing else more: the loader attaches, the agent has nothing."""
+    machine.write("/etc/sonde/sonde.toml", CONFIGURATION + '[probes.packets]\ninterfaces = ["lo"]\n')
+    try:
+        assert machine.systemctl("start", "sonde.service") != 0
+        assert "allow AF_NETLINK, as packaging/systemd/interfaces.conf does" in machine.said()
+        assert (machine.show("ExecMainStatus"), machine.show("NRestarts")) == ("2", "0")
+        machine.write("/run/units/sonde.service.d/interfaces.conf", DROP_IN.read_text())
+        assert machine.systemctl("daemon-reload") == 0
+        assert machine.systemctl("start", "sonde.service") == 0, machine.said()
+        assert "packets.protocols: lo: in by xdp generic, out by tc" in machine.said()
+        # The scrape itself passes the loopback.
+        line = re.compile(r'^system_network_packet_count_total\{.*network_interface_name="lo"', re.MULTILINE)
+        until(lambda: line.search(page(machine, "metrics")))
+        agent, loader = (machine.status(pid) for pid in machine.pids())
+        assert (agent["CapEff"], agent["CapPrm"]) == (NOTHING, NOTHING)
+        assert int(loader["CapEff"], 16) == 1 << 12 | 1 << 38 | 1 << 39
+    finally:
+        machine.systemctl("stop", "sonde.service")
+        machine.write("/run/units/sonde.service.d/interfaces.conf", "")
+        machine.write("/etc/sonde/sonde.toml", CONFIGURATION)
+        machine.systemctl("daemon-reload")
         machine.systemctl("reset-failed", "sonde.service")

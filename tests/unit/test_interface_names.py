@@ -6,7 +6,7 @@ import socket
 
 import numpy as np
 
-from sonde.enrich.interface import IFINDEX, InterfaceNames
+from sonde.enrich.interface import IFINDEX, InterfaceNames, names_in_sysfs
 from sonde.records.model import Column, RecordBatch, Schema
 
 
@@ -38,6 +38,7 @@ def test_each_number_has_a_name_of_its_own() -> None:
 def test_without_more_it_knows_those_that_are_here() -> None:
     index = socket.if_nametoindex("lo")
     assert ["lo"] == InterfaceNames()(batch(ifindex=[index]))["interface"].tolist()
+    assert "lo" == names_in_sysfs()[index], "what is asked where netlink is not allowed"
 
 
 def test_a_batch_without_interfaces_stays_as_it_is() -> None:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.link.interface import Interface, interfaces
-from sonde.errors import SondeError, errno_text
+from sonde.errors import SondeError
 from sonde.run.choice import Choice
 from sonde.run.placing import Placed, Placing
 
@@ -54,6 +54,8 @@ class Interfaces:
 
         Raises AttachError where an interface that was named cannot be had, or none of all; PermissionDeniedError.
         """
+        # The listing first: it says best where netlink is not allowed.
+        interfaces()
         self._bell = _bell()
         here = interfaces()
         self._choice.require(here)
@@ -212,14 +214,7 @@ def _let_go(placed: Placed) -> str:
 
 def _bell() -> socket.socket:
     """Open a socket that is readable when an interface has come, gone or changed; needs no privileges."""
-    try:
-        bell = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-    except OSError as error:
-        why, hint = (
-            errno_text(error.errno or 0),
-            "allow AF_NETLINK: RestrictAddressFamilies= of a systemd unit",
-        )
-        raise SondeError("follow network interfaces", why=why, hint=hint) from error
+    bell = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
     bell.bind((0, RTMGRP_LINK))
     return bell
 

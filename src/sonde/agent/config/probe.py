@@ -272,12 +272,12 @@ class ProbeConfig:
 
 def _absent(interfaces: tuple[str | int, ...]) -> Iterator[str]:
     """Say of an interface that is named exactly that it is not there."""
-    from sonde.errors import AttachError
+    from sonde.errors import AttachError, KernelError
     from sonde.run.choice import require_interfaces
 
     try:
         require_interfaces(interfaces)
-    except AttachError as error:
+    except (AttachError, KernelError) as error:
         yield f"{error.why}: {error.hint}"
 
 

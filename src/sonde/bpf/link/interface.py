@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -9,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sonde.errors import AttachError
+from sonde.errors import AttachError, KernelError
 from sonde.nearest import nearest
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_ETHER, ARPHRD_LOOPBACK in linux/if_arp.h
+ALLOW_NETLINK = "allow AF_NETLINK, as packaging/systemd/interfaces.conf does"
 NAMES_MAX = 12
 """So many interfaces a message names."""
 
@@ -44,10 +46,19 @@ class Interface:
 
 
 def interfaces() -> list[Interface]:
-    """List the interfaces of this namespace, those too that are down; needs no privileges."""
+    """List the interfaces of this namespace, those too that are down; needs no privileges.
+
+    Raises KernelError where netlink is not allowed, or without memory.
+    """
+    try:
+        here = socket.if_nameindex()
+    except OSError as error:
+        number = error.errno or errno.EIO
+        hint = ALLOW_NETLINK if number == errno.EAFNOSUPPORT else ""
+        raise KernelError(number, operation="list network interfaces", hint=hint) from None
     # Any socket takes these calls (dev_ioctl), and is of the namespace that it was made in.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
-        found = [Interface(index, name, _link_type(wire, name)) for index, name in socket.if_nameindex()]
+        found = [Interface(index, name, _link_type(wire, name)) for index, name in here]
     return [each for each in found if each.link_type >= 0]
 
 
