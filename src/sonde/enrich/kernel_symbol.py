@@ -41,7 +41,10 @@ HIDDEN = (
     "kernel addresses are hidden from this process (kernel.kptr_restrict, kernel.perf_event_paranoid): "
     "functions are told by address; run it as root, or with CAP_SYSLOG"
 )
-ABSENT = "there is no /proc/kallsyms (CONFIG_KALLSYMS): functions are told by address"
+ABSENT = (
+    "/proc/kallsyms is not there (CONFIG_KALLSYMS), or not for this process (a unit's ProtectKernelTunables=): "
+    "functions are told by address"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,8 @@ class KernelSymbols:
         if self._file is None and not self._is_absent:
             try:
                 self._file = self._open_list()
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
+                # ProtectKernelTunables= of a systemd unit lets nobody open it.
                 self._is_absent = True
 
     def close(self) -> None:
