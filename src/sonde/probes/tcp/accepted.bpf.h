@@ -11,7 +11,9 @@
 /* owners.bpf.h */
 static __always_inline void connection_is_accepted(struct tcp_counters *counters, u64 socket);
 
-struct proto_accept_arg;
+struct proto_accept_arg___6_10 {
+	bool kern;
+} KERNEL_TYPE;
 
 /*
  * Since Linux 6.10 (92ef0fd55ac8: "net: change proto and proto_ops accept type") it has two arguments, and had four
@@ -25,7 +27,7 @@ int accept_returned(u64 *ctx)
 
 	if (!active)
 		return 0;
-	socket = bpf_core_type_exists(struct proto_accept_arg) ? ctx[2] : ctx[4];
+	socket = bpf_core_field_exists(struct proto_accept_arg___6_10, kern) ? ctx[2] : ctx[4];
 	counters = tcp_counters_of(PROGRAM_ACCEPT);
 	if (counters && socket && is_tcp((const void *)socket))
 		connection_is_accepted(counters, socket);

@@ -262,3 +262,14 @@ def test_the_command_line_shows_a_line_a_connection_and_gives_machines_all_of_it
         "ECONNRESET": 3,
     }
     assert "delivered 37 " in shown
+
+
+@pytest.mark.parametrize("number", range(1, len(TCP.variants)), ids=[each.name for each in TCP.variants[1:]])
+def test_each_way_to_load_it_tells_the_same(number: int) -> None:
+    """The first one is the kernel's choice, in all other tests; these go everywhere."""
+    only = replace(TCP, variants=(TCP.variants[number],))
+    rows, batch, pid = connections_of(RUN, "127.0.0.1", *NUMBERS, probe=only)
+    assert Counter(row["end"] for row in rows) == WORKLOAD.ends
+    assert {row["pid"] for row in rows} == {pid}
+    assert all(row["accept_ns"] > 0 for row in rows if row["direction"] == "accept")
+    assert batch.accounting.balanced, str(batch.accounting)
