@@ -27,7 +27,14 @@ int accept_returned(u64 *ctx)
 
 	if (!active)
 		return 0;
-	socket = bpf_core_field_exists(struct proto_accept_arg___6_10, kern) ? ctx[2] : ctx[4];
+	/* With the barriers it stays two loads, and is not one from an address that is computed: that no verifier takes. */
+	if (bpf_core_field_exists(struct proto_accept_arg___6_10, kern)) {
+		socket = ctx[2];
+		barrier_var(socket);
+	} else {
+		socket = ctx[4];
+		barrier_var(socket);
+	}
 	counters = tcp_counters_of(PROGRAM_ACCEPT);
 	if (counters && socket && is_tcp((const void *)socket))
 		connection_is_accepted(counters, socket);

@@ -13,8 +13,6 @@
 
 #include "connection.bpf.h"
 
-enum { ERROR_EXIST = 17 };
-
 struct processes_key {
 	sonde_boottime_ns_t process_start_ns;
 	sonde_pid_t pid;
@@ -198,9 +196,16 @@ static __always_inline bool traffic_ends(u64 socket, const struct connection *co
 	struct adopted *adopted_before;
 	union traffic_key key = {};
 	struct traffic_row *row;
+	bool is_first;
 
 	traffic_key(&key, connection, &connection->endpoints);
-	if (bpf_map_update_elem(MAP_HERE(adopted), &at, &adopted_new, BPF_NOEXIST) != -ERROR_EXIST) {
+	/*
+	 * Not by the error's number: before Linux 6.4 (d7f10df86202) its upper half is undefined, and later kernels may
+	 * say EBUSY where the walk was interrupted on this CPU.
+	 */
+	is_first = bpf_map_update_elem(MAP_HERE(adopted), &at, &adopted_new, BPF_NOEXIST) == 0;
+	adopted_before = is_first ? NULL : bpf_map_lookup_elem(MAP_HERE(adopted), &at);
+	if (!adopted_before || !adopted_before->is_walked) {
 		row = traffic_row_of(&key, connection->comm);
 		if (row) {
 			traffic_add_begin(row, begin_of(connection));
@@ -209,14 +214,11 @@ static __always_inline bool traffic_ends(u64 socket, const struct connection *co
 		}
 		return true;
 	}
-	adopted_before = bpf_map_lookup_elem(MAP_HERE(adopted), &at);
-	if (adopted_before) {
-		adopted_before->total = connection->total;
-		adopted_before->has_failed = !connection->is_established;
-		adopted_before->was_reset = connection->resets != 0;
-		barrier();
-		adopted_before->has_ended = true;
-	}
+	adopted_before->total = connection->total;
+	adopted_before->has_failed = !connection->is_established;
+	adopted_before->was_reset = connection->resets != 0;
+	barrier();
+	adopted_before->has_ended = true;
 	return false;
 }
 
