@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 FEW_RULES = 20
 """So many rules are shown in their own order; of more the busiest first."""
-TABLE = ("rule", "action", "match", "packets", "bytes", "dropped")
-MACHINE = ("interface", "rule", "name", "action", "match", "packets", "bytes", "dropped", "dropped_bytes")
+DROPPED, WOULD_DROP = "dropped", "would_drop"
+"""What a dry run would have dropped it has not dropped."""
 
 
 class Reloading:
@@ -190,15 +190,24 @@ class Filtering:
             sort = "rule" if rules <= FEW_RULES or self.format != "table" else "packets"
         if limit is None:
             limit = FEW_RULES if self.format == "table" and not self.is_live else 0
-        columns = MACHINE if self.format != "table" else self._columns()
+        sort = self._dropped if sort == DROPPED else sort
+        columns = self._columns()
         made = writer(self, _Body(RankedBody(Drawn(sort)), self), columns=columns, noun="rules")
         ranking = InOrder(sort, limit) if sort == "rule" else Ranking(sort, limit)
         return Top(made, columns=columns, ranking=ranking)
 
+    @property
+    def _dropped(self) -> str:
+        """Name the column of what rules drop."""
+        return WOULD_DROP if self.options["dry_run"] else DROPPED
+
     def _columns(self) -> tuple[str, ...]:
-        """Give those of a table for people: names where there are any."""
+        """Give all for machines; for people names where there are any."""
+        figures = ("action", "match", "packets", "bytes", self._dropped)
+        if self.format != "table":
+            return ("interface", "rule", "name", *figures, f"{self._dropped}_bytes")
         has_names = any(rule.name for rule in self._filter.rules.rules)
-        return ("rule", "name", *TABLE[1:]) if has_names else TABLE
+        return ("rule", "name", *figures) if has_names else ("rule", *figures)
 
     def _loop(self, sink: Sink, signals: Signals, reloading: Reloading | None, deadline: float) -> None:
         every_s = self.options["every_s"]

@@ -41,18 +41,15 @@ if TYPE_CHECKING:
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON")
 """The last one for a packet's length: without it the verifier lets nobody subtract pointers (allow_ptr_leaks)."""
 SLOTS_MIN = 1024
-COLUMNS = ("rule", "name", "action", "match", "packets", "bytes", "dropped", "dropped_bytes")
-SCHEMA = Schema(
-    "filter.rules",
-    (
-        Column("rule", is_key=True),
-        Column("name", is_key=True),
-        Column("action", is_key=True),
-        Column("match", is_key=True),
-        *(Column(name) for name in COLUMNS[4:]),
-        Column("is_other", "sonde_other_t"),
-    ),
-)
+KEYS = ("rule", "name", "action", "match")
+FIGURES = ("packets", "bytes", "dropped", "dropped_bytes")
+DRY_FIGURES = ("packets", "bytes", "would_drop", "would_drop_bytes")
+"""What a rule has counted, in the order of struct counters; of a dry run, which drops nothing, by other names."""
+
+
+def _schema(figures: tuple[str, ...]) -> Schema:
+    columns = [Column(name, is_key=True) for name in KEYS] + [Column(name) for name in figures]
+    return Schema("filter.rules", (*columns, Column("is_other", "sonde_other_t")))
 
 
 WITHOUT_HEADERS = {512: "ppp", 519: "rawip", 768: "ipip", 769: "ip6tnl", 776: "sit", 778: "gre", 823: "ip6gre", 65534: "none"}  # fmt: skip
@@ -262,13 +259,14 @@ class Filter:
         counted = np.concatenate(
             [figures[list(self._assignment.slots)], np.stack([figure for _, figure in rest])]
         )
+        names = DRY_FIGURES if self.settings.is_dry_run else FIGURES
         columns: dict[str, Any] = {
             "rule": np.ma.masked_equal([row.number for row in rows], 0),
-            **{name: np.array([getattr(row, name) for row in rows], dtype=object) for name in COLUMNS[1:4]},
-            **{name: counted[:, at] for at, name in enumerate(COLUMNS[4:])},
+            **{name: np.array([getattr(row, name) for row in rows], dtype=object) for name in KEYS[1:]},
+            **{name: counted[:, at] for at, name in enumerate(names)},
             "is_other": np.arange(len(rows)) >= len(self._rows),
         }
-        return RecordBatch(SCHEMA, columns, self._accounting(counted), time.time_ns())
+        return RecordBatch(_schema(names), columns, self._accounting(counted), time.time_ns())
 
     def _rest(self, figures: Any) -> list[tuple[Row, Any]]:
         """Give what no rule of this set counts: what met none, and, where there is any, what rules do not see."""
