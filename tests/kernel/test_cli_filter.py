@@ -145,7 +145,9 @@ def test_a_dry_run_passes_everything(net: Pair) -> None:
     with filtering(net, "--drop", "udp", "--dry-run", "--format", "json") as process:
         net.send(frame(net, "10.0.0.1"), count=13)
         output = ended(process)
-    assert [(row["packets"], row["would_drop"]) for row in output.final if row["match"] == "udp"] == [(13, 13)]
+    assert [(row["packets"], row["would_drop"]) for row in output.final if row["match"] == "udp"] == [
+        (13, 13)
+    ]
     assert not any("dropped" in row for row in output.final)
     assert net.far.nstat()["IpInReceives"] - before == 13
     assert (output.accounting["passed"], output.accounting["would_drop"]) == (13, 13)

@@ -99,6 +99,8 @@ static __always_inline bool is_last_thread(const u64 *ctx)
 	return BPF_CORE_READ(current_task(), signal, live.counter) == 0;
 }
 
+enum { EXISTS = 17 /* EEXIST */ };
+
 /* Of the last threads of a process the first that asks. */
 static __always_inline bool is_first_of_last(void)
 {
@@ -113,7 +115,8 @@ static __always_inline bool is_first_of_last(void)
 	/* The only thread that the process has, now; but another may have been here, and gone since. */
 	if (BPF_CORE_READ(task, signal, nr_threads) == 1)
 		return !bpf_map_lookup_elem(&ended, &process);
-	return bpf_map_update_elem(&ended, &process, &value, BPF_NOEXIST) != -17; /* EEXIST */
+	/* As an int: before Linux 6.4 (d7f10df86202) the upper half of a map's error is undefined. */
+	return (int)bpf_map_update_elem(&ended, &process, &value, BPF_NOEXIST) != -EXISTS;
 }
 
 enum ending_verdict { END_IS_NONE, END_IS_FILTERED, END_COUNTS };
