@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kernel.network import frame, pair
 from kernel.places import small_disk
 from kernel.sonde_process import PATIENCE_S, Output, balanced, busy, child, output_of, ready, sonde, start
 from sonde.cli.record_command import words
@@ -231,12 +232,27 @@ def until(condition: Any) -> None:
         time.sleep(0.02)
 
 
+def recorded_with_events(word: str, path: Path) -> Output:
+    """Record while there is something: a command's, or frames that nobody wants, where no process can be selected."""
+    given = ("record", word, "-o", str(path), "--every", "50ms")
+    measured = probe(word.partition(".")[0])
+    if measured.selects_processes:
+        code = "import subprocess\nfor _ in range(5): subprocess.run(['true'])"
+        return sonde(*given, "--", sys.executable, "-c", code)
+    with pair() as ends, ends.near.entered():
+        place = (
+            ("--interface", ends.near.interface) if measured.on_interfaces else ("--netns", ends.near.path)
+        )
+        with ready(*given, *place, "--for", "500ms") as process:
+            ends.send(frame(ends.far, ends.near, 0x88B5, b"sonde"), count=17, sender=ends.far)
+            return output_of(process)
+
+
 @pytest.mark.parametrize("word", words())
 def test_every_output_of_every_probe_can_be_recorded(word: str, tmp_path: Path) -> None:
     """Whatever columns it has, from its first reading to its last."""
     path = tmp_path / "c.arrow"
-    code = "import subprocess\nfor _ in range(5): subprocess.run(['true'])"
-    recorded = sonde("record", word, "-o", str(path), "--every", "50ms", "--", sys.executable, "-c", code)
+    recorded = recorded_with_events(word, path)
     found = report(path, "--format", "json")
     flat = report(path, "-o", str(tmp_path / "x.arrow"))
 

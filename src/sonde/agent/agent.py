@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,11 @@ from sonde.agent.notify import Notifier
 from sonde.agent.runtime import Runtime
 from sonde.agent.signals import ENDING, Signals
 from sonde.agent.summary import Summary, summary_of
-from sonde.errors import ConfigError, SondeError
+from sonde.errors import ConfigError, LoaderError, SondeError
 from sonde.probes import probe as find_probe
 
 if TYPE_CHECKING:
-    from sonde.agent.loader import Loader, RemoteRun
+    from sonde.agent.loader import Identity, Loader, RemoteRun
 
 LOG = logging.getLogger("sonde.agent")
 INSTANCE = str(uuid.uuid4())
@@ -255,7 +255,14 @@ def who_of(config: Config, loader: Loader) -> Any:
     """Make what knows processes, keyed as the configuration says; what /proc hides from us the loader is asked for."""
     from sonde.enrich.who import Who
 
-    return Who(by=config.series.by, ask=loader.identify)
+    def ask(pids: Sequence[int]) -> dict[int, Identity]:
+        try:
+            return loader.identify(pids)
+        except LoaderError:
+            # It has ended: what it knew of processes nobody knows now, and what was counted is exported all the same.
+            return {}
+
+    return Who(by=config.series.by, ask=ask)
 
 
 def resource_of(config: Config) -> dict[str, Any]:

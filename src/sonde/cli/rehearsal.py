@@ -51,8 +51,10 @@ def _rehearse_apart(probe: Probe, output: Table | Stream) -> Rehearsal:
     from sonde._libbpf import lib
     from sonde._libbpf.check import check
 
+    # Who may not do this may mostly not do the rest: all that is missing is told at once.
+    needed = " ".join((*probe.capabilities, "CAP_SYS_ADMIN"))
     try:
-        check(lib.sonde_unshare_network(), "make a network namespace to try in", capability="CAP_SYS_ADMIN")
+        check(lib.sonde_unshare_network(), "make a network namespace to try in", capability=needed)
     except PermissionDeniedError as error:
         return Rehearsal(output, value=None, reason=denied(error))
     return _rehearse(probe, output, Selection(interfaces=("lo",)))

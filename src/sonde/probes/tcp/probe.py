@@ -67,9 +67,10 @@ def _processes_enrichers() -> tuple[Enricher, ...]:
 
 def _peers_enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.address import with_addresses
+    from sonde.enrich.comm import with_comm
     from sonde.enrich.tcp_connection import with_direction
 
-    return (with_addresses, with_direction, _without_port, _with_sums)
+    return (with_comm, with_addresses, with_direction, _without_port, _with_sums)
 
 
 def _latency_enrichers() -> tuple[Enricher, ...]:
