@@ -20,9 +20,10 @@ _RANGE_WIDTH = 22
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Draws the rows of a histogram page; ``by`` are the columns that name a group."""
+    """Draws the rows of a histogram page; ``by`` are the columns that name a group, ``what`` names one of all."""
 
     by: tuple[str, ...]
+    what: str = ""
 
     def draw(
         self, page: Page, *, width: int | None = None, height: int | None = None
@@ -62,7 +63,7 @@ class Bars:
         return lines
 
     def _head(self, row: Row, mark: str) -> Line:
-        names: Line = []
+        names: Line = [(self.what, "bold")] if self.what and not self.by else []
         for name in self.by:
             value = row[name]
             if names:
