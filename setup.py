@@ -48,7 +48,7 @@ class BuildExtension(build_ext):
         self.compiler.set_executables(
             compiler_so=[*compiler, *extension.COMPILE], linker_so=[*compiler, *extension.LINK]
         )
-        self.compiler.library_dirs = []
+        self.compiler.set_library_dirs([])
         super().build_extensions()
 
 
