@@ -86,7 +86,8 @@ class Table:
     ``columns`` are shown, and machines get ``details`` too; ``sort`` is the column that a person wants first. ``metrics``
     are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
     ``counting`` are the programs that count what is seen: the last one, if it says nothing. ``at_start`` runs once when
-    counting has begun, ``before_read`` before each reading and once more when all programs are detached.
+    counting has begun, ``before_read`` before each reading and once more when all programs are detached. ``weight`` is the
+    column that a profile adds up, of a table whose rows are of stacks: ``count`` samples, or a time in ``…_ns``.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Table:
     counting: tuple[str, ...] = ()
     at_start: tuple[Walk, ...] = ()
     before_read: tuple[Walk, ...] = ()
+    weight: str = ""
 
 
 @dataclass(frozen=True, slots=True)

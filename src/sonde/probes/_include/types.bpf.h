@@ -65,6 +65,14 @@ typedef u32 sonde_hierarchy_t;
 typedef u8 sonde_address_t;
 /* An address in the kernel's code; named NAME_ip, it gives the function NAME. */
 typedef u64 sonde_kernel_ip_t;
+/*
+ * The number of a stack, made of its addresses: stack.bpf.h. 0: there is none. Python gives the names of both together as
+ * the column stack.
+ */
+typedef u64 sonde_user_stack_t;
+typedef u64 sonde_kernel_stack_t;
+/* A thread's own name. */
+typedef char sonde_thread_name_t;
 /* A record's last member, an array without a length: a text that is as long as the record is. */
 typedef char sonde_text_t;
 

@@ -1,0 +1,48 @@
+"""The stacks that rows name by number: what BPF took down, as addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+USER_STACK, KERNEL_STACK = "sonde_user_stack_t", "sonde_kernel_stack_t"
+"""The typedefs of a stack's number: probes/_include/types.bpf.h."""
+
+STACKS_MAX = 65_536
+"""So many stacks are remembered by their addresses."""
+
+
+class StackTable:
+    """Addresses by a stack's number, which is made of them: the same addresses have the same number, on every read.
+
+    ``stacks_max`` bounds it: beyond that the stacks that were added first are forgotten, and counted in ``forgotten``.
+    Number 0 is no stack.
+    """
+
+    def __init__(self, *, stacks_max: int = STACKS_MAX) -> None:
+        self._stacks: dict[int, Array] = {}
+        self._stacks_max = stacks_max
+        self.forgotten = 0
+
+    def add(self, numbers: Iterable[int], stacks: Iterable[Array]) -> None:
+        """Remember stacks: uint64 arrays of addresses, the innermost first."""
+        for number, addresses in zip(numbers, stacks, strict=True):
+            self._stacks.setdefault(number, addresses)
+        while len(self._stacks) > self._stacks_max:
+            del self._stacks[next(iter(self._stacks))]
+            self.forgotten += 1
+
+    def __getitem__(self, number: int) -> Array:
+        """Give a stack's addresses, the innermost first; raises KeyError."""
+        return self._stacks[number]
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._stacks
+
+    def __len__(self) -> int:
+        return len(self._stacks)
