@@ -300,12 +300,13 @@ class Loader:
         if received is None:
             raise self._gone("it has ended")
         data, descriptors = received
+        reply: Answer | None = None
         try:
-            reply = self._replies.decode(data)
+            reply = found = self._replies.decode(data)
         except msgspec.MsgspecError as error:
-            reply, why = None, str(error)
+            why = str(error)
         else:
-            why = f"it answers request {reply.number} where {number} was asked"
+            why = f"it answers request {found.number} where {number} was asked"
         # 0 is the answer to a request that it could not read: ours are read, unless one is too long.
         if reply is None or (reply.number != number and not isinstance(reply, Failed)):
             for fd in descriptors:

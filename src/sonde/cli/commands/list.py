@@ -72,6 +72,7 @@ def _drawn(probe: Probe, rehearsals: list[Rehearsal]) -> list[Line]:
 
     lines: list[Line] = [[(probe.name, "bold"), (f"  {probe.summary}", "")]]
     width = max(len(each.output.name) for each in rehearsals)
+    shared = _shared_hooks(rehearsals)
     for each in rehearsals:
         lines.append(
             [
@@ -83,13 +84,22 @@ def _drawn(probe: Probe, rehearsals: list[Rehearsal]) -> list[Line]:
             ]
         )
         if each.value:
-            told = f"{', '.join(verbs_for(each.output))}; {', '.join(each.hooks)}; {size(each.memory_bytes)} of maps"
-            lines.append([(f"     {told}", "dim")])
+            hooks = () if shared else (", ".join(each.hooks),)
+            told = (", ".join(verbs_for(each.output)), *hooks, f"{size(each.memory_bytes)} of maps")
+            lines.append([(f"     {'; '.join(told)}", "dim")])
         else:
             lines.append([(f"     {each.reason}", "red" if each.value is False else "yellow")])
+    if shared:
+        lines.append([("  hooks  ", "dim"), (" ".join(shared), "")])
     if probe.knobs:
         lines.append([("  knobs  ", "dim"), (" ".join(knob.flag for knob in probe.knobs), "")])
     return lines
+
+
+def _shared_hooks(rehearsals: list[Rehearsal]) -> tuple[str, ...]:
+    """Give the hooks that all outputs have which run here; nothing where they differ."""
+    found = {each.hooks for each in rehearsals if each.value}
+    return next(iter(found)) if len(found) == 1 else ()
 
 
 MARKS: dict[bool | None, tuple[str, str]] = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
