@@ -35,6 +35,7 @@ class BlockRows:
         self.columns = columns_of(table.shape.value_type)
         self.folded: Array = np.empty(0, table.value_dtype)
         self.ended: Array = np.empty(0, np.void)
+        self.used = 0
 
     def read(self) -> tuple[Array, Array]:
         """Read all rows, each once."""
@@ -43,6 +44,7 @@ class BlockRows:
         slots = _blocks_of(self._blocks)["slots"].reshape(-1)
         slots = slots[slots["key"] != 0]
         keys, values = self._table.to_numpy()
+        self.used = len(slots) + len(keys)
         counted = np.zeros(len(slots), values.dtype)
         for column in self.columns:
             counted[column.name] = slots[column.name]

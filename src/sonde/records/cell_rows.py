@@ -45,6 +45,7 @@ class CellRows:
         self.columns = columns_of(cells.map.shape.value_type)
         self.folded: Array = np.empty(0, cells.map.value_dtype)
         self.ended: Array = np.empty(0, np.void)
+        self.used = 0
         self._kept: list[tuple[Array, Array]] = []
         self._keys_before: Array = np.empty(0, np.void)
         self._values_before: Array = np.empty(0, np.void)
@@ -55,6 +56,7 @@ class CellRows:
         import numpy as np
 
         keys, rows = self._table.to_numpy()
+        self.used = len(keys)
         numbers = rows[self._cells.member]
         values = self._counters()[numbers]
         idle = self._idle(keys, values)

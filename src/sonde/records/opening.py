@@ -10,6 +10,7 @@ from sonde.errors import LayoutError
 from sonde.records.block_rows import BlockRows, blocks_of
 from sonde.records.cell_rows import CellRows
 from sonde.records.cells import Cells
+from sonde.records.generations import GenerationRows
 from sonde.records.layout import columns_of, record_of
 from sonde.records.retirement import OWNERS, Retirement
 from sonde.records.sources import Counters, Rows, StreamSource, TableSource
@@ -32,8 +33,11 @@ def open_table(
     name: str,
     counters: Counters,
     differences: bool = False,
+    weight: str = "",
 ) -> TableSource:
     """Open a table; rows of ended processes and cgroups are retired where its key names them, idle ones where it has cells only.
+
+    One of stacks is read out at each read: what is then kept is bounded, and the rows of the largest ``weight`` stay.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` as in TableSource.
@@ -53,13 +57,15 @@ def open_table(
         counters=counters,
         count=count,
         other=loaded.maps[other] if other else None,
-        rows=_rows(loaded, map, keep=not differences),
+        rows=_rows(loaded, map, keep=not differences, weight=weight or counted[0]),
         differences=differences,
     )
 
 
-def _rows(loaded: Loaded, map: str, *, keep: bool) -> Rows | None:
+def _rows(loaded: Loaded, map: str, *, keep: bool, weight: str) -> Rows | None:
     """Choose what reads a table's rows, by its names; None where reading its map is all."""
+    if GenerationRows.is_of(loaded, map):
+        return GenerationRows(loaded.maps, map, weight=weight, keep=keep)
     table, blocks, cells = loaded.maps[map], blocks_of(loaded, map), Cells.of(loaded, map)
     assert table.shape.value_type is not None, "packaged objects have BTF"
     if cells is not None and not columns_of(table.shape.value_type):

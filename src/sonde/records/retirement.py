@@ -136,6 +136,7 @@ class Retirement:
         self.folded: Array = np.empty(0, table.value_dtype)
         # Who has ended does not come again.
         self.ended: Array = np.empty(0, np.void)
+        self.used = 0
 
     def read(self) -> tuple[Array, Array]:
         """Read all rows, those of the ended among them."""
@@ -143,6 +144,7 @@ class Retirement:
 
         ended = self._ended()
         keys, values = self._table.to_numpy()
+        self.used = len(keys)
         counted = values if self._cells is None else self._cells.add_to(values)
         if len(ended):
             gone = np.isin(as_bytes(keys[self._owner]), ended)

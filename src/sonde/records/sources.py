@@ -54,12 +54,14 @@ class Rows(Protocol):
     """Reads the rows of a table where that is more than reading its map: from several places, or with a retirement.
 
     ``columns`` are the values'. ``folded`` is what was added up into one row, of length 0 or 1; ``ended`` the keys, as
-    bytes, of rows that the last read gave for the last time, and that may come again.
+    bytes, of rows that the last read gave for the last time, and that may come again; ``used`` how many of the table's
+    entries it found in use.
     """
 
     columns: tuple[Column, ...]
     folded: Array
     ended: Array
+    used: int
 
     def read(self) -> tuple[Array, Array]:
         """Give keys and values."""
@@ -117,7 +119,8 @@ class TableSource:
                 values = fold_cpus(values, self._value_columns)
         else:
             keys, values = self._rows.read()
-        self.fill = len(keys) / self._table.max_entries
+        used = len(keys) if self._rows is None else self._rows.used
+        self.fill = used / self._table.max_entries
         other = self._folded(values.dtype)
         if self._rows_before is not None:
             keys, values = self._rows_before.of(keys, values)

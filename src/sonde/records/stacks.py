@@ -16,12 +16,21 @@ USER_STACK, KERNEL_STACK = "sonde_user_stack_t", "sonde_kernel_stack_t"
 STACKS_MAX = 65_536
 """So many stacks are remembered by their addresses."""
 
+NONE = 0
+"""The number of no stack: a kernel thread has none of user space, a program none of the kernel while it does not call it."""
+
+MISSING = {1: "map of stacks full", 2: "not readable"}
+"""Numbers of stacks that there were and that could not be taken, and why: probes/_include/stack.bpf.h."""
+
+FORGOTTEN = "forgotten"
+"""Why a stack with a number of its own may have no addresses: others have taken its place."""
+
 
 class StackTable:
     """Addresses by a stack's number, which is made of them: the same addresses have the same number, on every read.
 
     ``stacks_max`` bounds it: beyond that the stacks that were added first are forgotten, and counted in ``forgotten``.
-    Number 0 is no stack.
+    Number 0 is no stack, and a few others say why there is none (``missing``).
     """
 
     def __init__(self, *, stacks_max: int = STACKS_MAX) -> None:
@@ -40,6 +49,12 @@ class StackTable:
     def __getitem__(self, number: int) -> Array:
         """Give a stack's addresses, the innermost first; raises KeyError."""
         return self._stacks[number]
+
+    def missing(self, number: int) -> str:
+        """Say why a stack has no addresses here; "" where it has some, and where there was no stack."""
+        if number == NONE or number in self._stacks:
+            return ""
+        return MISSING.get(number, FORGOTTEN)
 
     def __contains__(self, number: object) -> bool:
         return number in self._stacks

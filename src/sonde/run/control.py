@@ -149,6 +149,7 @@ class RunControl:
         self._set_globals(spec, variant)
         if self.probe.configure is not None:
             self.probe.configure(spec, self.output.name, self.values)
+        self._size_maps(spec)
 
     def _prepare_maps(self, spec: ObjectSpec, variant: Variant) -> None:
         left_out = set(variant.without) | {
@@ -161,11 +162,16 @@ class RunControl:
         left_out |= set() if self.selection.cgroup is not None else {"cgroups"}
         for name in left_out & set(spec.maps):
             spec.maps[name].autocreate = False
+
+    def _size_maps(self, spec: ObjectSpec) -> None:
+        """Set how many rows there may be, and what goes with them; where nobody says, it is as the object has it."""
         if self.max_entries is not None:
             spec.maps[self.output.map].max_entries = self.max_entries
-            for name, room in (("cells", self.max_entries + 1), ("free", self.max_entries)):
-                if f"{self.output.map}_{name}" in spec.maps:
-                    spec.maps[f"{self.output.map}_{name}"].max_entries = room
+        rows = spec.maps[self.output.map].max_entries
+        shares = {"cells": rows + 1, "free": rows, "odd": rows, "stacks": 2 * rows, "odd_stacks": 2 * rows}
+        for name, room in shares.items():
+            if f"{self.output.map}_{name}" in spec.maps:
+                spec.maps[f"{self.output.map}_{name}"].max_entries = room
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
@@ -227,6 +233,10 @@ class RunControl:
             from sonde.bpf.link.raw_tracepoint import RawTracepoint
 
             return RawTracepoint(target)
+        if kind == "perf_event":
+            from sonde.bpf.link.perf_event import PerfEvent
+
+            return PerfEvent()
         from sonde.bpf.link.section import Section
 
         return Section()

@@ -101,6 +101,7 @@ class Reading:
                     name=self._name,
                     counters=self.counters,
                     differences=self._differences,
+                    weight=output.weight,
                 )
             else:
                 self._source = open_stream(self._loaded, output.map, name=self._name, counters=self.counters)

@@ -1,0 +1,1 @@
+"""Probe ``cpu``: which code runs on the CPUs, by stack."""

@@ -1,0 +1,107 @@
+"""Tables of stacks in two generations: programs write one of them, while the other is read and emptied."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sonde.records.differences import as_bytes
+from sonde.records.kept_rows import ROWS_MAX, KeptRows
+from sonde.records.layout import columns_of
+from sonde.records.stacks import StackTable
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sonde.bpf.loaded import Loaded
+    from sonde.bpf.map import Map
+
+    Array = npt.NDArray[Any]
+
+FIRST = bytes(4)
+"""The key of an array's first entry."""
+
+
+class GenerationRows:
+    """Reads a table of stacks (stack.bpf.h) whole at each read, and leaves nothing of it in the kernel.
+
+    A read flips the generation, so that programs that begin from now on write to the other one; waits until those that
+    began before have ended; and reads and empties what nobody writes any more. So nothing that is live is deleted, and the
+    kernel holds what came since the last read, however long the run is.
+
+    The rows are kept here, cumulative, within a bound (KeptRows); with ``keep`` off each is given once (``ended``), for
+    readers that take differences. ``stacks`` has the addresses.
+    """
+
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        table: str,
+        *,
+        weight: str,
+        keep: bool = True,
+        rows_max: int = ROWS_MAX,
+        stacks: StackTable | None = None,
+    ) -> None:
+        import numpy as np
+
+        even, odd = maps[table], maps[f"{table}_odd"]
+        assert even.shape.value_type is not None, "packaged objects have BTF"
+        self._rows = (even, odd)
+        self._stacks = (maps[f"{table}_stacks"], maps[f"{table}_odd_stacks"])
+        self._generation = maps[f".data.{table}"]
+        self._barrier, self._barrier_entry = maps[f"{table}_barrier"], maps[f"{table}_barrier_entry"]
+        self.columns = columns_of(even.shape.value_type)
+        self.stacks = StackTable() if stacks is None else stacks
+        self._kept = (
+            KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight, rows_max=rows_max)
+            if keep
+            else None
+        )
+        self.folded: Array = np.empty(0, even.value_dtype)
+        self.ended: Array = np.empty(0, np.void)
+        self.used = 0
+
+    @staticmethod
+    def is_of(loaded: Loaded, table: str) -> bool:
+        """Tell whether a table has generations, by the names of its maps."""
+        return f"{table}_odd_stacks" in loaded.maps
+
+    def read(self) -> tuple[Array, Array]:
+        """Read what was counted since the last read, and give all rows."""
+        old = self._flip()
+        keys, values = self._rows[old].to_numpy()
+        self.used = len(keys)
+        self._take_stacks(self._stacks[old])
+        if len(keys):
+            self._rows[old].delete_many(keys)
+        if self._kept is None:
+            self.ended = as_bytes(keys)
+            return keys, values
+        self._kept.add(keys, values)
+        self.folded = self._kept.folded
+        return self._kept.rows()
+
+    def _flip(self) -> int:
+        """Have programs write the other generation, wait until none writes this one, and give its number."""
+        now = int.from_bytes(self._generation.lookup_bytes(FIRST) or FIRST, sys.byteorder) & 1
+        self._generation.update_bytes(FIRST, (now ^ 1).to_bytes(4, sys.byteorder))
+        # An update of a map of maps waits for all programs that run (Linux 5.0, commit 1ae80cf31938), also where
+        # membarrier(2) cannot (nohz_full=).
+        self._barrier.update_bytes(FIRST, self._barrier_entry.fd.to_bytes(4, sys.byteorder))
+        return now
+
+    def _take_stacks(self, stacks: Map) -> None:
+        import numpy as np
+
+        keys, values = stacks.to_numpy()
+        if not len(keys):
+            return
+        numbers: list[int] = keys.tolist()
+        depths: list[int] = values["depth"].tolist()
+        addresses = values["addresses"]
+        new = [at for at, number in enumerate(numbers) if number not in self.stacks]
+        taken = [np.array(addresses[at, : depths[at]]) for at in new]
+        self.stacks.add((numbers[at] for at in new), taken)
+        stacks.delete_many(keys)
