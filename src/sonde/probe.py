@@ -64,6 +64,41 @@ HOOK = Knob(
 )
 """What probes on interfaces can be told that have programs of both kinds for what comes in."""
 
+
+def _frequency(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= FREQUENCY_MAX_HZ):
+        raise ValueError(f"{text!r} is no frequency: give 1 to {FREQUENCY_MAX_HZ} times a second")
+    return int(text)
+
+
+def _event(text: str) -> str:
+    if text not in EVENTS:
+        raise ValueError(f"there is no event {text!r}: valid: {' or '.join(EVENTS)}")
+    return text
+
+
+FREQUENCY_MAX_HZ = 999
+FREQUENCY = Knob(
+    "frequency",
+    "so many times a second and CPU; not 100: many programs wake up a hundred times a second",
+    _frequency,
+    default=99,
+    metavar="HZ",
+    is_global=False,
+)
+EVENTS = ("cpu-clock", "cycles")
+EVENT = Knob(
+    "event",
+    "by which clock: the kernel's, or the CPU's cycles, where the machine counts them",
+    _event,
+    default="cpu-clock",
+    metavar="cpu-clock|cycles",
+    is_global=False,
+    example="cycles",
+)
+CLOCK = (FREQUENCY, EVENT)
+"""What probes can be told that have a program of SEC("perf_event"): it runs at the ticks of a clock on each CPU."""
+
 BARE = "_bare"
 """How the names of programs end whose packets begin with the IP header: those of tun and WireGuard."""
 
@@ -161,6 +196,9 @@ class Probe:
     SEC("tc/ingress") does where XDP cannot be had or is not wanted (HOOK), SEC("tc/egress") sees what goes out. Those
     whose names end in BARE go to interfaces without Ethernet headers. They need CAP_NET_ADMIN, and select by
     interface, not by process, which nobody knows there.
+
+    A program of SEC("perf_event") runs at the ticks of a clock, on each CPU that is online (CLOCK, among its knobs). Its
+    output has a map ``OUTPUT_skipped``, per CPU, into which the run writes at how many ticks the kernel did not run it.
 
     ``of_processes`` is off where events are no process's doing, as a packet's that is dropped: nothing but knobs selects
     there. It says nothing where a probe is on interfaces.

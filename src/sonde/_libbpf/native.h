@@ -60,8 +60,15 @@ struct sonde_perf_event {
 	bool is_frequency;
 	bool inherit;        /* children of the task too */
 	bool inherit_thread; /* its new threads, not its new processes; Linux 5.13 */
+	bool is_disabled;    /* until it is enabled */
 	int pid;
 	int cpu;
+};
+/* What a read of it gives: the count, and for how long it was enabled and counted, in ns. */
+struct sonde_perf_count {
+	uint64_t value;
+	uint64_t enabled_ns;
+	uint64_t running_ns;
 };
 int sonde_perf_event_open(const struct sonde_perf_event *event);
 

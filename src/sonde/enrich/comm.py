@@ -46,3 +46,13 @@ def with_newest_comm(batch: RecordBatch) -> RecordBatch:
     other = np.asarray(batch["is_other"])
     comm[other] = "other"
     return batch.adding({"comm": comm, "pid": np.ma.masked_array(pid, mask=other)})
+
+
+def with_thread_name(batch: RecordBatch) -> RecordBatch:
+    """Decode the column comm of a table that is keyed by it; the row of ``other`` is named so, without pid."""
+    import numpy as np
+
+    comm: Any = as_text(np.asarray(batch["comm"]))
+    other = np.asarray(batch["is_other"])
+    comm[other] = "other"
+    return batch.adding({"comm": comm, "pid": np.ma.masked_array(np.asarray(batch["pid"]), mask=other)})

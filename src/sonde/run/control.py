@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sonde.bpf.link import Hook, Link
     from sonde.bpf.program import Program
     from sonde.run.interfaces import Interfaces
+    from sonde.run.sampling import Sampling
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
@@ -58,6 +59,7 @@ class RunControl:
         self._object: Object | None = None
         self._interfaces: Interfaces | None = None
         self._walks: Walks | None = None
+        self._sampling: Sampling | None = None
         self._stopped = False
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +95,8 @@ class RunControl:
                 self._object.variables[RATE_MAX].value = self.values[RATE_MAX]
             self.skipped_before = skipped_runs(self._object, self.output)
             self._object.variables["active"].value = 1
+            if self._sampling is not None:
+                self._sampling.begin()
             if self._interfaces is not None:
                 self._interfaces.follow()
             self._walks.begin()
@@ -220,7 +224,20 @@ class RunControl:
             self._interfaces.attach()
             programs = {name: each for name, each in programs.items() if each.type not in TYPES}
         for program in programs.values():
-            program.attach(self._hook_of(program))
+            if program.type == "perf_event":
+                self._sampling = self._clocked(loaded, program)
+            else:
+                program.attach(self._hook_of(program))
+
+    def _clocked(self, loaded: Object, program: Program) -> Sampling:
+        from sonde.run.sampling import Sampling
+
+        accounting, skipped = f"{self.output.name}_accounting", f"{self.output.map}_skipped"
+        sampling = Sampling(
+            program, self.values, accounting=loaded.maps[accounting], skipped=loaded.maps[skipped]
+        )
+        sampling.open()
+        return sampling
 
     def _hook_of(self, program: Program) -> Hook:
         kind, _, target = program.section.partition("/")
@@ -233,10 +250,6 @@ class RunControl:
             from sonde.bpf.link.raw_tracepoint import RawTracepoint
 
             return RawTracepoint(target)
-        if kind == "perf_event":
-            from sonde.bpf.link.perf_event import PerfEvent
-
-            return PerfEvent()
         from sonde.bpf.link.section import Section
 
         return Section()
@@ -294,6 +307,8 @@ class RunControl:
         self._stopped = True
         if self._interfaces is not None:
             self._interfaces.close()
+        if self._sampling is not None:
+            self._sampling.stop()
         loaded.variables["active"].value = 0
         self.skipped_at_end = skipped_runs(loaded, self.output)
         for link in reversed(loaded.links):
@@ -306,9 +321,13 @@ class RunControl:
         return True
 
     def refresh(self) -> None:
-        """Bring the table up to date, where iterators do that; before it is read. Nothing once it has stopped."""
-        if self._walks is not None and not self._stopped and not self.loaded.closed:
+        """Bring the output up to date before it is read: by iterators, or clocks. Nothing once it has stopped."""
+        if self._stopped or self.loaded.closed:
+            return
+        if self._walks is not None:
             self._walks.refresh()
+        if self._sampling is not None:
+            self._sampling.refresh()
 
     def close(self) -> None:
         """Stop and free everything; again is fine."""

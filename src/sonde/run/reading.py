@@ -27,6 +27,11 @@ def skipped_runs(loaded: Loaded, output: Table | Stream) -> int:
     return sum(loaded.programs[name].recursion_misses for name in counting if name in loaded.programs)
 
 
+def is_clocked(loaded: Loaded, output: Table | Stream) -> bool:
+    """Tell whether a clock runs the output's program: then the run tells at how many ticks it did not (Sampling)."""
+    return f"{output.map}_skipped" in loaded.maps
+
+
 class Reading:
     """Reads one output of a loaded probe; it is final once ``finish`` was told that nothing runs any more.
 
@@ -68,12 +73,20 @@ class Reading:
         entries = self._loaded.maps[f"{self.output.name}_accounting"].totals()  # type: ignore[attr-defined]
         counters: dict[str, int] = as_dict(summed(list(entries.values())))
         counters["seen"] += self._seen_in_blocks()
+        if is_clocked(self._loaded, self.output):
+            skipped = sum(self._loaded.maps[f"{self.output.map}_skipped"][0])  # type: ignore[index]
+            counters["seen"] += skipped
+            counters["lost_skipped"] = skipped
+            return self._with_unfollowed(counters)
         at_end = self._skipped_at_end
         skipped = (
             skipped_runs(self._loaded, self.output) if at_end is None else at_end
         ) - self._skipped_before
         counters["seen"] += skipped
         counters["lost_recursion"] = skipped
+        return self._with_unfollowed(counters)
+
+    def _with_unfollowed(self, counters: dict[str, int]) -> dict[str, int]:
         if self._follows:
             counters["unfollowed"] = int(self._loaded.variables["unfollowed"].value)
         return counters

@@ -18,8 +18,14 @@ struct sonde_perf_event {
 	bool is_frequency;
 	bool inherit;
 	bool inherit_thread;
+	bool is_disabled;
 	int pid;
 	int cpu;
+};
+struct sonde_perf_count {
+	uint64_t value;
+	uint64_t enabled_ns;
+	uint64_t running_ns;
 };
 int sonde_perf_event_open(const struct sonde_perf_event *event);
 int sonde_mount_detached(const char *filesystem);

@@ -13,7 +13,7 @@ from sonde.bpf.received import ReceivedMap, ReceivedObject
 from sonde.errors import LoaderError
 from sonde.probe import Probe, Selection, Stream, Table
 from sonde.run.control import object_of, wait_for_programs
-from sonde.run.reading import Reading, skipped_runs
+from sonde.run.reading import Reading, is_clocked, skipped_runs
 
 if TYPE_CHECKING:
     from sonde.agent.loader.loader import Loader
@@ -69,7 +69,8 @@ class RemoteRun:
 
     def _refresh(self) -> None:
         """Only where something is to be done; without the loader what it has counted stays readable."""
-        if self.output.before_read and not self._stopped and not self._loader.lost:
+        changes = self.output.before_read or is_clocked(self.loaded, self.output)
+        if changes and not self._stopped and not self._loader.lost:
             self._loader.refresh(self._started.run)
 
     @property

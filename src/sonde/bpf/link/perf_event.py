@@ -114,13 +114,24 @@ class PerfEvent(Hook):
                 if result != -errno.ESRCH:
                     yield self._checked(program, result)
 
-    def _open_one(self, tid: int, cpu: int, *, inherit: bool = False) -> int:
+    def attach_disabled(self, program: Program, cpu: int) -> PerfAttachment | None:
+        """Attach on one CPU; the event counts once it is enabled. None where the CPU is offline.
+
+        The caller detaches it. Raises NotSupportedError where the machine does not count such events.
+        """
+        result = self._open_one(-1, cpu, is_disabled=True)
+        if result == -errno.ENODEV and cpu not in online_cpus():
+            return None
+        return attach_to_event(program, self, self._checked(program, result), cookie=self.cookie)
+
+    def _open_one(self, tid: int, cpu: int, *, inherit: bool = False, is_disabled: bool = False) -> int:
         event = ffi.new("struct sonde_perf_event *")
         event.type, event.config = self._type_and_config()
         event.is_frequency = self.period is None
         event.period = self.period or self.frequency or FREQUENCY_HZ
         event.pid, event.cpu = tid, cpu
         event.inherit = event.inherit_thread = inherit
+        event.is_disabled = is_disabled
         result = int(lib.sonde_perf_event_open(event))
         if result == -errno.EINVAL and inherit:
             event.inherit_thread = False  # unknown before Linux 5.13 (commit 2b26f0aa0049)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sonde._libbpf import lib
+from sonde._libbpf import ffi, lib
 from sonde.bpf.link.attachment import create_link, failure, require_feature
 from sonde.errors import KernelError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sonde.bpf.program import Program
 
 SOURCES = "/sys/bus/event_source/devices"
+PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_DISABLE = 0x2400, 0x2401  # _IO('$', 0), _IO('$', 1)
 PERF_EVENT_IOC_SET_BPF = 0x40042408  # _IOW('$', 8, __u32)
 
 
@@ -36,6 +38,18 @@ def require_source(name: str, program: Program, hook: Hook) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PerfCount:
+    """What a perf event has counted; for how long it was enabled, and of that it counted, in ns.
+
+    Its time stands still while its CPU is offline, and for ever once it was.
+    """
+
+    value: int = 0
+    enabled_ns: int = 0
+    running_ns: int = 0
+
+
 class PerfAttachment:
     """A perf event with a program, by a link of the kernel's, or (before Linux 5.15) by the event alone.
 
@@ -47,6 +61,23 @@ class PerfAttachment:
     def __init__(self, event: int, link: int | None) -> None:
         self._event = event
         self.descriptors: tuple[int, ...] = (event if link is None else link,)
+
+    def enable(self) -> None:
+        """Have the event count, and sample."""
+        fcntl.ioctl(self._event, PERF_EVENT_IOC_ENABLE, 0)
+
+    def disable(self) -> None:
+        """Have it count no more; when this returns its program has run for the last time."""
+        fcntl.ioctl(self._event, PERF_EVENT_IOC_DISABLE, 0)
+
+    def count(self) -> PerfCount:
+        """Read what it has counted; nothing where the kernel cannot schedule it."""
+        size = ffi.sizeof("struct sonde_perf_count")
+        data = os.read(self._event, size)
+        if len(data) < size:
+            return PerfCount()
+        read = ffi.from_buffer("struct sonde_perf_count *", data)
+        return PerfCount(int(read.value), int(read.enabled_ns), int(read.running_ns))
 
     def detach(self) -> None:
         if self.descriptors != (self._event,):

@@ -11,7 +11,7 @@
 KNOB(bool, no_user, false, "without user stacks");
 KNOB(bool, no_kernel, false, "without kernel stacks");
 
-/* seen = aggregated + filtered + lost; ticks that found no program running are added by user space (run/sampling.py). */
+/* seen = aggregated + filtered + lost; user space adds the ticks at which the kernel did not run the program. */
 struct samples_counters {
 	u64 seen;
 	u64 filtered;
@@ -43,13 +43,13 @@ enum { ROWS_MAX = 1024, PROGRAMS = 1 };
 
 STACK_TABLE(samples, struct sample_key, struct sample_row, ROWS_MAX, PROGRAMS);
 
-/* How many ticks there should have been on each CPU, as the time of its event says: user space writes it. */
+/* At how many ticks of each CPU's clock the kernel did not run the program: user space writes it (run/sampling.py). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, u64);
-} samples_ticks SEC(".maps");
+} samples_skipped SEC(".maps");
 
 static __always_inline void sample(void *ctx, struct samples_counters *counters, const struct process *process)
 {
