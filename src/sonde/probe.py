@@ -27,7 +27,8 @@ class Knob:
     It sets the ``const volatile`` global ``symbol`` (empty: of the same name), unless ``is_global`` is off: then the
     probe's ``configure`` takes it. ``type`` reads the text of a flag, and raises ValueError; ``bool`` makes a flag
     without a value. ``outputs`` are those it goes with (all if empty). ``example`` is a value as it is typed, for
-    ``sonde config example``; a number or a bool needs none.
+    ``sonde config example``; a number or a bool needs none. ``selects`` is off where it leaves no events out: then
+    somebody who misses some need not look at it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Knob:
     outputs: tuple[str, ...] = ()
     is_global: bool = True
     example: str = ""
+    selects: bool = True
 
     @property
     def flag(self) -> str:
@@ -61,6 +63,7 @@ HOOK = Knob(
     metavar="xdp|tc",
     is_global=False,
     example="tc",
+    selects=False,
 )
 """What probes on interfaces can be told that have programs of both kinds for what comes in."""
 
@@ -85,6 +88,7 @@ FREQUENCY = Knob(
     default=99,
     metavar="HZ",
     is_global=False,
+    selects=False,
 )
 EVENTS = ("cpu-clock", "cycles")
 EVENT = Knob(
@@ -95,6 +99,7 @@ EVENT = Knob(
     metavar="cpu-clock|cycles",
     is_global=False,
     example="cycles",
+    selects=False,
 )
 CLOCK = (FREQUENCY, EVENT)
 """What probes can be told that have a program of SEC("perf_event"): it runs at the ticks of a clock on each CPU."""
@@ -123,6 +128,7 @@ class Table:
     ``counting`` are the programs that count what is seen: the last one, if it says nothing. ``at_start`` runs once when
     counting has begun, ``before_read`` before each reading and once more when all programs are detached. ``weight`` is the
     column that a profile adds up, of a table whose rows are of stacks: ``count`` samples, or a time in ``…_ns``.
+    ``rows`` gives for how many rows there is room, where that depends on the machine: of the number of CPUs and the knobs.
     """
 
     name: str
@@ -142,6 +148,7 @@ class Table:
     at_start: tuple[Walk, ...] = ()
     before_read: tuple[Walk, ...] = ()
     weight: str = ""
+    rows: Callable[[int, Mapping[str, Any]], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

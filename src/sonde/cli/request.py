@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from sonde.cli.behind import Line
-from sonde.probe import HOOK, Probe
+from sonde.probe import Probe
 
 _SILENT = {"path", "format", "ready_fd", "for_s"}
 
@@ -44,6 +44,4 @@ def _typed(flag: str, words: Sequence[str]) -> str:
 def selecting(probe: Probe) -> set[str]:
     """Name the options that leave events out."""
     of_processes = ("pid", "children", "comm", "cgroup") if probe.selects_processes else ()
-    # What passes other interfaces, or another hook, is never seen.
-    knobs = (knob.name for knob in probe.knobs if knob.name not in ("sample", HOOK.name))
-    return {*of_processes, *(f"knob_{name}" for name in knobs)}
+    return {*of_processes, *(f"knob_{knob.name}" for knob in probe.knobs if knob.selects)}

@@ -31,7 +31,7 @@ class GenerationRows:
     kernel holds what came since the last read, however long the run is.
 
     The rows are kept here, cumulative, within a bound (KeptRows); with ``keep`` off each is given once (``ended``), for
-    readers that take differences. ``stacks`` has the addresses.
+    readers that take differences. ``stacks`` gets the addresses; where it is None nobody has a use for them.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class GenerationRows:
         self._generation = maps[f".data.{table}"]
         self._barrier, self._barrier_entry = maps[f"{table}_barrier"], maps[f"{table}_barrier_entry"]
         self.columns = columns_of(even.shape.value_type)
-        self.stacks = StackTable() if stacks is None else stacks
+        self._addresses = stacks
         self._kept = (
             KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight, rows_max=rows_max)
             if keep
@@ -98,10 +98,8 @@ class GenerationRows:
         keys, values = stacks.to_numpy()
         if not len(keys):
             return
-        numbers: list[int] = keys.tolist()
-        depths: list[int] = values["depth"].tolist()
-        addresses = values["addresses"]
-        new = [at for at, number in enumerate(numbers) if number not in self.stacks]
-        taken = [np.array(addresses[at, : depths[at]]) for at in new]
-        self.stacks.add((numbers[at] for at in new), taken)
+        if self._addresses is not None:
+            numbers, depths, addresses = keys.tolist(), values["depth"].tolist(), values["addresses"]
+            found = zip(addresses, depths, strict=True)
+            self._addresses.add(numbers, (np.array(each[:depth]) for each, depth in found))
         stacks.delete_many(keys)

@@ -14,6 +14,7 @@ from sonde.records.generations import GenerationRows
 from sonde.records.layout import columns_of, record_of
 from sonde.records.retirement import OWNERS, Retirement
 from sonde.records.sources import Counters, Rows, StreamSource, TableSource
+from sonde.records.stacks import StackTable
 from sonde.records.tail import tail_of
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ def open_table(
     counters: Counters,
     differences: bool = False,
     weight: str = "",
+    stacks: StackTable | None = None,
 ) -> TableSource:
     """Open a table; rows of ended processes and cgroups are retired where its key names them, idle ones where it has cells only.
 
-    One of stacks is read out at each read: what is then kept is bounded, and the rows of the largest ``weight`` stay.
+    One of stacks is read out at each read: what is then kept is bounded, and the rows of the largest ``weight`` stay;
+    ``stacks`` gets the addresses.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` as in TableSource.
@@ -57,15 +60,15 @@ def open_table(
         counters=counters,
         count=count,
         other=loaded.maps[other] if other else None,
-        rows=_rows(loaded, map, keep=not differences, weight=weight or counted[0]),
+        rows=_rows(loaded, map, keep=not differences, weight=weight or counted[0], stacks=stacks),
         differences=differences,
     )
 
 
-def _rows(loaded: Loaded, map: str, *, keep: bool, weight: str) -> Rows | None:
+def _rows(loaded: Loaded, map: str, *, keep: bool, weight: str, stacks: StackTable | None) -> Rows | None:
     """Choose what reads a table's rows, by its names; None where reading its map is all."""
     if GenerationRows.is_of(loaded, map):
-        return GenerationRows(loaded.maps, map, weight=weight, keep=keep)
+        return GenerationRows(loaded.maps, map, weight=weight, keep=keep, stacks=stacks)
     table, blocks, cells = loaded.maps[map], blocks_of(loaded, map), Cells.of(loaded, map)
     assert table.shape.value_type is not None, "packaged objects have BTF"
     if cells is not None and not columns_of(table.shape.value_type):

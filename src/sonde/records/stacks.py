@@ -29,7 +29,7 @@ FORGOTTEN = "forgotten"
 class StackTable:
     """Addresses by a stack's number, which is made of them: the same addresses have the same number, on every read.
 
-    ``stacks_max`` bounds it: beyond that the stacks that were added first are forgotten, and counted in ``forgotten``.
+    ``stacks_max`` bounds it: beyond that those that have not come for the longest time are forgotten, and counted in ``forgotten``.
     Number 0 is no stack, and a few others say why there is none (``missing``).
     """
 
@@ -41,7 +41,9 @@ class StackTable:
     def add(self, numbers: Iterable[int], stacks: Iterable[Array]) -> None:
         """Remember stacks: uint64 arrays of addresses, the innermost first."""
         for number, addresses in zip(numbers, stacks, strict=True):
-            self._stacks.setdefault(number, addresses)
+            # As the newest: what comes again is forgotten last.
+            self._stacks.pop(number, None)
+            self._stacks[number] = addresses
         while len(self._stacks) > self._stacks_max:
             del self._stacks[next(iter(self._stacks))]
             self.forgotten += 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import lib
-from sonde.bpf.map import possible_cpus
+from sonde.bpf.map import MapShape, possible_cpus
 from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from sonde.bpf.program import Program
     from sonde.run.interfaces import Interfaces
     from sonde.run.sampling import Sampling
+
+CPUS_MANY = 128
+"""The machine for which memory is computed beside this one's."""
+
+STACK_DEPTH_MAX = "stack_depth_max"
+"""The knob of probes that take stacks (stack.bpf.h), and the kernel's own bound."""
+PERF_EVENT_MAX_STACK = "/proc/sys/kernel/perf_event_max_stack"
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
@@ -169,13 +176,19 @@ class RunControl:
 
     def _size_maps(self, spec: ObjectSpec) -> None:
         """Set how many rows there may be, and what goes with them; where nobody says, it is as the object has it."""
-        if self.max_entries is not None:
-            spec.maps[self.output.map].max_entries = self.max_entries
-        rows = spec.maps[self.output.map].max_entries
+        for name, entries in self._entries(possible_cpus()).items():
+            if name in spec.maps:
+                spec.maps[name].max_entries = entries
+
+    def _entries(self, cpus: int) -> dict[str, int]:
+        """Give the sizes that maps get on a machine with so many CPUs, by name."""
+        rows, map = self.max_entries, self.output.map
+        if rows is None and isinstance(self.output, Table) and self.output.rows is not None:
+            rows = self.output.rows(cpus, self.values)
+        if rows is None:
+            return {}
         shares = {"cells": rows + 1, "free": rows, "odd": rows, "stacks": 2 * rows, "odd_stacks": 2 * rows}
-        for name, room in shares.items():
-            if f"{self.output.map}_{name}" in spec.maps:
-                spec.maps[f"{self.output.map}_{name}"].max_entries = room
+        return {map: rows, **{f"{map}_{name}": entries for name, entries in shares.items()}}
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
@@ -185,6 +198,9 @@ class RunControl:
                 knobs[name].value = value
             elif value:
                 raise KnobError(f"set {name} of probe {self.probe.name}", why="the probe cannot filter by it")
+        if STACK_DEPTH_MAX in knobs:
+            with open(PERF_EVENT_MAX_STACK) as file:
+                knobs[STACK_DEPTH_MAX].value = min(int(file.read()), knobs[STACK_DEPTH_MAX].value)
         for knob in self.probe.knobs:
             if knob.is_global and knob.name in self.values:
                 knobs[knob.symbol or knob.name].value = self.values[knob.name]
@@ -346,8 +362,17 @@ class RunControl:
             "map_memory_bytes": sum(
                 memory_bytes(each.shape, possible_cpus()) for each in loaded.maps.values()
             ),
-            "map_memory_bytes_128_cpus": sum(memory_bytes(each.shape, 128) for each in loaded.maps.values()),
+            "map_memory_bytes_128_cpus": sum(
+                memory_bytes(shape, CPUS_MANY) for shape in self._shapes_at(CPUS_MANY)
+            ),
         }
+
+    def _shapes_at(self, cpus: int) -> list[MapShape]:
+        entries = self._entries(cpus)
+        return [
+            replace(each.shape, max_entries=entries.get(each.name, each.max_entries))
+            for each in self.loaded.maps.values()
+        ]
 
 
 def _belongs(name: str, output: Table | Stream) -> bool:

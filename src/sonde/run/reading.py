@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.bpf.codec import as_dict
 from sonde.bpf.map.per_cpu import summed
 from sonde.probe import Probe, Stream, Table
+from sonde.records.stacks import StackTable
 
 if TYPE_CHECKING:
     from sonde.bpf.loaded import Loaded
@@ -65,6 +66,9 @@ class Reading:
         self._skipped_before = skipped_before
         self._skipped_at_end: int | None = None
         self._source: TableSource | StreamSource | None = None
+        # Who takes differences adds them up to metrics, and has no use for what the stacks are.
+        has_stacks = isinstance(output, Table) and bool(output.weight) and not differences
+        self.stacks = StackTable() if has_stacks else None
         self._enrichers: tuple[Enricher, ...] | None = None
 
     def counters(self) -> Mapping[str, int]:
@@ -115,6 +119,7 @@ class Reading:
                     counters=self.counters,
                     differences=self._differences,
                     weight=output.weight,
+                    stacks=self.stacks,
                 )
             else:
                 self._source = open_stream(self._loaded, output.map, name=self._name, counters=self.counters)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sonde.probe import Probe, Selection, Stream, Table, Variant
     from sonde.records.model import RecordBatch
     from sonde.records.sources import StreamSource, TableSource
+    from sonde.records.stacks import StackTable
     from sonde.run.interfaces import Interfaces
 
 
@@ -103,6 +104,11 @@ class Run:
     def source(self) -> TableSource | StreamSource:
         """What reads the output; opened at first use, which imports NumPy."""
         return self._read.source
+
+    @property
+    def stacks(self) -> StackTable | None:
+        """The stacks that rows name by number; None for an output without."""
+        return self._read.stacks
 
     def _counters(self) -> Mapping[str, int]:
         return self._read.counters()

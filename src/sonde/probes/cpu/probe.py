@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sonde.bpf.map.map import possible_cpus
 from sonde.probe import CLOCK, FOLLOWERS, FREQUENCY, Knob, Probe, Table, Variant
+from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
-    from sonde.bpf import ObjectSpec
     from sonde.records.model import Enricher
 
 ROOM_S, ROWS_MIN, ROWS_MAX = 4, 1024, 12_672
@@ -17,14 +16,9 @@ ROOM_S, ROWS_MIN, ROWS_MAX = 4, 1024, 12_672
 and their stacks take 59 MB, and are one second of 128 CPUs at 99 Hz."""
 
 
-def rows_of(cpus: int, frequency: int) -> int:
-    """Give how many rows a generation has room for."""
+def _rows(cpus: int, values: Mapping[str, Any]) -> int:
+    frequency = int(values.get(FREQUENCY.name, FREQUENCY.default))
     return min(max(cpus * frequency * ROOM_S, ROWS_MIN), ROWS_MAX)
-
-
-def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
-    frequency = values.get(FREQUENCY.name, FREQUENCY.default)
-    spec.maps[output].max_entries = rows_of(possible_cpus(), int(frequency))
 
 
 def _enrichers() -> tuple[Enricher, ...]:
@@ -32,6 +26,14 @@ def _enrichers() -> tuple[Enricher, ...]:
 
     return (with_thread_name,)
 
+
+SAMPLES = Metric(
+    name="sonde.cpu.samples",
+    kind="counter",
+    unit="{sample}",
+    description="Ticks of the profile's clock, one for each CPU, at which the process was running.",
+    value="count",
+)
 
 PROBE = Probe(
     name="cpu",
@@ -43,16 +45,17 @@ PROBE = Probe(
             other="samples_other",
             programs=("cpu_tick",),
             summary="stacks of user space and kernel, by process and thread name",
-            columns=("pid", "comm", "stack", "count"),
+            columns=("pid", "comm", "user_stack", "kernel_stack", "count"),
             enrich=_enrichers,
+            metrics=(SAMPLES,),
             weight="count",
+            rows=_rows,
         ),
     ),
     knobs=(
         *CLOCK,
-        Knob("no_user", "without user stacks", bool),
-        Knob("no_kernel", "without kernel stacks", bool),
+        Knob("no_user", "without user stacks", bool, selects=False),
+        Knob("no_kernel", "without kernel stacks", bool, selects=False),
     ),
     variants=(Variant("tp_btf"), Variant("raw_tp", types=dict.fromkeys(FOLLOWERS, "raw_tracepoint"))),
-    configure=_configure,
 )

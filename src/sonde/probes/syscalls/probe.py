@@ -201,6 +201,7 @@ PROBE = Probe(
             _one_in,
             metavar="N",
             symbol="sample_every",
+            selects=False,
         ),
         Knob(
             "min_latency",
