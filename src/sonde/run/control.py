@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonde._libbpf import lib
-from sonde.bpf.map import MapShape, possible_cpus
+from sonde.bpf.map import possible_cpus
 from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
@@ -16,6 +16,7 @@ from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeErr
 from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
+from sonde.run.room import entries_of
 from sonde.run.walks import Walks
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from sonde.bpf.program import Program
     from sonde.run.interfaces import Interfaces
     from sonde.run.sampling import Sampling
-
-CPUS_MANY = 128
-"""The machine for which memory is computed beside this one's."""
 
 STACK_DEPTH_MAX = "stack_depth_max"
 """The knob of probes that take stacks (stack.bpf.h), and the kernel's own bound."""
@@ -175,20 +173,12 @@ class RunControl:
             spec.maps[name].autocreate = False
 
     def _size_maps(self, spec: ObjectSpec) -> None:
-        """Set how many rows there may be, and what goes with them; where nobody says, it is as the object has it."""
         for name, entries in self._entries(possible_cpus()).items():
             if name in spec.maps:
                 spec.maps[name].max_entries = entries
 
     def _entries(self, cpus: int) -> dict[str, int]:
-        """Give the sizes that maps get on a machine with so many CPUs, by name."""
-        rows, map = self.max_entries, self.output.map
-        if rows is None and isinstance(self.output, Table) and self.output.rows is not None:
-            rows = self.output.rows(cpus, self.values)
-        if rows is None:
-            return {}
-        shares = {"cells": rows + 1, "free": rows, "odd": rows, "stacks": 2 * rows, "odd_stacks": 2 * rows}
-        return {map: rows, **{f"{map}_{name}": entries for name, entries in shares.items()}}
+        return entries_of(self.output, self.values, max_entries=self.max_entries, cpus=cpus)
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
@@ -359,20 +349,16 @@ class RunControl:
             "variant": self.variant.name if self.variant else "",
             "hooks": {link.program.name: _hook_text(link) for link in loaded.links},
             "interfaces": self._interfaces.describe() if self._interfaces is not None else [],
-            "map_memory_bytes": sum(
-                memory_bytes(each.shape, possible_cpus()) for each in loaded.maps.values()
-            ),
-            "map_memory_bytes_128_cpus": sum(
-                memory_bytes(shape, CPUS_MANY) for shape in self._shapes_at(CPUS_MANY)
-            ),
+            "map_memory_bytes": self._memory_bytes(possible_cpus()),
+            "map_memory_bytes_128_cpus": self._memory_bytes(128),
         }
 
-    def _shapes_at(self, cpus: int) -> list[MapShape]:
+    def _memory_bytes(self, cpus: int) -> int:
+        """Compute what the maps would take on a machine with so many CPUs."""
         entries = self._entries(cpus)
-        return [
-            replace(each.shape, max_entries=entries.get(each.name, each.max_entries))
-            for each in self.loaded.maps.values()
-        ]
+        shapes = [each.shape for each in self.loaded.maps.values()]
+        shapes = [replace(each, max_entries=entries.get(each.name, each.max_entries)) for each in shapes]
+        return sum(memory_bytes(each, cpus) for each in shapes)
 
 
 def _belongs(name: str, output: Table | Stream) -> bool:

@@ -1,0 +1,29 @@
+"""How many entries the maps of an output get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sonde.probe import Stream, Table
+
+SHARES = {"cells": (1, 1), "free": (1, 0), "odd": (1, 0), "stacks": (2, 0), "odd_stacks": (2, 0)}
+"""What goes with a table's rows, by the end of its map's name: so many entries for each row, and so many beside.
+
+A row has a cell (of which number 0 is none), and two stacks; the odd generation has as much as the other one."""
+
+
+def entries_of(
+    output: Table | Stream, values: Mapping[str, Any], *, max_entries: int | None, cpus: int
+) -> dict[str, int]:
+    """Give the sizes of maps by name; of those that are not in it nobody says anything but the object.
+
+    ``max_entries`` is what somebody asks for, ``values`` are the knobs, ``cpus`` those of the machine.
+    """
+    rows = max_entries
+    if rows is None and isinstance(output, Table) and output.rows is not None:
+        rows = output.rows(cpus, values)
+    if rows is None:
+        return {}
+    shares = {f"{output.map}_{name}": rows * each + more for name, (each, more) in SHARES.items()}
+    return {output.map: rows, **shares}
