@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from sonde.exporters.counts import CountsSource
     from sonde.exporters.instruments import Instruments
+    from sonde.records.performance import PerformanceStats
     from sonde.run import Run
 
 DOCUMENT_SYSCALLS = ("openat", "read", "write", "connect")
@@ -43,6 +46,7 @@ class Collector:
         self._object: Object | None = None
         self._run: Any = None
         self._packets: Run | None = None
+        self._profile: Run | None = None
         self._exported: list[tuple[Instruments, CountsSource]] = []
 
     # ---- any object -----------------------------------------------------------------------------------------
@@ -224,6 +228,37 @@ class Collector:
                 stats[row["protocol"]] = stats.get(row["protocol"], 0) + row[of]
         return stats
 
+    # ---- CPU profile ----------------------------------------------------------------------------------------
+
+    def profile_cpu(self, duration: float, frequency: int = 100) -> Iterator[PerformanceStats]:
+        """Sample what runs on all CPUs, from now on, and give the statistics so far every second.
+
+        It ends after ``duration`` seconds with the final ones; so does a loop that is left before, for
+        ``performance_stats``. ``frequency`` is 1 to 999 times a second and CPU. A second profile takes the first one's
+        place. Raises KnobError, and SondeError where the duration is none.
+        """
+        if not duration > 0:
+            raise SondeError(
+                "profile the CPUs", why=f"{duration} is no duration", hint="give seconds, more than 0"
+            )
+        from sonde.probes import probe
+        from sonde.run import Run
+
+        run = Run(probe("cpu"), values={"frequency": frequency})
+        run.start()
+        previous, self._profile = self._profile, run
+        if previous is not None:
+            previous.close()
+        return _profile(run, duration)
+
+    def performance_stats(self) -> PerformanceStats:
+        """Read the statistics of the profile, so far or, when it has ended, final; SondeError where there is none."""
+        from sonde.records.performance import PerformanceStats
+
+        if self._profile is None:
+            raise SondeError("read the profile", why="there is none", hint="call profile_cpu(duration)")
+        return PerformanceStats.of(self._profile.read())
+
     # ---- OpenTelemetry --------------------------------------------------------------------------------------
 
     def export_to_opentelemetry(self, meter: Meter, *, series_max: int = SERIES_MAX) -> Instruments:
@@ -261,10 +296,10 @@ class Collector:
         self._free()
 
     def _free(self) -> None:
-        for run in (self._run, self._packets):
+        for run in (self._run, self._packets, self._profile):
             if run is not None:
                 run.close()
-        self._run = self._packets = None
+        self._run = self._packets = self._profile = None
         if self._object is not None:
             self._object.close()
             self._object = None
@@ -274,6 +309,25 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _profile(run: Run, duration_s: float) -> Iterator[PerformanceStats]:
+    """Give a profile's statistics at each second, and at its end."""
+    from sonde.records.performance import PerformanceStats
+
+    begun = time.monotonic()
+    try:
+        for second in range(1, math.ceil(duration_s)):
+            time.sleep(max(0.0, begun + second - time.monotonic()))
+            if run.loaded.closed:
+                return
+            yield PerformanceStats.of(run.read())
+        time.sleep(max(0.0, begun + duration_s - time.monotonic()))
+    finally:
+        if not run.loaded.closed:
+            run.stop()
+    if not run.loaded.closed:
+        yield PerformanceStats.of(run.read())
 
 
 def _xdp_program(loaded: Object) -> Program | None:
