@@ -48,6 +48,7 @@ PROBE = Probe(
             columns=("pid", "comm", "user_stack", "kernel_stack", "count"),
             enrich=_enrichers,
             metrics=(SAMPLES,),
+            cost_ns=4_100,
             weight="count",
             rows=_rows,
         ),

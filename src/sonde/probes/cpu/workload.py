@@ -46,9 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Use a known CPU time.")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--wait", action="store_true", help="begin when a line comes on standard input")
+    parser.add_argument(
+        "--wait", action="store_true", help="print a line, and begin when one comes on standard input"
+    )
     arguments = parser.parse_args()
     if arguments.wait:
+        print("ready", flush=True)
         sys.stdin.readline()
     workload = Workload(arguments.seconds, arguments.threads)
     workload.run()
