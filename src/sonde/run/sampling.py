@@ -41,6 +41,15 @@ def nominal_hz() -> int:
     return NS
 
 
+def ticks_in(enabled_ns: int, *, period_ns: int, monotonic_ns: int, raw_ns: int) -> int:
+    """Compute how many ticks a timer has made while its event was enabled for so long.
+
+    An event's time is the machine's own, as CLOCK_MONOTONIC_RAW; its timer follows CLOCK_MONOTONIC, which NTP sets right:
+    weeks show the difference. Both have gone on by so much.
+    """
+    return enabled_ns * monotonic_ns // max(raw_ns, 1) // period_ns
+
+
 @dataclass(slots=True)
 class Clock:
     """The event of one CPU, from when on, and how many ticks there were before it."""
@@ -149,10 +158,13 @@ class Sampling:
         count = clock.event.count()
         if not self._is_time:
             return clock.ticks_before + count.value // self._period
-        # The event's time is the machine's own; its timer follows the clock that NTP keeps: weeks show the difference.
         monotonic_ns, raw_ns = _times()
-        passed_ns, passed_raw_ns = monotonic_ns - clock.monotonic_ns, max(raw_ns - clock.raw_ns, 1)
-        return clock.ticks_before + count.enabled_ns * passed_ns // passed_raw_ns // self._period
+        return clock.ticks_before + ticks_in(
+            count.enabled_ns,
+            period_ns=self._period,
+            monotonic_ns=monotonic_ns - clock.monotonic_ns,
+            raw_ns=raw_ns - clock.raw_ns,
+        )
 
     def _account(self) -> None:
         for clock in self._clocks.by_cpu.values():
