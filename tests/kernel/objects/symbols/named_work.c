@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Work under a name: named_work MILLISECONDS [user|vdso|kernel] spends so much time of the CPU in spin_named, in asking
+ * the vDSO for the time, or in reading from the kernel.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static long spent_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return now.tv_sec * 1000000000L + now.tv_nsec;
+}
+
+__attribute__((noinline)) unsigned long spin_named(unsigned long value)
+{
+	for (int i = 0; i < 100000; i++) {
+		value = value * 31 + 7;
+		__asm__ volatile("" : "+r"(value));
+	}
+	return value;
+}
+
+__attribute__((noinline)) unsigned long ask_vdso(unsigned long value)
+{
+	struct timespec now;
+
+	for (int i = 0; i < 2000; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		value += (unsigned long)now.tv_nsec;
+	}
+	return value;
+}
+
+__attribute__((noinline)) unsigned long ask_kernel(unsigned long value, int zeros)
+{
+	static char buffer[1 << 16];
+
+	for (int i = 0; i < 20; i++)
+		value += (unsigned long)read(zeros, buffer, sizeof(buffer));
+	return value;
+}
+
+int main(int count, char **words)
+{
+	long end_ns = (count > 1 ? atol(words[1]) : 20) * 1000000L;
+	const char *what = count > 2 ? words[2] : "user";
+	int zeros = open("/dev/zero", O_RDONLY);
+	unsigned long value = 1;
+
+	while (spent_ns() < end_ns)
+		value = !strcmp(what, "vdso")	? ask_vdso(value) :
+			!strcmp(what, "kernel") ? ask_kernel(value, zeros) :
+						  spin_named(value);
+	return value == 42;
+}

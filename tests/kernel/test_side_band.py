@@ -1,0 +1,113 @@
+"""What perf tells beside samples: code that is mapped, and processes that begin, run another program, and end."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from kernel.compiled import program_of
+from sonde.bpf.link.perf_event import online_cpus
+from sonde.bpf.side_band import EXEC, EXIT, FORK, MAP, SideBand, SideBandRecords
+from sonde.errors import SondeError
+
+PROGRAM = program_of("symbols/named_work.c")
+
+
+@pytest.fixture
+def band() -> Iterator[SideBand]:
+    with SideBand() as opened:
+        yield opened
+
+
+def of(records: SideBandRecords, pid: int) -> list[tuple[int, str]]:
+    """What happened to a process: kinds, and paths of what was mapped."""
+    return [
+        (int(each["kind"]), records.files[each["file"]].path if each["kind"] == MAP else "")
+        for each in records.events[records.events["pid"] == pid]
+    ]
+
+
+def test_a_process_is_told_from_fork_to_exit(band: SideBand) -> None:
+    child = subprocess.Popen([PROGRAM, "1"])
+    child.wait()
+    records = band.drain()
+    told = of(records, child.pid)
+    assert told[0] == (FORK, "")
+    assert told[-1] == (EXIT, "")
+    begun = told.index((EXEC, ""))
+    assert (MAP, str(PROGRAM)) in told[begun:]
+    assert (MAP, "[vdso]") in told[begun:]
+    fork = records.events[(records.events["pid"] == child.pid) & (records.events["kind"] == FORK)]
+    assert fork["parent"].tolist() == [os.getpid()]
+
+
+def test_records_are_in_the_order_of_the_clock_that_programs_read(band: SideBand) -> None:
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    for _ in range(11):
+        subprocess.run([PROGRAM, "0"], check=True)
+    times = band.drain().events["time_ns"].tolist()
+    assert times == sorted(times)
+    assert before < times[0] <= times[-1] < time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def test_a_mapped_file_is_the_one_that_stat_tells(band: SideBand) -> None:
+    subprocess.run([PROGRAM, "0"], check=True)
+    found = next(each for each in band.drain().files if each.path == str(PROGRAM))
+    told = os.stat(PROGRAM)
+    assert (found.device, found.inode) == (told.st_dev, told.st_ino)
+
+
+def test_only_code_is_told(band: SideBand) -> None:
+    own = os.getpid()
+    with mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE):
+        assert of(band.drain(), own) == []
+    with mmap.mmap(
+        -1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_EXEC
+    ):
+        assert of(band.drain(), own) == [(MAP, "")]
+
+
+def test_threads_are_no_processes(band: SideBand) -> None:
+    import threading
+
+    threads = [threading.Thread(target=lambda: None) for _ in range(5)]
+    for each in threads:
+        each.start()
+        each.join()
+    kinds = {kind for kind, _ in of(band.drain(), os.getpid())}
+    assert not kinds & {FORK, EXIT}
+
+
+def test_a_reader_is_woken_when_a_program_begins(band: SideBand) -> None:
+    subprocess.run([PROGRAM, "0"], check=True)
+    assert select.select([band], [], [], 10)[0] == [band]
+    band.drain()
+
+
+def test_what_finds_a_ring_full_is_counted() -> None:
+    with SideBand(pages_per_cpu=1) as band:
+        for _ in range(97):
+            subprocess.run([PROGRAM, "0"], check=True)
+        band.drain()
+        lost = band.lost
+        band.drain()
+        # The kernel tells of a loss when there is room again.
+        subprocess.run([PROGRAM, "0"], check=True)
+        band.drain()
+        assert max(lost, band.lost) > 0
+
+
+def test_it_is_on_every_cpu_and_leaves_nothing_open() -> None:
+    before = os.listdir("/proc/self/fd")
+    with SideBand() as band:
+        assert list(band.cpus) == online_cpus()
+    assert os.listdir("/proc/self/fd") == before
+    band.close()
+    with pytest.raises(SondeError, match="closed"):
+        band.drain()
