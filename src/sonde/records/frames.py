@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from sonde.records.model import Values
@@ -50,16 +50,33 @@ class Frame:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
+class Written(NamedTuple):
+    """Frames as they stand in the columns COLUMNS, in that order."""
+
+    names: str
+    kinds: str
+    modules: str
+    sources: str
+
+
+def written(frames: Sequence[Frame]) -> Written:
+    """Write frames, the outermost first."""
+    return Written(
+        SEPARATOR.join([_plain(each.name) for each in frames]),
+        "".join([each.kind for each in frames]),
+        SEPARATOR.join([_plain(each.module) for each in frames]),
+        SEPARATOR.join([_plain(each.source) for each in frames]),
+    )
+
+
 def columns_of(stacks: Sequence[Sequence[Frame]]) -> dict[str, Values]:
     """Make the columns COLUMNS of stacks, whose frames stand the outermost first."""
     import numpy as np
 
     columns: dict[str, Any] = {name: np.empty(len(stacks), dtype=object) for name in COLUMNS}
     for at, frames in enumerate(stacks):
-        columns["stack"][at] = SEPARATOR.join(_plain(each.name) for each in frames)
-        columns["frame_kinds"][at] = "".join(each.kind for each in frames)
-        columns["frame_modules"][at] = SEPARATOR.join(_plain(each.module) for each in frames)
-        columns["frame_sources"][at] = SEPARATOR.join(_plain(each.source) for each in frames)
+        for name, text in zip(COLUMNS, written(frames), strict=True):
+            columns[name][at] = text
     return columns
 
 
