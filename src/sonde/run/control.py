@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sonde.bpf.link import Hook, Link
     from sonde.bpf.program import Program
     from sonde.run.interfaces import Interfaces
+    from sonde.run.naming import Naming
     from sonde.run.sampling import Sampling
 
 STACK_DEPTH_MAX = "stack_depth_max"
@@ -41,6 +42,7 @@ class RunControl:
     """Has a probe's output counted from one moment to another; reading it is ``Reading``'s.
 
     Arguments are as ``Run``'s. ``own_pid`` is the process whose events are sonde's own: this one, unless another reads.
+    ``naming`` is started with it, where stacks are to be named; who made it gives it to ``Reading``, too.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RunControl:
         values: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
         own_pid: int | None = None,
+        naming: Naming | None = None,
     ) -> None:
         self.probe = probe
         self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
@@ -65,6 +68,7 @@ class RunControl:
         self._interfaces: Interfaces | None = None
         self._walks: Walks | None = None
         self._sampling: Sampling | None = None
+        self._naming = naming
         self._stopped = False
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,12 +103,16 @@ class RunControl:
             if RATE_MAX in self.values:
                 self._object.variables[RATE_MAX].value = self.values[RATE_MAX]
             self.skipped_before = skipped_runs(self._object, self.output)
+            if self._naming is not None:
+                self._naming.start(first=[self.selection.pid] if self.selection.pid else [])
             self._object.variables["active"].value = 1
             if self._sampling is not None:
                 self._sampling.begin()
             if self._interfaces is not None:
                 self._interfaces.follow()
             self._walks.begin()
+            if self._naming is not None:
+                self._naming.follow()
         except BaseException:
             self.close()
             raise
@@ -324,6 +332,8 @@ class RunControl:
         if self._walks is not None:
             self._walks.refresh()
             self._walks.close()
+        if self._naming is not None:
+            self._naming.end()
         return True
 
     def refresh(self) -> None:
@@ -339,6 +349,8 @@ class RunControl:
         """Stop and free everything; again is fine."""
         if self._interfaces is not None:
             self._interfaces.close()
+        if self._naming is not None:
+            self._naming.close()
         if self._object is not None:
             self._object.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sonde.bpf.loaded import Loaded
     from sonde.records.model import Enricher, RecordBatch
     from sonde.records.sources import StreamSource, TableSource
+    from sonde.run.naming import Naming
 
 
 def skipped_runs(loaded: Loaded, output: Table | Stream) -> int:
@@ -38,7 +40,7 @@ class Reading:
 
     ``values`` are the knobs that were set, ``follows`` says whether children are followed, ``skipped_before`` is what
     ``skipped_runs`` gave when counting began, ``interfaces`` knows their names by number; ``refresh`` brings a table up
-    to date that does not do it by itself. Reading needs no privileges, where the kernel lets unprivileged
+    to date that does not do it by itself; ``naming`` names stacks. Reading needs no privileges, where the kernel lets unprivileged
     processes read maps by their descriptors.
     """
 
@@ -54,9 +56,11 @@ class Reading:
         differences: bool = False,
         interfaces: Callable[[], Mapping[int, str]] | None = None,
         refresh: Callable[[], None] = lambda: None,
+        naming: Naming | None = None,
     ) -> None:
         self.output = output
         self._refresh = refresh
+        self._stack_naming = naming
         self._name = f"{probe.name}.{output.name}"
         self._loaded = loaded
         self._sampled = int(values.get("sample") or 1)
@@ -130,19 +134,27 @@ class Reading:
         """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
         source = self.source
         self._refresh()
+        begin_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         batch = source.read()
+        if self._stack_naming is not None:
+            # Behind the rows: what they are of was mapped before.
+            self._stack_naming.drain()
         if self._enrichers is None:
             self._enrichers = (*self._naming(batch), *self.output.enrich())
         if self._sampled > 1:
             batch = replace(batch, scale=self._sampled)
         for enrich in self._enrichers:
             batch = enrich(batch)
+        if self._stack_naming is not None:
+            self._stack_naming.settle(begin_ns)
         return batch
 
     def _naming(self, batch: RecordBatch) -> tuple[Enricher, ...]:
-        """Name interfaces wherever there are some: what was attached to one that has gone knows its name."""
+        """Name stacks and interfaces wherever there are some: what was attached to one that has gone knows its name."""
         from sonde.enrich.interface import IFINDEX, InterfaceNames
 
+        if self._stack_naming is not None and self.stacks is not None:
+            return (self._stack_naming.names(self.stacks),)
         if not batch.schema.having(IFINDEX):
             return ()
         return (InterfaceNames(self._interfaces) if self._interfaces is not None else InterfaceNames(),)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sonde.records.sources import StreamSource, TableSource
     from sonde.records.stacks import StackTable
     from sonde.run.interfaces import Interfaces
+    from sonde.run.naming import Naming
 
 
 class Run:
@@ -36,7 +37,17 @@ class Run:
         max_entries: int | None = None,
         differences: bool = False,
     ) -> None:
-        self._control = RunControl(probe, output, selection=selection, values=values, max_entries=max_entries)
+        self._naming = _naming_of(
+            probe.output(output) if output else probe.outputs[0], differences=differences
+        )
+        self._control = RunControl(
+            probe,
+            output,
+            selection=selection,
+            values=values,
+            max_entries=max_entries,
+            naming=self._naming,
+        )
         self.differences = differences
         self._reading: Reading | None = None
 
@@ -92,6 +103,7 @@ class Run:
             differences=self.differences,
             interfaces=interfaces.names if interfaces is not None else None,
             refresh=self._control.refresh,
+            naming=self._naming,
         )
 
     @property
@@ -109,6 +121,11 @@ class Run:
     def stacks(self) -> StackTable | None:
         """The stacks that rows name by number; None for an output without."""
         return self._read.stacks
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the names of stacks: what is missing, and what would help."""
+        return self._naming.notes if self._naming is not None else ()
 
     def _counters(self) -> Mapping[str, int]:
         return self._read.counters()
@@ -157,3 +174,12 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _naming_of(output: Table | Stream, *, differences: bool) -> Naming | None:
+    """Make what names stacks, where there are some; who takes differences adds them up, and has no use for names."""
+    if differences or not getattr(output, "weight", ""):
+        return None
+    from sonde.run.naming import Naming
+
+    return Naming()

@@ -1,0 +1,189 @@
+"""Stacks of real processes get their names: short ones, those that have ended, in other mount namespaces, in the kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.compiled import program_of
+from sonde.probes.cpu.probe import PROBE
+from sonde.records.frames import KERNEL, MARK, NATIVE, Frame, frames_of
+from sonde.run import Run
+
+PROGRAM = program_of("symbols/named_work.c")
+FREQUENCY = {"frequency": 999}
+SHORT = 53
+
+
+@contextmanager
+def profile() -> Iterator[Run]:
+    with Run(PROBE, values=FREQUENCY) as run:
+        yield run
+
+
+def rows_of(run: Run, *pids: int) -> list[dict[str, Any]]:
+    return [row for row in run.read().rows() if not pids or row["pid"] in pids]
+
+
+def leaves(rows: list[dict[str, Any]]) -> Counter[str]:
+    """Count samples by the innermost frame of user space."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        user = [each for each in frames_of(row) if each.kind not in (KERNEL, MARK)]
+        if user:
+            found[user[-1].name] += row["count"]
+    return found
+
+
+def frames_in(rows: list[Mapping[str, Any]] | list[dict[str, Any]]) -> list[Frame]:
+    return [frame for row in rows for frame in frames_of(row)]
+
+
+def test_processes_that_live_for_a_moment_are_named() -> None:
+    """Each takes 20 ms of CPU, and has ended when anybody looks at it; of none a frame is unknown."""
+    with profile() as run:
+        pids = []
+        for _ in range(SHORT):
+            child = subprocess.Popen([PROGRAM, "20"])
+            child.wait()
+            pids.append(child.pid)
+        run.stop()
+        rows = rows_of(run, *pids)
+    assert {row["pid"] for row in rows} == set(pids)
+    named = {row["pid"] for row in rows if any(each.name == "spin_named" for each in frames_of(row))}
+    assert named == set(pids)
+    assert [each for each in frames_in(rows) if each.name == "[unknown]"] == []
+    (spin, *_) = [each for each in frames_in(rows) if each.name == "spin_named"]
+    assert (spin.kind, spin.module) == (NATIVE, str(PROGRAM))
+
+
+def test_what_ended_before_its_program_was_deleted_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "passing"
+    program.write_bytes(PROGRAM.read_bytes())
+    program.chmod(0o755)
+    with profile() as run:
+        child = subprocess.Popen([program, "100"])
+        child.wait()
+        wait_until_followed(run, child.pid)
+        program.unlink()
+        run.stop()
+        assert leaves(rows_of(run, child.pid))["spin_named"] > 50
+
+
+def wait_until_followed(run: Run, pid: int) -> None:
+    """Wait until the run's thread has seen that a process began; what it has then opened, it has."""
+    assert run._naming is not None
+    deadline = time.monotonic() + 20
+    while len(run._naming.spaces.lineage(pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_alive", [True, False], ids=["alive", "ended"])
+def test_a_program_in_another_mount_namespace_is_named(tmp_path: Path, *, is_alive: bool) -> None:
+    """Its file lies on a tmpfs that nobody else has mounted, and that is gone with it."""
+    place = tmp_path / "private"
+    place.mkdir()
+    script = f"mount -t tmpfs tmpfs {place} && cp {PROGRAM} {place}/hidden && exec {place}/hidden {20_000 if is_alive else 200}"
+    with profile() as run:
+        child = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", script])
+        try:
+            if is_alive:
+                rows = read_until(run, child.pid, "spin_named")
+            else:
+                child.wait()
+                run.stop()
+                rows = rows_of(run, child.pid)
+        finally:
+            child.kill()
+            child.wait()
+    assert not (place / "hidden").exists()
+    found = [each for each in frames_in(rows) if each.name == "spin_named"]
+    assert found
+    assert {each.module for each in found} == {f"{place}/hidden"}
+
+
+def read_until(run: Run, pid: int, name: str) -> list[dict[str, Any]]:
+    """Read until a process has a frame of that name, for half a minute at most."""
+    deadline = time.monotonic() + 30
+    while True:
+        rows = rows_of(run, pid)
+        if any(each.name == name for each in frames_in(rows)) or time.monotonic() > deadline:
+            return rows
+        time.sleep(0.1)
+
+
+def test_a_process_that_was_there_before_is_named() -> None:
+    child = subprocess.Popen([PROGRAM, "20000"])
+    try:
+        with profile() as run:
+            assert leaves(read_until(run, child.pid, "spin_named"))["spin_named"] > 0
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_the_vdso_is_named() -> None:
+    with profile() as run:
+        child = subprocess.Popen([PROGRAM, "300", "vdso"])
+        child.wait()
+        run.stop()
+        rows = rows_of(run, child.pid)
+    vdso = {each.name for each in frames_in(rows) if each.module == "[vdso]"}
+    if not vdso:
+        source = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
+        assert source not in ("tsc", "kvm-clock"), "this clock is read in the vDSO"
+        pytest.skip(f"the clock {source} is read by the kernel: the vDSO calls it")
+    assert any("clock_gettime" in name for name in vdso)
+
+
+def test_the_kernel_is_named_behind_who_called_it() -> None:
+    with profile() as run:
+        child = subprocess.Popen([PROGRAM, "300", "kernel"])
+        child.wait()
+        run.stop()
+        rows = rows_of(run, child.pid)
+    inside = [frames_of(row) for row in rows if KERNEL in row["frame_kinds"]]
+    kernel = Counter(each.name for frames in inside for each in frames if each.kind == KERNEL)
+    assert {each.module for frames in inside for each in frames if each.kind == KERNEL} >= {"[kernel]"}
+    assert any("read" in name for name in kernel), kernel
+    for frames in inside:
+        kinds = "".join(each.kind for each in frames)
+        assert KERNEL not in kinds.rstrip(KERNEL)
+
+
+def test_python_s_own_functions_are_named(tmp_path: Path) -> None:
+    """Under -X perf Python 3.12 and later write what they are called; it needs frame pointers to come far."""
+    code = "def turn_round():\n    return sum(number * number for number in range(3_000_000))\nturn_round()\n"
+    script = tmp_path / "work.py"
+    script.write_text(code)
+    if sys.version_info < (3, 12):
+        pytest.skip(f"-X perf is Python 3.12's, this is {sys.version.split()[0]}")
+    with profile() as run:
+        child = subprocess.Popen([sys.executable, "-X", "perf", str(script)])
+        child.wait()
+        run.stop()
+        rows = rows_of(run, child.pid)
+    assert "turn_round (work.py)" in {each.name for each in frames_in(rows)}
+
+
+def test_a_run_leaves_nothing_open() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with profile() as run:
+        subprocess.run([PROGRAM, "20"], check=True)
+        run.read()
+    # The list of the kernel's symbols is opened once for all.
+    left = {
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in set(os.listdir("/proc/self/fd")) - before
+        if os.path.lexists(f"/proc/self/fd/{fd}")
+    }
+    assert left <= {"/proc/kallsyms"}
