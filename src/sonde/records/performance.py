@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonde.records.frames import frames_of
+
 if TYPE_CHECKING:
     from sonde.records.model import RecordBatch
 
@@ -15,17 +17,15 @@ HOTTEST = 10
 
 @dataclass(frozen=True, slots=True)
 class HotStack:
-    """A stack with its samples: the numbers of both its sides, and the frames' names where they are known.
+    """A stack with its samples: the names of its frames, the outermost first.
 
-    ``pid`` is None, and ``name`` other, for what found no room in the kernel.
+    ``comm`` is the thread's name; ``pid`` is None, and ``comm`` other, for what found no room in the kernel.
     """
 
     count: int
     pid: int | None
-    name: str
-    user_stack: int
-    kernel_stack: int
-    stack: str = ""
+    comm: str
+    frames: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,4 @@ class PerformanceStats:
 
 
 def _hot(row: Mapping[str, Any]) -> HotStack:
-    return HotStack(
-        row["count"], row["pid"], row["comm"], row["user_stack"], row["kernel_stack"], row.get("stack") or ""
-    )
+    return HotStack(row["count"], row["pid"], row["comm"], tuple(each.name for each in frames_of(row)))

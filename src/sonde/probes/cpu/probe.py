@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.probe import CLOCK, FOLLOWERS, FREQUENCY, Knob, Probe, Table, Variant
+from sonde.records.frames import COLUMNS as STACK_COLUMNS
 from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
-    from sonde.records.model import Enricher
+    from sonde.records.model import Enricher, RecordBatch
 
 ROOM_S, ROWS_MIN, ROWS_MAX = 4, 1024, 12_672
 """A generation has room for all samples of so many seconds, each of a stack of its own, within these bounds: ROWS_MAX rows
@@ -24,7 +25,16 @@ def _rows(cpus: int, values: Mapping[str, Any]) -> int:
 def _enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.comm import with_thread_name
 
-    return (with_thread_name,)
+    return (with_thread_name, _with_alike_together)
+
+
+def _with_alike_together(batch: RecordBatch) -> RecordBatch:
+    """Make one row of stacks whose frames have the same names and lines: they differ by the instruction alone."""
+    from sonde.records.grouping import grouped
+
+    if STACK_COLUMNS[0] not in batch.columns:
+        return batch
+    return grouped(batch, ("process_start_ns", "pid", "comm", *STACK_COLUMNS), ("count", "first_seen_ns"))
 
 
 SAMPLES = Metric(
@@ -45,7 +55,7 @@ PROBE = Probe(
             other="samples_other",
             programs=("cpu_tick",),
             summary="stacks of user space and kernel, by process and thread name",
-            columns=("pid", "comm", "user_stack", "kernel_stack", "count"),
+            columns=("pid", "comm", "count", "stack"),
             enrich=_enrichers,
             metrics=(SAMPLES,),
             cost_ns=4_100,
