@@ -8,12 +8,13 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kernel.compiled import program_of
 from sonde.bpf.link.perf_event import online_cpus
-from sonde.bpf.side_band import EXEC, EXIT, FORK, MAP, SideBand, SideBandRecords
+from sonde.bpf.side_band import EXEC, EXIT, FOLLOWS_EVERY_S, FORK, MAP, SideBand, SideBandRecords
 from sonde.errors import SondeError
 
 PROGRAM = program_of("symbols/named_work.c")
@@ -111,3 +112,26 @@ def test_it_is_on_every_cpu_and_leaves_nothing_open() -> None:
     band.close()
     with pytest.raises(SondeError, match="closed"):
         band.drain()
+
+
+@pytest.mark.skipif(
+    "SONDE_VM_KERNEL" not in os.environ, reason="takes a CPU offline: only in a virtual machine: make test-vm"
+)
+@pytest.mark.parametrize("is_drained_meanwhile", [True, False])
+def test_a_cpu_that_comes_back_tells_again(band: SideBand, *, is_drained_meanwhile: bool) -> None:
+    """Its event has ended with it, whether anybody looked while it was away or not."""
+    second = Path("/sys/devices/system/cpu/cpu1/online")
+    second.write_text("0")
+    try:
+        time.sleep(FOLLOWS_EVERY_S)
+        if is_drained_meanwhile:
+            band.drain()
+            assert 1 not in band.cpus
+    finally:
+        second.write_text("1")
+    for _ in range(3):
+        time.sleep(FOLLOWS_EVERY_S)
+        band.drain()
+    child = subprocess.Popen(["taskset", "-c", "1", PROGRAM, "1"])
+    child.wait()
+    assert (MAP, str(PROGRAM)) in of(band.drain(), child.pid)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -128,32 +130,34 @@ class SideBand:
             if self.closed:
                 raise SondeError("read perf's side band", why="it is closed")
             files: dict[MappedPath, int] = {}
-            pieces = [self._piece(ring, files) for ring in list(self._rings.values())]
+            events = np.concatenate(list(self._pieces(files)))
             if time.monotonic() - self._followed_at >= FOLLOWS_EVERY_S:
                 self._followed_at = time.monotonic()
                 self._follow()
-        events = np.concatenate([*pieces, np.empty(0, event_dtype())])
-        events = events[np.argsort(events["time_ns"], kind="stable")]
-        return SideBandRecords(events, tuple(files))
+        return SideBandRecords(events[np.argsort(events["time_ns"], kind="stable")], tuple(files))
 
-    def _piece(self, ring: Any, files: dict[MappedPath, int]) -> npt.NDArray[Any]:
-        """Take one CPU's records; what they map gets numbers in ``files``."""
+    def _pieces(self, files: dict[MappedPath, int]) -> Iterator[npt.NDArray[Any]]:
+        """Take the records of all CPUs, a full batch at a time; what they map gets numbers in ``files``."""
+        batch = self._buffer()
+        lib.sonde_side_band_reset(batch)
+        for ring in list(self._rings.values()):
+            for _ in range(BATCHES_MAX):
+                if not lib.sonde_side_band_drain(ring, batch):
+                    break
+                yield self._taken(batch, files)
+                lib.sonde_side_band_reset(batch)
+        yield self._taken(batch, files)
+
+    def _taken(self, batch: Any, files: dict[MappedPath, int]) -> npt.NDArray[Any]:
         import numpy as np
 
-        batch, pieces = self._buffer(), []
-        for _ in range(BATCHES_MAX):
-            lib.sonde_side_band_reset(batch)
-            is_full = lib.sonde_side_band_drain(ring, batch)
-            self.lost, batch.lost = self.lost + int(batch.lost), 0
-            events = self._kept[0][: batch.event_count].copy()
-            if batch.file_count:
-                numbers = [files.setdefault(each, len(files)) for each in self._files(batch)]
-                maps = events["kind"] == MAP
-                events["file"][maps] = np.array(numbers, np.uint32)[events["file"][maps]]
-            pieces.append(events)
-            if not is_full:
-                break
-        return np.concatenate(pieces)
+        self.lost, batch.lost = self.lost + int(batch.lost), 0
+        events: npt.NDArray[Any] = self._kept[0][: batch.event_count].copy()
+        if batch.file_count:
+            numbers = [files.setdefault(each, len(files)) for each in self._files(batch)]
+            maps = events["kind"] == MAP
+            events["file"][maps] = np.array(numbers, np.uint32)[events["file"][maps]]
+        return events
 
     def _files(self, batch: Any) -> list[MappedPath]:
         text = bytes(ffi.buffer(batch.text, batch.text_bytes))
@@ -201,6 +205,7 @@ def mapped_path(path: str, device: int, inode: int) -> MappedPath:
     return MappedPath(path.removesuffix(" (deleted)"), device, inode)
 
 
+@functools.cache
 def event_dtype() -> np.dtype[Any]:
     """Give the layout of ``SideBandRecords.events``."""
     import numpy as np

@@ -7,7 +7,7 @@ import time
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sonde.bpf.side_band import EXIT, FORK, MAP, MappedPath, SideBandRecords
@@ -236,7 +236,8 @@ class AddressSpaces:
             found = self._read(pid)
             if found:
                 with self._lock:
-                    self._first(pid).read(found, now_ns)
+                    shared = [each._replace(file=self._know(pid, each.file)) for each in found]
+                    self._first(pid).read(shared, now_ns)
             if time.monotonic() > deadline:
                 return
 
@@ -270,10 +271,13 @@ class AddressSpaces:
             columns = (tasks[name].tolist() for name in names)
             begun = [self._take_task(*task) for task in zip(*columns, strict=True)]
             maps = events[is_map]
+            files = self._know_all(maps, records.files)
             maps = maps[np.argsort(maps["pid"], kind="stable")]
-            ends = np.flatnonzero(np.diff(maps["pid"])) + 1
-            for piece in np.split(maps, ends) if len(maps) else ():
-                self._take_maps(int(piece["pid"][0]), piece.copy(), records.files)
+            begins = [0, *(np.flatnonzero(np.diff(maps["pid"])) + 1).tolist(), len(maps)]
+            for begin, end in pairwise(begins):
+                if begin < end:
+                    # A copy, that a small piece does not keep all of them.
+                    self._take_maps(maps[begin:end].copy(), files)
             for each in begun:
                 if each is not None:
                     each.bound()
@@ -308,12 +312,18 @@ class AddressSpaces:
             space.end_ns = time_ns
             self._ended.append(space)
 
-    def _take_maps(self, pid: int, events: Array, files: Sequence[MappedPath]) -> None:
+    def _know_all(self, maps: Array, files: Sequence[MappedPath]) -> list[MappedPath]:
+        """Give the files that all share, for those of some records."""
+        mapped_by: dict[int, int] = {}
+        for pid, number in zip(maps["pid"].tolist(), maps["file"].tolist(), strict=True):
+            mapped_by.setdefault(number, pid)
+        return [self._know(mapped_by.get(number, 0), file) for number, file in enumerate(files)]
+
+    def _take_maps(self, events: Array, files: Sequence[MappedPath]) -> None:
+        """Take mappings of one process."""
         import numpy as np
 
-        different, numbers = np.unique(events["file"], return_inverse=True)
-        events["file"] = numbers
-        files = tuple(self._know(pid, files[number]) for number in different.tolist())
+        pid = int(events["pid"][0])
         spaces = self._spaces.get(pid)
         if not spaces:
             spaces = [self._passed_over(pid)]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sonde.enrich.stack import StackNames
     from sonde.records.stacks import StackTable
 
-GATHERS_S = 0.01
-"""So long it waits when a program has begun, for the rest of what it maps: 100 times a second at most."""
+GATHERS_S = 0.02
+"""So long it waits when a program has begun, for the rest of what it maps: 50 times a second at most."""
 
 
 class Naming:

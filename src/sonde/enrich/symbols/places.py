@@ -106,11 +106,12 @@ class Places:
                 self._places[file, offset] = _place(each_frames)
 
     def _in_file(self, file: MappedPath, offsets: Array, asked: Asked, span: int) -> list[tuple[Frame, ...]]:
-        if file.path == VDSO:
+        mapped = asked.mappings.spans[span]
+        # A 32-bit program has another vDSO, and it lies where such a program can reach it.
+        if file.path == VDSO and mapped.end > 1 << 32:
             return _in_vdso(offsets)
         if not file.inode:
             return [(unknown(file.path),)] * len(offsets)
-        mapped = asked.mappings.spans[span]
         lineage = self._spaces.lineage(asked.pid)
         binary = self._binaries.of(file, pids=lineage, start=mapped.start, end=mapped.end)
         return binary.frames(offsets) if binary is not None else [(unknown(file.path),)] * len(offsets)
