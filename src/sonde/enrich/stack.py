@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 DEPTH_MAX = 127
 """A stack of so many frames goes on, most likely: probes/_include/stack.bpf.h takes no more."""
-KEPT_CHARACTERS_MAX = 16 << 20
+KEPT_CHARACTERS_MAX = 24 << 20
 """So much text of stacks is kept for the next read."""
 BROKEN_OFF, TRUNCATED, NO_STACK = "[broken off]", "[truncated]", "[no stack: {}]"
 KERNEL_MODULE = "[kernel]"
 
-Row = tuple[int, int, int]
-"""A process, a time in ns, and the number of a stack."""
+Row = tuple[int, int, int, int]
+"""A process, a time in ns, and the numbers of a user stack and a kernel stack."""
+Named = tuple[Written, bool]
+"""A stack, and whether it will stay so."""
 UserStack = tuple[int, Mappings, int]
 """A process, what it had mapped, and the number of a stack."""
 
@@ -50,10 +52,10 @@ class StackNames:
     ) -> None:
         self._stacks, self._spaces, self._binaries = stacks, spaces, binaries
         self._kernel = kernel if kernel is not None else kernel_symbols()
-        # By row (a process, the time when it was first seen, a stack), and by state of an address space.
+        # Whole rows, whose texts all batches share; and what new ones are made of: by state of an address space, and number.
         self._rows = _Kept(KEPT_CHARACTERS_MAX)
-        self._users = _Kept(KEPT_CHARACTERS_MAX)
-        self._kernels = _Kept(KEPT_CHARACTERS_MAX // 2)
+        self._users = _Kept(KEPT_CHARACTERS_MAX // 4)
+        self._kernels = _Kept(KEPT_CHARACTERS_MAX // 4)
         self._places = Places(spaces, binaries)
 
     @property
@@ -73,41 +75,47 @@ class StackNames:
         times = _numbers(batch, "first_seen_ns") or [time.clock_gettime_ns(time.CLOCK_MONOTONIC)] * len(batch)
         user_numbers = _numbers(batch, users[0].name) if users else nothing
         kernel_numbers = _numbers(batch, kernels[0].name) if kernels else nothing
-        rows = list(zip(pids, times, user_numbers, strict=True))
-        found = self._name_users(rows)
-        of_kernel = self._name_kernels(kernel_numbers)
-        parts = [
-            [each for each in (found[row], of_kernel[number]) if each.kinds]
-            for row, number in zip(rows, kernel_numbers, strict=True)
-        ]
-        return batch.adding(_columns(parts), meanings={"stack": STACK})
+        rows: list[Row] = list(zip(pids, times, user_numbers, kernel_numbers, strict=True))
+        kept = {row: self._rows.get(row) for row in rows}
+        kept |= self._name_rows([row for row, known in kept.items() if known is None])
+        return batch.adding(_columns([kept[row] or NOTHING for row in rows]), meanings={"stack": STACK})
+
+    def _name_rows(self, rows: Sequence[Row]) -> dict[Row, Written]:
+        """Name rows that have no names yet."""
+        users = self._name_users(rows)
+        kernels = self._name_kernels([row[3] for row in rows])
+        named = {}
+        for row in rows:
+            (user, is_final), kernel = users[row], kernels[row[3]]
+            named[row] = _concatenated([each for each in (user, kernel) if each.kinds])
+            if is_final:
+                self._rows.put(row, named[row])
+        return named
 
     # ---- user space -------------------------------------------------------------------------------------------
 
-    def _name_users(self, rows: Sequence[Row]) -> dict[Row, Written]:
+    def _name_users(self, rows: Sequence[Row]) -> dict[Row, Named]:
         """Name the user stacks of rows."""
-        found: dict[Row, Written] = {}
+        found: dict[Row, Named] = {}
         wanted: dict[Row, UserStack] = {}
         states: dict[tuple[int, int], Mappings] = {}
-        for row in dict.fromkeys(rows):
-            pid, at, number = row
-            kept = self._rows.get(row) or self._without_addresses(number)
-            if kept is None:
+        for row in rows:
+            pid, at, number, _ = row
+            written = self._without_addresses(number)
+            if written is None:
                 if (pid, at) not in states:
                     states[pid, at] = self._spaces.at(pid, at) or Mappings()
                 mappings = states[pid, at]
-                kept = self._users.get((mappings.serial, number))
-                if kept is None:
+                written = self._users.get((mappings.serial, number))
+                if written is None:
                     wanted[row] = (pid, mappings, number)
                     continue
-                self._rows.put(row, kept)
-            found[row] = kept
+            found[row] = (written, True)
         named = self._name_new(list(dict.fromkeys(wanted.values())))
         for row, stack in wanted.items():
-            found[row], is_final = named[stack]
+            found[row] = written, is_final = named[stack]
             if is_final:
-                self._users.put((stack[1].serial, stack[2]), found[row])
-                self._rows.put(row, found[row])
+                self._users.put((stack[1].serial, stack[2]), written)
         return found
 
     def _without_addresses(self, number: int) -> Written | None:
@@ -117,7 +125,7 @@ class StackNames:
         why = self._stacks.missing(number)
         return _mark(NO_STACK.format(why)) if why else NOTHING
 
-    def _name_new(self, wanted: Sequence[UserStack]) -> dict[UserStack, tuple[Written, bool]]:
+    def _name_new(self, wanted: Sequence[UserStack]) -> dict[UserStack, Named]:
         """Name stacks that have no names yet, and tell of each whether it will stay so."""
         places = self._places_of(wanted)
         # While a program begins, the kernel still has the registers of the one that called it: execve(2).
@@ -220,14 +228,12 @@ def _numbers(batch: RecordBatch, name: str) -> list[int]:
     return found
 
 
-def _columns(parts: Sequence[Sequence[Written]]) -> dict[str, Any]:
-    """Make the columns of rows that consist of a user stack, and a kernel's."""
+def _columns(rows: Sequence[Written]) -> dict[str, Any]:
     import numpy as np
 
-    columns: dict[str, Any] = {name: np.empty(len(parts), dtype=object) for name in COLUMNS}
-    for at, each in enumerate(parts):
-        for name, text in zip(COLUMNS, _concatenated(each), strict=True):
-            columns[name][at] = text
+    columns: dict[str, Any] = {name: np.empty(len(rows), dtype=object) for name in COLUMNS}
+    for at, name in enumerate(COLUMNS):
+        columns[name][:] = [row[at] for row in rows]
     return columns
 
 
@@ -272,7 +278,7 @@ def _frames(places: Sequence[Place | None], *, is_known: bool) -> list[Place]:
     return frames
 
 
-def _user_stack(frames: Sequence[Place], *, is_truncated: bool) -> tuple[Written, bool]:
+def _user_stack(frames: Sequence[Place], *, is_truncated: bool) -> Named:
     """Write a user stack, from its innermost frame to its outermost, and tell whether it will stay so."""
     parts = [each.written for each in reversed(frames)]
     if is_truncated:

@@ -15,7 +15,7 @@ from sonde.enrich.symbols.mapped_files import FileIdentity, MappedFiles, identit
 
 LOG = logging.getLogger("sonde.symbols")
 
-BYTES_MAX = 24 << 20
+BYTES_MAX = 16 << 20
 """What the symbols of all files may take in memory; what was not asked for longest is read again when it is."""
 BINARIES_MAX = 512
 FILES_MAX = 4096

@@ -223,8 +223,8 @@ class ElfFile:
 
     @property
     def load_address(self) -> int:
-        """Give the address that the file's beginning wants: 0 for what may lie anywhere."""
-        return min((each.address - each.offset for each in self.segments if each.size_bytes), default=0)
+        """Give the address of what is loaded first: 0 for what may lie anywhere. Symcaches count from it."""
+        return self.segments[0].address if self.segments else 0
 
 
 def addresses_of(segments: Sequence[Segment], offsets: Array) -> Array:

@@ -189,10 +189,10 @@ def _rank(symbols: Array, text: bytes) -> Array:
     import numpy as np
 
     binding = symbols["info"] >> 4
-    data = np.frombuffer(text + b"\0\0", np.uint8)
+    data = np.frombuffer(text, np.uint8)
     names = symbols["name"].astype(np.int64)
     underscores = (data[names] == ord("_")).astype(np.uint8)
-    underscores += (underscores == 1) & (data[names + 1] == ord("_"))
+    underscores += (underscores == 1) & (data[np.minimum(names + 1, len(data) - 1)] == ord("_"))
     # STB_LOCAL is 0, STB_GLOBAL 1, STB_WEAK 2.
     order = np.select([binding == 1, binding == 2], [0, 1], default=2).astype(np.uint8)
     rank: Array = (symbols["size"] == 0) * 16 + underscores * 4 + order

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from sonde.enrich.symbols.binaries import Binaries
-from sonde.enrich.symbols.binary import unknown
-from sonde.enrich.symbols.elf import addresses_of
+from sonde.enrich.symbols.binary import Binary, unknown
 from sonde.enrich.symbols.perf_map import PerfMap, named, perf_map_of
 from sonde.enrich.symbols.thread_roots import is_thread_begin, is_thread_root
-from sonde.enrich.symbols.vdso import VDSO, vdso
+from sonde.enrich.symbols.vdso import VDSO, in_vdso
 from sonde.records.frames import INTERPRETED, NATIVE, UNKNOWN, Frame, Written, written
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ PLACES_MAX = 65_536
 """So many places in files are remembered by their frames."""
 PERF_MAPS_MAX = 64
 JIT_MODULE, PYTHON_MODULE = "[jit]", "[python]"
+InFiles = Mapping["MappedPath", Mapping[int, "Place"]]
+"""What places are, by file and offset."""
+
 JIT_FILES = ("/memfd:", "/dev/zero", "/SYSV", "/dev/shm/")
 """Memory that code is compiled into may look like a file."""
 
@@ -53,7 +56,9 @@ class Places:
 
     def __init__(self, spaces: AddressSpaces, binaries: Binaries) -> None:
         self._spaces, self._binaries = spaces, binaries
-        self._places: dict[tuple[MappedPath, int], Place] = {}
+        # By what was read, not by path: a file may be another one tomorrow under the same name and inode.
+        self._known: WeakKeyDictionary[Binary, dict[int, Place]] = WeakKeyDictionary()
+        self._in_vdso: dict[int, Place] = {}
         self._perf_maps: OrderedDict[tuple[int, int], PerfMap] = OrderedDict()
 
     def of(self, asked: Sequence[Asked]) -> list[list[Place | None]]:
@@ -61,60 +66,58 @@ class Places:
         found = [each.mappings.find(each.addresses) for each in asked]
         spans = [numbers.tolist() for numbers, _ in found]
         offsets = [places.tolist() for _, places in found]
-        self._name_new(asked, spans, offsets)
+        in_files = self._in_files(asked, spans, offsets)
         return [
-            list(self._places_of(each, numbers, places))
+            list(self._places_of(each, numbers, places, in_files))
             for each, numbers, places in zip(asked, spans, offsets, strict=True)
         ]
 
     def _places_of(
-        self, asked: Asked, spans: Sequence[int], offsets: Sequence[int]
+        self, asked: Asked, spans: Sequence[int], offsets: Sequence[int], in_files: InFiles
     ) -> Iterator[Place | None]:
         of_memory = self._of_memory(asked, spans)
+        mapped = asked.mappings.spans
+        known = {span: in_files.get(mapped[span].file) for span in set(spans) if span >= 0}
         addresses = asked.addresses.tolist()
         for address, span, offset in zip(addresses, spans, offsets, strict=True):
             if span < 0:
                 yield None
-                continue
-            file = asked.mappings.spans[span].file
-            yield self._places[file, offset] if _is_file(file) else of_memory[address]
+            else:
+                in_file = known[span]
+                yield in_file[offset] if in_file is not None else of_memory[address]
 
     # ---- files ------------------------------------------------------------------------------------------------
 
-    def _name_new(
+    def _in_files(
         self, asked: Sequence[Asked], spans: Sequence[Sequence[int]], offsets: Sequence[Sequence[int]]
-    ) -> None:
-        """Name the places in files that have no name yet, file by file."""
-        import numpy as np
-
-        if len(self._places) > PLACES_MAX:
-            self._places.clear()
+    ) -> InFiles:
+        """Tell what places in files are, file by file."""
         where: dict[MappedPath, tuple[Asked, int]] = {}
-        new: dict[MappedPath, set[int]] = {}
+        different: dict[MappedPath, set[int]] = {}
         for each, numbers, places in zip(asked, spans, offsets, strict=True):
+            by_span: dict[int, set[int]] = {}
             for span, offset in zip(numbers, places, strict=True):
-                if span < 0:
-                    continue
-                file = each.mappings.spans[span].file
-                if (file, offset) not in self._places and _is_file(file):
-                    new.setdefault(file, set()).add(offset)
+                by_span.setdefault(span, set()).add(offset)
+            for span, some in by_span.items():
+                if span >= 0 and _is_file(file := each.mappings.spans[span].file):
+                    different.setdefault(file, set()).update(some)
                     where.setdefault(file, (each, span))
-        for file, different in new.items():
-            wanted = np.array(sorted(different), np.uint64)
-            frames = self._in_file(file, wanted, *where[file])
-            for offset, each_frames in zip(wanted.tolist(), frames, strict=True):
-                self._places[file, offset] = _place(each_frames)
+        if sum(map(len, self._known.values())) > PLACES_MAX:
+            self._known.clear()
+        return {file: self._in_file(file, wanted, *where[file]) for file, wanted in different.items()}
 
-    def _in_file(self, file: MappedPath, offsets: Array, asked: Asked, span: int) -> list[tuple[Frame, ...]]:
+    def _in_file(self, file: MappedPath, offsets: set[int], asked: Asked, span: int) -> Mapping[int, Place]:
         mapped = asked.mappings.spans[span]
         # A 32-bit program has another vDSO, and it lies where such a program can reach it.
         if file.path == VDSO and mapped.end > 1 << 32:
-            return _in_vdso(offsets)
-        if not file.inode:
-            return [(unknown(file.path),)] * len(offsets)
+            return _learn(self._in_vdso, offsets, in_vdso)
         lineage = self._spaces.lineage(asked.pid)
-        binary = self._binaries.of(file, pids=lineage, start=mapped.start, end=mapped.end)
-        return binary.frames(offsets) if binary is not None else [(unknown(file.path),)] * len(offsets)
+        binary = (
+            self._binaries.of(file, pids=lineage, start=mapped.start, end=mapped.end) if file.inode else None
+        )
+        if binary is None:
+            return dict.fromkeys(offsets, _place([unknown(file.path)]))
+        return _learn(self._known.setdefault(binary, {}), offsets, binary.frames)
 
     # ---- memory -----------------------------------------------------------------------------------------------
 
@@ -122,9 +125,10 @@ class Places:
         """Name the addresses in memory without a file, by the process's own list of what it has compiled."""
         import numpy as np
 
-        where = zip(asked.addresses.tolist(), spans, strict=True)
         mapped = asked.mappings.spans
-        in_memory = sorted({at for at, span in where if span >= 0 and not _is_file(mapped[span].file)})
+        of_memory = {span for span in set(spans) if span >= 0 and not _is_file(mapped[span].file)}
+        where = zip(asked.addresses.tolist(), spans, strict=True)
+        in_memory = sorted({at for at, span in where if span in of_memory}) if of_memory else []
         if not in_memory:
             return {}
         program = (asked.pid, asked.mappings.begin_ns)
@@ -156,15 +160,16 @@ def _compiled(name: str) -> Place:
     return Place(written([Frame(function, INTERPRETED, module, file)]), module)
 
 
-def _in_vdso(offsets: Array) -> list[tuple[Frame, ...]]:
-    own = vdso()
-    if own is None:
-        return [(unknown(VDSO),)] * len(offsets)
-    file, functions = own
-    places = functions.places(addresses_of(file.segments, offsets)).tolist()
-    return [
-        (Frame(functions.name(place), NATIVE, VDSO),) if place >= 0 else (unknown(VDSO),) for place in places
-    ]
+def _learn(
+    known: dict[int, Place], offsets: set[int], frames_of: Callable[[Array], Sequence[tuple[Frame, ...]]]
+) -> dict[int, Place]:
+    """Add what places in a file are that nobody has asked for before."""
+    import numpy as np
+
+    new = np.array(sorted(offsets - known.keys()), np.uint64)
+    if len(new):
+        known.update(zip(new.tolist(), map(_place, frames_of(new)), strict=True))
+    return known
 
 
 def _is_file(file: MappedPath) -> bool:
