@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -109,6 +110,23 @@ def test_a_program_in_another_mount_namespace_is_named(tmp_path: Path, *, is_ali
     found = [each for each in frames_in(rows) if each.name == "spin_named"]
     assert found
     assert {each.module for each in found} == {f"{place}/hidden"}
+
+
+def test_a_program_in_a_container_s_overlay_is_named(tmp_path: Path) -> None:
+    """An overlay has another device than what it lies over, and containers' roots are such."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    shutil.copy(PROGRAM, tmp_path / "lower" / "inside")
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    script = f"mount -t overlay overlay -o {options} {tmp_path}/merged && exec {tmp_path}/merged/inside 20000"
+    with profile() as run:
+        child = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", script])
+        try:
+            rows = read_until(run, child.pid, "spin_named")
+        finally:
+            child.kill()
+            child.wait()
+    assert "spin_named" in {each.name for each in frames_in(rows)}
 
 
 def read_until(run: Run, pid: int, name: str) -> list[dict[str, Any]]:

@@ -112,6 +112,9 @@ int sonde_perf_event_open(const struct sonde_perf_event *event);
 /* A file system mounted nowhere: the descriptor of its root.  fsopen(2), fsmount(2); Linux 5.2. */
 int sonde_mount_detached(const char *filesystem);
 
+/* The kind of file system that an open file is on: a magic number of linux/magic.h. */
+int64_t sonde_filesystem_type(int fd);
+
 /* Wait until every CPU has passed a quiescent state: no program that began before is still running. */
 int sonde_membarrier_global(void);
 

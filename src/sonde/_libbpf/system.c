@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Bit of attr.inherit_thread, which headers before 5.13 do not name; the bit-field follows read_format. */
@@ -62,6 +63,13 @@ int sonde_mount_detached(const char *filesystem)
 		error = -errno;
 	close(context);
 	return error ? error : root;
+}
+
+int64_t sonde_filesystem_type(int fd)
+{
+	struct statfs told;
+
+	return fstatfs(fd, &told) < 0 ? -errno : (int64_t)(uint32_t)told.f_type;
 }
 
 #define SONDE_MEMBARRIER_CMD_GLOBAL 1

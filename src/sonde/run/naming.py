@@ -78,6 +78,10 @@ class Naming:
             self._names = StackNames(stacks, self.spaces, binaries=Binaries(self.files))
         return self._names
 
+    def counters(self) -> dict[str, int]:
+        """Count what may be missing: records of mappings that were lost, ended processes that were forgotten unread."""
+        return {"mappings_lost": self.spaces.lost, "processes_forgotten": self.spaces.forgotten}
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Say what is missing in the names, and what would help."""

@@ -85,16 +85,19 @@ class Reading:
             skipped = sum(self._loaded.maps[f"{self.output.map}_skipped"][0])  # type: ignore[index]
             counters["seen"] += skipped
             counters["lost_skipped"] = skipped
-            return self._with_unfollowed(counters)
+            return self._with_notes(counters)
         at_end = self._skipped_at_end
         skipped = (
             skipped_runs(self._loaded, self.output) if at_end is None else at_end
         ) - self._skipped_before
         counters["seen"] += skipped
         counters["lost_recursion"] = skipped
-        return self._with_unfollowed(counters)
+        return self._with_notes(counters)
 
-    def _with_unfollowed(self, counters: dict[str, int]) -> dict[str, int]:
+    def _with_notes(self, counters: dict[str, int]) -> dict[str, int]:
+        """Add what is no part of the equation, and worth knowing."""
+        if self._stack_naming is not None:
+            counters |= self._stack_naming.counters()
         if self._follows:
             counters["unfollowed"] = int(self._loaded.variables["unfollowed"].value)
         return counters

@@ -29,6 +29,7 @@ struct sonde_perf_count {
 };
 int sonde_perf_event_open(const struct sonde_perf_event *event);
 int sonde_mount_detached(const char *filesystem);
+int64_t sonde_filesystem_type(int fd);
 int sonde_membarrier_global(void);
 int sonde_unshare_network(void);
 int sonde_spawn_stopped(const char *path, char **argv, char **envp);

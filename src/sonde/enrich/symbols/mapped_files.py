@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sonde._libbpf import lib
 from sonde.bpf.side_band import MappedPath
 from sonde.enrich.process_files import living_pids
 
@@ -20,6 +21,9 @@ NAMESPACES_EVERY_S = 5.0
 """Processes of other mount namespaces are looked for so often at most."""
 INODE_MASK = (1 << 48) - 1
 """An overlay may mark the upper bits of an inode with the layer."""
+OTHER_DEVICES = (0x794C7630, 0x9123683E)
+"""overlayfs and btrfs: the device that perf and /proc tell is, by kernel version, the layer's; or of the whole, where stat
+gives each subvolume its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,32 +146,17 @@ def _opened(path: str, file: MappedPath) -> int | None:
         fd = open_regular(path)
     except (OSError, ValueError):
         return None
+    if _is_that(fd, file):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _is_that(fd: int, file: MappedPath) -> bool:
     found = os.fstat(fd)
-    if found.st_ino & INODE_MASK != file.inode & INODE_MASK or not _is_device(found.st_dev, file.device):
-        os.close(fd)
-        return None
-    return fd
-
-
-def _is_device(found: int, wanted: int) -> bool:
-    """Tell whether a file's device may be the one that perf and /proc told.
-
-    Those of an overlay's files are, by kernel version, the overlay's or its layer's, which is a real one; those of
-    btrfs are of the whole, where stat gives each subvolume its own.
-    """
-    if found == wanted:
-        return True
-    return os.major(found) == 0 and (os.major(wanted) != 0 or _is_btrfs(wanted))
-
-
-def _is_btrfs(device: int) -> bool:
-    wanted = f"{os.major(device)}:{os.minor(device)}".encode()
-    try:
-        with open("/proc/self/mountinfo", "rb") as mounts:
-            lines = [line.split() for line in mounts]
-    except OSError:
+    if found.st_ino & INODE_MASK != file.inode & INODE_MASK:
         return False
-    return any(words[2] == wanted and b"btrfs" in words[words.index(b"-") :] for words in lines)
+    return found.st_dev == file.device or lib.sonde_filesystem_type(fd) in OTHER_DEVICES
 
 
 def _mount_namespace(pid: int) -> int:
