@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_they_are_converted_once(program: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_nobody_else_may_read_the_cache(program: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "symbols"
-    binary_of(program, SymbolCache(folder))
+    stacks_in(binary_of(program, SymbolCache(folder)), program, ADD)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()] == [0o600]
 
@@ -88,8 +89,8 @@ def test_another_users_file_of_the_same_build_id_is_another(program: Path, tmp_p
     other.write_bytes(program.read_bytes())
     os.chown(other, 65534, 65534)
     cache = SymbolCache(tmp_path / "cache")
-    binary_of(program, cache)
-    binary_of(other, cache)
+    for each in (program, other):
+        stacks_in(binary_of(each, cache), program, ADD)
     build_id = elf(program).build_id
     assert {each.name for each in (tmp_path / "cache").iterdir()} == {build_id, f"{build_id}-65534"}
 
@@ -114,6 +115,15 @@ def test_the_cache_is_bounded_and_the_oldest_goes_first(
     left = {each.name for each in tmp_path.iterdir()}
     assert len(left & {f"{number:040x}" for number in range(3)}) < 3
     assert f"{2:040x}" not in left
+
+
+def test_what_a_killed_run_left_half_made_is_removed(program: Path, tmp_path: Path) -> None:
+    for name, age_s in ((".old.part", 2 * debug_information.PART_S), (".new.part", 0)):
+        (tmp_path / name).write_bytes(b"half")
+        then = time.time() - age_s
+        os.utime(tmp_path / name, (then, then))
+    stacks_in(binary_of(program, SymbolCache(tmp_path)), program, ADD)
+    assert {each.name for each in tmp_path.iterdir()} == {".new.part", elf(program).build_id}
 
 
 def test_a_file_that_cannot_be_converted_has_its_functions(program: Path, tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ class Binary:
             with_lines, whose = (file, fd) if file.has_debug_information else (debug, debug_fd)
             if with_lines is not None and whose is not None and with_lines.has_debug_information:
                 self.is_partial = cache is None
-                symcache = cache.of(whose, build_id=self.build_id) if cache is not None else None
-                if symcache is not None:
-                    self._debug = DebugInformation(symcache, with_lines.load_address)
+                found = cache.of(whose, build_id=self.build_id) if cache is not None else None
+                if found is not None:
+                    self._debug = DebugInformation(found, load_address=with_lines.load_address)
         finally:
             if debug_fd is not None:
                 os.close(debug_fd)

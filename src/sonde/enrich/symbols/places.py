@@ -104,20 +104,27 @@ class Places:
                     where.setdefault(file, (each, span))
         if sum(map(len, self._known.values())) > PLACES_MAX:
             self._known.clear()
-        return {file: self._in_file(file, wanted, *where[file]) for file, wanted in different.items()}
+        # All first: what has to be converted is, several at a time.
+        binaries = {file: self._binary(file, *where[file]) for file in different if file.inode}
+        return {
+            file: self._in_file(file, offsets, binaries.get(file), where[file])
+            for file, offsets in different.items()
+        }
 
-    def _in_file(self, file: MappedPath, offsets: set[int], asked: Asked, span: int) -> Mapping[int, Place]:
-        mapped = asked.mappings.spans[span]
+    def _binary(self, file: MappedPath, asked: Asked, span: int) -> Binary | None:
+        mapped, lineage = asked.mappings.spans[span], self._spaces.lineage(asked.pid)
+        return self._binaries.of(file, pids=lineage, start=mapped.start, end=mapped.end)
+
+    def _in_file(
+        self, file: MappedPath, offsets: set[int], binary: Binary | None, where: tuple[Asked, int]
+    ) -> Mapping[int, Place]:
+        if binary is not None:
+            return _learn(self._known.setdefault(binary, {}), offsets, binary.frames)
+        asked, span = where
         # A 32-bit program has another vDSO, and it lies where such a program can reach it.
-        if file.path == VDSO and mapped.end > 1 << 32:
+        if file.path == VDSO and asked.mappings.spans[span].end > 1 << 32:
             return _learn(self._in_vdso, offsets, in_vdso)
-        lineage = self._spaces.lineage(asked.pid)
-        binary = (
-            self._binaries.of(file, pids=lineage, start=mapped.start, end=mapped.end) if file.inode else None
-        )
-        if binary is None:
-            return dict.fromkeys(offsets, _place([unknown(file.path)]))
-        return _learn(self._known.setdefault(binary, {}), offsets, binary.frames)
+        return dict.fromkeys(offsets, _place([unknown(file.path)]))
 
     # ---- memory -----------------------------------------------------------------------------------------------
 
