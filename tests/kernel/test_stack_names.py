@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -93,8 +92,10 @@ def test_a_program_in_another_mount_namespace_is_named(tmp_path: Path, *, is_ali
     """Its file lies on a tmpfs that nobody else has mounted, and that is gone with it."""
     place = tmp_path / "private"
     place.mkdir()
-    script = f"mount -t tmpfs tmpfs {place} && cp {PROGRAM} {place}/hidden && exec {place}/hidden {20_000 if is_alive else 200}"
+    script = f"mount -t tmpfs tmpfs {place} && cp {PROGRAM} {place}/hidden && exec {place}/hidden {20_000 if is_alive else 500}"
     with profile() as run:
+        # Now all that follows mappings is imported and awake.
+        run.read()
         child = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", script])
         try:
             if is_alive:
@@ -114,11 +115,12 @@ def test_a_program_in_another_mount_namespace_is_named(tmp_path: Path, *, is_ali
 
 def test_a_program_in_a_container_s_overlay_is_named(tmp_path: Path) -> None:
     """An overlay has another device than what it lies over, and containers' roots are such."""
-    for name in ("lower", "upper", "work", "merged"):
-        (tmp_path / name).mkdir()
-    shutil.copy(PROGRAM, tmp_path / "lower" / "inside")
+    folders = " ".join(f"{tmp_path}/{name}" for name in ("lower", "upper", "work", "merged"))
     options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
-    script = f"mount -t overlay overlay -o {options} {tmp_path}/merged && exec {tmp_path}/merged/inside 20000"
+    script = f"""
+        mount -t tmpfs tmpfs {tmp_path} && mkdir {folders} && cp {PROGRAM} {tmp_path}/lower/inside &&
+        mount -t overlay overlay -o {options} {tmp_path}/merged && exec {tmp_path}/merged/inside 20000
+    """
     with profile() as run:
         child = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", script])
         try:

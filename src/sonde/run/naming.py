@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
 import threading
@@ -50,6 +51,8 @@ class Naming:
 
     def _follow(self) -> None:
         assert self._band is not None, "start was called"
+        # It takes 0.1 s, and with the first records there is no time for it.
+        importlib.import_module("numpy")
         poll = select.poll()
         poll.register(self._band.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
