@@ -241,6 +241,30 @@ def test_a_new_file_is_told_once() -> None:
     assert told == [(7, LIBC)]
 
 
+def test_what_ended_processes_had_mapped_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may map code as often as it likes, and have children that do."""
+    monkeypatch.setattr(address_space, "ENDED_MAPPINGS_MAX", 1000)
+    story, spaces = Story(), AddressSpaces(read=lambda _: None)
+    for pid in range(1000, 1020):
+        story.tell(FORK, pid, parent=7)
+        for number in range(100):
+            story.map(pid, number << 20, (number << 20) + 4096)
+        story.tell(EXIT, pid)
+    spaces.take(story.records())
+    assert (len(spaces), spaces.forgotten) == (1 + 10, 10)
+    assert at(spaces, 1019, story.now, 99 << 20) == [("/tool", 0)]
+
+
+def test_a_process_has_so_many_mappings_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address_space, "SPANS_MAX", 50)
+    story = Story()
+    for number in range(100):
+        story.map(7, number << 20, (number << 20) + 4096)
+    mappings = spaces_of(story).at(7, story.now)
+    assert mappings is not None
+    assert len(mappings.spans) == 50
+
+
 SPANS = st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(0, 3))
 
 

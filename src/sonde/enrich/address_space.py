@@ -23,12 +23,14 @@ ALWAYS_NS = -1
 """When what was there before us began."""
 ENDED_MAX, KEPT_MAX = 16_384, 1024
 """So many processes that have ended, and programs that gave way to others, are remembered: before their rows are read, and after."""
-SPANS_MAX = 32_768
+SPANS_MAX = 8192
 """So many mappings of one process are known at a time."""
 STATES_MAX = 8
 """So many states of one address space, each ended by a mapping in another's place, are remembered."""
-PENDING_MAX = 4096
+PENDING_MAX = 1024
 """So many records of one process wait until somebody asks for it."""
+ENDED_MAPPINGS_MAX = 262_144
+"""So many mappings of processes that have ended are remembered: 12 MB, or 40 when they have been asked for."""
 FILES_MAX = 8192
 """So many mapped files are known as such; those that were mapped first are new again afterwards."""
 ANCESTORS_MAX = 32
@@ -117,6 +119,11 @@ class AddressSpace:
         self._spans: list[Span] = []
         # Each with the time from which on it holds; the last one is made again when mappings were added.
         self._states: list[tuple[int, Mappings | None]] = [(ALWAYS_NS, None)]
+
+    @property
+    def size(self) -> int:
+        """Count the mappings that it holds."""
+        return self._pending_rows + len(self._spans)
 
     def bound(self) -> None:
         """Wait no longer for what it inherits, where too many generations do."""
@@ -218,7 +225,10 @@ class AddressSpaces:
         on_file: Callable[[int, MappedPath], object] = lambda _pid, _file: None,
     ) -> None:
         self._spaces: dict[int, list[AddressSpace]] = {}
-        self._ended: deque[AddressSpace] = deque()
+        self._ended: deque[tuple[AddressSpace, int]] = deque()
+        self._ended_mappings = 0
+        # Those of the records that are being taken, until it is known what they had mapped.
+        self._ending: list[AddressSpace] = []
         self._ended_max = ended_max
         self._read = read
         self._on_file = on_file
@@ -310,7 +320,7 @@ class AddressSpaces:
     def _end(self, space: AddressSpace, time_ns: int) -> None:
         if space.end_ns is None:
             space.end_ns = time_ns
-            self._ended.append(space)
+            self._ending.append(space)
 
     def _know_all(self, maps: Array, files: Sequence[MappedPath]) -> list[MappedPath]:
         """Give the files that all share, for those of some records."""
@@ -388,15 +398,21 @@ class AddressSpaces:
     def forget(self, before_ns: int) -> None:
         """Forget what had ended before a time, because its rows were read; the last KEPT_MAX stay."""
         with self._lock:
-            while len(self._ended) > KEPT_MAX and (self._ended[0].end_ns or 0) < before_ns:
-                self._drop(self._ended.popleft())
+            while len(self._ended) > KEPT_MAX and (self._ended[0][0].end_ns or 0) < before_ns:
+                self._drop_oldest()
 
     def _bound(self) -> None:
-        while len(self._ended) > self._ended_max:
-            self._drop(self._ended.popleft())
+        for space in self._ending:
+            self._ended.append((space, space.size))
+            self._ended_mappings += space.size
+        self._ending.clear()
+        while len(self._ended) > self._ended_max or self._ended_mappings > ENDED_MAPPINGS_MAX:
+            self._drop_oldest()
             self.forgotten += 1
 
-    def _drop(self, space: AddressSpace) -> None:
+    def _drop_oldest(self) -> None:
+        space, size = self._ended.popleft()
+        self._ended_mappings -= size
         spaces = self._spaces.get(space.pid, [])
         if space in spaces:
             spaces.remove(space)
