@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 STACK = "sonde_stack_t"
 """The meaning of the column ``stack``: the names of its frames, the outermost first, with SEPARATOR between them."""
 
-KERNEL, NATIVE, INLINED, INTERPRETED, UNKNOWN, MARK = "k", "n", "i", "p", "u", "m"
+KERNEL, NATIVE, INLINED, INTERPRETED, UNKNOWN, MARK, REASON = "k", "n", "i", "p", "u", "m", "r"
 """What a frame is: a function of the kernel; of a binary; one that was inlined into the frame before it; of an
-interpreter or its compiler (Python, a JIT); an address without a name; no frame, but what is to be said at its place."""
+interpreter or its compiler (Python, a JIT); an address without a name; no frame, but what is to be said at its place; no frame, but why what is below it waited."""
 
 KINDS = {
     KERNEL: "kernel",
@@ -23,6 +23,7 @@ KINDS = {
     INTERPRETED: "interpreted",
     UNKNOWN: "unknown",
     MARK: "mark",
+    REASON: "reason",
 }
 """The words for them."""
 
