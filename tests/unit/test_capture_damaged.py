@@ -197,7 +197,7 @@ def with_header(data: bytes, change: Any) -> bytes:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda header: header | {"format": 2}, "a newer sonde wrote it, in format 2: upgrade sonde"),
+        (lambda header: header | {"format": 3}, "a newer sonde wrote it, in format 3: upgrade sonde"),
         (lambda header: header | {"outputs": []}, "its header contradicts itself"),
         (lambda header: header | {"outputs": header["outputs"] * 2}, "its header contradicts itself"),
         (lambda header: header | {"outputs": 7}, "its header is damaged"),

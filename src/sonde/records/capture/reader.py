@@ -22,6 +22,7 @@ from sonde.records.capture.message import (
     metadata_of,
     read_message,
 )
+from sonde.records.capture.stacks import NUMBER, StackTexts
 from sonde.records.capture.text import Decoded
 from sonde.records.model import RecordBatch
 
@@ -51,6 +52,7 @@ class CaptureReader:
         self.end: End | None = None
         self.header, self._seed = self._read_header()
         self._words: dict[str, Decoded] = {}
+        self._stacks: dict[str, StackTexts] = {}
 
     def _read_header(self) -> tuple[Header, int]:
         what = f"read {self._name}"
@@ -97,21 +99,22 @@ class CaptureReader:
                 if message.type != BATCH:
                     raise DamagedError("there is no reading where one should begin")
                 nodes, buffers = batch_of(message)
-                found = self._reading(nodes, buffers, wanted)
+                output, found = self._reading(nodes, buffers, wanted)
             except EOFError:
                 why = "it was cut short"
                 break
             except (DamagedError, ValueError, OverflowError) as error:
                 why = f"it is damaged: {error if isinstance(error, DamagedError) else 'a reading contradicts itself'}"
                 break
-            count += 1
+            count += not output.of
             if found is not None:
                 yield found
         self.end = End(why, at, count)
 
     def _reading(
         self, nodes: list[tuple[int, int]], buffers: Buffers, wanted: Callable[[str], bool]
-    ) -> RecordBatch | None:
+    ) -> tuple[OutputHeader, RecordBatch | None]:
+        """Read one reading; of a companion the frames are kept for the stacks that are to come."""
         take = buffers.take
         name = _text_from(buffers)
         take(None)
@@ -125,8 +128,8 @@ class CaptureReader:
             output = self.header.output(name.decode())
         except KeyError as error:
             raise DamagedError("a reading is of no output that the header names") from error
-        if not wanted(output.name):
-            return None
+        if not wanted(output.of or output.name):
+            return output, None
         if scale < 1 or not 0 <= time_ns < 1 << 62:
             raise DamagedError("a reading has no time or scale that can be")
         rows, columns, parts = self._records(output, nodes, buffers)
@@ -135,7 +138,14 @@ class CaptureReader:
         )
         if sum_ != expected:
             raise DamagedError("a reading's checksum is wrong")
-        return RecordBatch(output.schema, columns(), decode_accounting(figures), time_ns, scale)
+        if output.of:
+            self._stacks.setdefault(output.name, StackTexts()).add(columns())
+            return output, None
+        found = columns()
+        if output.frames:
+            found |= self._stacks.setdefault(output.frames, StackTexts()).columns(found[NUMBER])
+            found = {name: found[name] for name in output.schema.names}
+        return output, RecordBatch(output.schema, found, decode_accounting(figures), time_ns, scale)
 
     def _records(
         self, output: OutputHeader, nodes: list[tuple[int, int]], buffers: Buffers
@@ -143,7 +153,7 @@ class CaptureReader:
         """Find an output's rows and buffers among all; the columns are made once the checksum is right."""
         node, taken = 5, buffers.taken
         for each in self.header.outputs:
-            kinds = {column.name: column.kind for column in each.columns}
+            kinds = each.kinds
             if each is output:
                 break
             node += 2 + sum(2 if kind.list_size else 1 for kind in kinds.values())

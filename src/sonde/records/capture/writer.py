@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,11 +17,12 @@ from sonde.records.capture.envelope import checksum, encode_accounting
 from sonde.records.capture.header import KEY, Header, OutputHeader
 from sonde.records.capture.kind import Buffer, Kind, buffers_of
 from sonde.records.capture.message import BODY_BYTES_MAX, METADATA_BYTES_MAX
+from sonde.records.capture.stacks import NUMBER, StackNumbers
 from sonde.records.capture.text import Encoded
+from sonde.records.model import RecordBatch, Schema
 
 if TYPE_CHECKING:
     from sonde.records.accounting import Accounting
-    from sonde.records.model import RecordBatch
 
 ENVELOPE = {
     "output": nanoarrow.string(),
@@ -48,14 +49,14 @@ class CaptureWriter:
         if len(text) > METADATA_BYTES_MAX // 4:
             raise LayoutError(f"write {name}", why="its outputs have too many columns for one capture")
         self._seed = zlib.crc32(text)
-        self._types = {each.name: struct_of(_kinds(each)) for each in header.outputs}
+        self._types = {each.name: struct_of(each.kinds) for each in header.outputs}
         fields = ENVELOPE | {name: nanoarrow.list_(type_) for name, type_ in self._types.items()}
         self._schema = nanoarrow.Schema(
             nanoarrow.Type.STRUCT, fields=fields, metadata={KEY: text.decode()}, nullable=False
         )
         self._stream = StreamBytes(self._schema)
         self.readings = self.size_bytes = 0
-        self._left = {each.name for each in header.outputs}
+        self._left = {each.name for each in header.shown}
         self._write(self._stream.schema())
 
     def sink(self, output: str) -> CaptureSink:
@@ -91,11 +92,11 @@ class CaptureWriter:
                 for each in self.header.outputs
             ]
             self._write(self._stream.batch(array_of(self._schema, 1, [None], *arrays)))
-            self.readings += 1
+            self.readings += not output.of
 
     def _records(self, output: OutputHeader, rows: int, buffers: Sequence[Sequence[Buffer]] | None) -> Any:
         """Make the list of an output's records; null for one that was not read."""
-        kinds = _kinds(output)
+        kinds = output.kinds
         if buffers is None:
             rows, buffers = 0, [_EMPTY[kind.type == "text"](kind) for kind in kinds.values()]
             validity = b"\0"
@@ -138,32 +139,40 @@ class CaptureWriter:
 
 
 class CaptureSink:
-    """A sink: writes each batch of one output as one reading."""
+    """A sink: writes each batch of one output as one reading, before it what is new of its stacks."""
 
     def __init__(self, writer: CaptureWriter, output: OutputHeader) -> None:
         self._writer, self._output = writer, output
-        self._words = {name: Encoded() for name in _kinds(output)}
+        self._words = {name: Encoded() for name in output.kinds}
+        self._stacks = StackNumbers() if output.frames else None
+        self._frames = CaptureSink(writer, writer.header.output(output.frames)) if output.frames else None
 
     def write(self, batch: RecordBatch) -> None:
         """Write one batch; one that says nothing new is left out. Raises SondeError."""
         if self._output.is_stream and not len(batch) and not batch.accounting.final:
             return
-        missing = set(_kinds(self._output)) - set(batch.columns)
+        missing = {column.name for column in self._output.columns} - set(batch.columns)
         if missing:
             raise LayoutError("write a capture", why=f"there is no column {min(missing)} any more")
+        columns = batch.columns
+        if self._stacks is not None and self._frames is not None:
+            numbers, new = self._stacks.of(columns)
+            columns = {**columns, NUMBER: numbers}
+            self._frames.write(RecordBatch(self._frames.schema, new, time_ns=batch.time_ns))
         buffers = [
-            buffers_of(name, batch[name], kind, self._words[name])
-            for name, kind in _kinds(self._output).items()
+            buffers_of(name, columns[name], kind, self._words[name])
+            for name, kind in self._output.kinds.items()
         ]
         self._writer.reading(self._output, len(batch), buffers, batch)
+
+    @property
+    def schema(self) -> Schema:
+        """Give the output's columns."""
+        return self._output.schema
 
     def close(self, accounting: Accounting) -> None:
         """End this output; the accounting was in the last batch."""
         self._writer.ended(self._output.name)
-
-
-def _kinds(output: OutputHeader) -> Mapping[str, Kind]:
-    return {column.name: column.kind for column in output.columns}
 
 
 def _text(raw: bytes) -> list[Buffer]:
