@@ -239,7 +239,7 @@ def test_completion_scripts_are_clicks_own(shell: str, words: str) -> None:
         ("sonde t", ["top", "trace"]),
         ("sonde top ", PROBES),
         ("sonde record sysc", ["syscalls", "syscalls.latency", "syscalls.counts", "syscalls.calls"]),
-        ("sonde report x --view ", ["top", "trace", "hist"]),
+        ("sonde report x --view ", ["top", "trace", "hist", "profile"]),
         ("sonde top syscalls --so", ["--sort"]),
         ("sonde top syscalls --format c", ["csv"]),
         ("sonde trace syscalls --min", ["--min-latency"]),

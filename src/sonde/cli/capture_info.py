@@ -37,7 +37,7 @@ class Content:
 
 def write_info(reader: CaptureReader, options: Mapping[str, Any]) -> None:
     """Write it for people or machines."""
-    contents = {output.name: Content(output) for output in reader.header.outputs}
+    contents = {output.name: Content(output) for output in reader.header.shown}
     for batch in reader.readings():
         contents[batch.schema.name].add(batch)
     is_json = options["format"] == "json"
@@ -55,6 +55,7 @@ def _as_dict(header: Header, contents: Mapping[str, Content]) -> dict[str, Any]:
     import msgspec
 
     found: dict[str, Any] = msgspec.to_builtins(header)
+    found["outputs"] = [each for each in found["outputs"] if each["name"] in contents]
     for output in found["outputs"]:
         content = contents[output["name"]]
         output |= {

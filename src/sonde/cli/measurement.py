@@ -27,11 +27,21 @@ INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """Where and when a capture was begun, and how often it sampled (0: it did not)."""
+
+    host: str
+    began_ns: int
+    frequency_hz: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What was asked for on the command line.
 
     ``options`` are all options by name; ``title``, ``request`` and ``filtered`` stand in headings and below them.
     ``destination`` is open when the sink is made, ``notes`` gives lines below headings, and ``enough`` ends it all.
+    ``began_ns`` is when everything was attached; ``captured`` is there where that was before, and is read from a file.
     """
 
     probe: Probe
@@ -46,6 +56,13 @@ class Measurement:
     destination: Destination = field(default_factory=Destination)
     notes: Callable[[], Sequence[str]] = tuple
     enough: Callable[[], None] = lambda: None
+    began_ns: int = 0
+    captured: Captured | None = None
+
+    @property
+    def name(self) -> str:
+        """Give the output's name, with its probe's."""
+        return f"{self.probe.name}.{self.output.name}"
 
     @property
     def format(self) -> str:
@@ -93,13 +110,13 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
             # A ring fills up in the tenths of a second that this takes; a table only counts on.
             importlib.import_module("numpy")
         run = started(replace(asked, selection=selection), stack)
-        attached_at = time.monotonic()
+        attached_at, began_ns = time.monotonic(), time.time_ns()
         tell_ready(asked.options["ready_fd"])
         ends = [signals.fileno(), *ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
         # NumPy and rich are imported from here on, when the programs of a table count already.
-        asked = replace(asked, destination=destination, enough=signals.end)
+        asked = replace(asked, destination=destination, enough=signals.end, began_ns=began_ns)
         with told_interfaces(run, has_heading=asked.format == "table") as notes:
             _flow(replace(asked, notes=notes), run, make_sink, ends, attached_at)
         if target is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
+from sonde.cli.formats import ROWS, TABLE, Formats
 from sonde.cli.parameter import Count, Descriptor, Duration, OneOf
 
-FORMATS = ("table", "json", "csv")
 
-
-def run_options() -> list[click.Parameter]:
-    """Make the options that say how long, how often and where to."""
+def run_options(formats: Formats = ROWS) -> list[click.Parameter]:
+    """Make the options that say how long, how often and where to, in one of these formats."""
     return [
         click.Option(
             ["--for", "for_s"],
@@ -20,10 +19,10 @@ def run_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--format"],
-            type=OneOf(FORMATS, noun="format"),
-            default="table",
+            type=OneOf(formats.names, noun="format"),
+            default=None if formats.suffixes else TABLE,
             show_default=True,
-            help="A table for people, or rows for machines.",
+            help=formats.help,
         ),
         click.Option(
             ["-o", "--output", "path"], metavar="FILE", help="Write to FILE, in the place of what it held."

@@ -28,7 +28,7 @@ class ProbeCommand(MeasuringCommand):
             params=[
                 *self._probe_options(),
                 *selection_options([probe]),
-                *run_options(),
+                *run_options(verb.formats),
                 *verb.options(self.outputs),
             ],
             help=f"{verb.summary}\n\nProbe {probe.name}: {probe.summary}.",
@@ -57,7 +57,7 @@ class ProbeCommand(MeasuringCommand):
     def invoke(self, ctx: click.Context) -> int:
         """Measure."""
         line: Line = ctx.obj
-        options = ctx.params
+        options = {**ctx.params, "format": self._format(ctx)}
         values = {knob.name: value_of(knob, options[f"knob_{knob.name}"]) for knob in self.probe.knobs}
         values = {name: value for name, value in values.items() if value is not None}
         if options.get(RATE_MAX) is not None:
@@ -80,6 +80,12 @@ class ProbeCommand(MeasuringCommand):
             ),
             self.verb.make_sink,
         )
+
+    def _format(self, ctx: click.Context) -> str:
+        try:
+            return self.verb.formats.chosen(ctx.params["format"], ctx.params["path"])
+        except ValueError as error:
+            raise click.UsageError(str(error), ctx) from error
 
     def _output(self, ctx: click.Context, values: Mapping[str, Any]) -> Table | Stream:
         """Find the output that was asked for, or the first that all the knobs go with."""

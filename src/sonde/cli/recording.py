@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started, tell_ready
 from sonde.cli.on_interfaces import told_interfaces
+from sonde.cli.profiling import frequency_of
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
 from sonde.errors import CommandError, errno_text
@@ -42,7 +43,7 @@ class Recorded:
     @property
     def name(self) -> str:
         """Give it as the capture names it."""
-        return f"{self.asked.probe.name}.{self.asked.output.name}"
+        return self.asked.name
 
     def write(self, batch: RecordBatch) -> None:
         """Write one batch."""
@@ -71,8 +72,8 @@ def record(asked: Sequence[Measurement]) -> int:
         selection = next((each.selection for each in asked if each.probe.selects_processes), Selection())
         importlib.import_module("numpy")
         outputs = [Recorded(each, started(each, stack)) for each in asked]
-        writer = _begun(outputs, fd, options["path"])
         began = time.monotonic()
+        writer = _begun(outputs, fd, options["path"])
         tell_ready(options["ready_fd"])
         _say_beginning(outputs, options["path"], has_end=bool(command) or options["for_s"] is not None)
         ends = [signals.fileno(), *ends_of(selection, target, stack)]
@@ -116,12 +117,13 @@ def _opened(path: str, stack: ExitStack) -> int:
 
 def _begun(outputs: Sequence[Recorded], fd: int, path: str) -> CaptureWriter:
     """Begin the capture: what its columns are is known once each output was read."""
-    from sonde.records.capture.header import header_here
+    from sonde.records.capture.header import clocks_now, header_here
     from sonde.records.capture.writer import CaptureWriter
 
+    clocks = clocks_now()
     batches = [each.run.read() for each in outputs]
     headers = [_header_of(each, batch) for each, batch in zip(outputs, batches, strict=True)]
-    writer = CaptureWriter(fd, header_here(tuple(headers)), name=path)
+    writer = CaptureWriter(fd, header_here(tuple(headers), clocks), name=path)
     for each, batch in zip(outputs, batches, strict=True):
         each.sink = writer.sink(each.name)
         # What came with the first read of a stream comes with no other.
@@ -148,7 +150,24 @@ def _header_of(recorded: Recorded, batch: RecordBatch) -> OutputHeader:
         filtered=asked.filtered,
         every_s=(asked.options["every_s"] or INTERVAL_S) if isinstance(output, Table) else 0.0,
         metrics=output.metrics if isinstance(output, Table) else (),
+        **_stacks_of(recorded, batch),
     )
+
+
+def _stacks_of(recorded: Recorded, batch: RecordBatch) -> dict[str, Any]:
+    """Say what the weight of rows of stacks is, and that their frames are written once."""
+    from sonde.records.frames import COLUMNS
+    from sonde.records.profile import COUNT
+
+    output = recorded.asked.output
+    if not isinstance(output, Table) or not output.weight:
+        return {}
+    has_names = set(COLUMNS) <= set(batch.columns)
+    return {
+        "weight": output.weight,
+        "frequency_hz": frequency_of(recorded.asked) if output.weight == COUNT else 0.0,
+        "frames": f"{recorded.name}.frames" if has_names else "",
+    }
 
 
 def _flow(outputs: Sequence[Recorded], signals: Signals, ends: Sequence[int], began: float) -> None:

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sonde.cli.commands.hist import by_columns, default_by, groups_of
+from sonde.cli.commands.profile import SORTS
+from sonde.cli.commands.report import FORMATS
 from sonde.cli.destination import Destination
-from sonde.cli.measurement import Measurement
+from sonde.cli.formats import TABLE
+from sonde.cli.measurement import Captured, Measurement
 from sonde.cli.parameter import one_of
+from sonde.cli.profile_formats import FILES
 from sonde.cli.verb import VerbGroup
 from sonde.errors import CommandError, SondeError, errno_text
 from sonde.probe import Probe, Selection, Stream, Table
@@ -27,13 +31,12 @@ if TYPE_CHECKING:
     from sonde.records.model import Sink
 
 STDIN = "-"
-VIEWS = ("top", "trace", "hist")
-FORMATS = ("table", "json", "csv", "metrics", "arrow", "parquet")
-SUFFIXES: Mapping[str, str] = {
-    ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
-    ".arrow": "arrow", ".arrows": "arrow", ".parquet": "parquet",
-}  # fmt: skip
-_GOES_WITH = {"delta": ("top", "hist"), "sort": ("top",), "by": ("hist",), "every_s": ("top", "hist")}
+_GOES_WITH = {
+    "delta": ("top", "hist"),
+    "sort": ("top", "profile"),
+    "by": ("hist",),
+    "every_s": ("top", "hist", "profile"),
+}
 _CONTRADICTIONS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a capture that was made to contradict itself can cause further down; of any other origin it would be a bug."""
 
@@ -41,6 +44,11 @@ _CONTRADICTIONS = (ArithmeticError, AttributeError, LookupError, TypeError, Valu
 @dataclass(frozen=True, slots=True)
 class Report(Measurement):
     """What was asked for, in the shape that views know; everything happened already, so nothing is redrawn."""
+
+    @property
+    def name(self) -> str:
+        """The output has its probe's name in its own."""
+        return self.output.name
 
     @property
     def only_at_end(self) -> bool:
@@ -112,6 +120,7 @@ def _show(reader: CaptureReader, options: Mapping[str, Any], stack: ExitStack) -
     from sonde.records.pipeline import Pipeline
 
     view, output = _chosen(reader.header, options)
+    format_ = _format(view, options)
     for name, views in _GOES_WITH.items():
         is_attribute = name == "by" and options["format"] == "metrics"
         if options[name] and view not in views and not is_attribute:
@@ -127,7 +136,7 @@ def _show(reader: CaptureReader, options: Mapping[str, Any], stack: ExitStack) -
             f": {reader.end.why}" if reader.end.why else ""
         )
         raise CommandError(f"read {options['file']}", why=why)
-    sink = _sink(reader.header, captured, view, options, stack)
+    sink = _sink(reader.header, captured, view, {**options, "format": format_}, stack)
     Pipeline(captured, sink).run(until=[captured.ended_fileno()])
 
 
@@ -136,7 +145,7 @@ def _show(reader: CaptureReader, options: Mapping[str, Any], stack: ExitStack) -
 
 def _chosen(header: Header, options: Mapping[str, Any]) -> tuple[str, OutputHeader]:
     """Find the view and the output: as asked for, or the first that go together."""
-    outputs = list(header.outputs)
+    outputs = list(header.shown)
     if options["output"] is not None:
         short = {each.name.rpartition(".")[2]: each for each in outputs}
         full = {each.name: each for each in outputs}
@@ -145,7 +154,7 @@ def _chosen(header: Header, options: Mapping[str, Any]) -> tuple[str, OutputHead
         except ValueError as error:
             raise CommandError(f"report {options['output']}", why=str(error), status=2) from error
         outputs = [full.get(name) or short[name]]
-    view = options["view"]
+    view = options["view"] or ("profile" if _format_asked(options) in FILES else None)
     if view is None:
         return _views_of(outputs[0])[0], outputs[0]
     found = next((each for each in outputs if view in _views_of(each)), None)
@@ -160,17 +169,37 @@ def _chosen(header: Header, options: Mapping[str, Any]) -> tuple[str, OutputHead
 
 def _views_of(output: OutputHeader) -> tuple[str, ...]:
     from sonde.enrich.duration import BUCKET
+    from sonde.records.frames import COLUMNS
 
     if output.is_stream:
         return ("trace",)
-    return ("top", "hist") if output.schema.having(BUCKET) else ("top",)
+    profile = ("profile",) if output.weight and {*COLUMNS} <= {*output.schema.names} else ()
+    return (*profile, "top", "hist") if output.schema.having(BUCKET) else (*profile, "top")
+
+
+def _format_asked(options: Mapping[str, Any]) -> str | None:
+    """Give the format by its name, or by the file's; None where neither says one."""
+    found: str | None = options["format"]
+    return found or FORMATS.of_file(options["path"] or "")
+
+
+def _format(view: str, options: Mapping[str, Any]) -> str:
+    """Find the format; raises CommandError for one that the view does not write."""
+    found = _format_asked(options)
+    try:
+        if view == "profile":
+            return FORMATS.chosen(found, options["path"])
+    except ValueError as error:
+        raise CommandError("write a profile", why=str(error), status=2) from error
+    if found in FILES:
+        raise CommandError(f"--format {found}", why=f"it goes with profile, not with {view}", status=2)
+    return found or TABLE
 
 
 def _sink(
     header: Header, captured: CapturedOutput, view: str, options: Mapping[str, Any], stack: ExitStack
 ) -> Sink:
-    path, output = options["path"], captured.header
-    format_ = options["format"] or SUFFIXES.get(os.path.splitext(path or "")[1].lower(), "table")
+    path, output, format_ = options["path"], captured.header, options["format"]
     if format_ in ("arrow", "parquet"):
         return _rows(header, output, format_, options, stack)
     destination = stack.enter_context(Destination(path, for_machines=format_ != "table"))
@@ -181,11 +210,14 @@ def _sink(
         output=_declared(output),
         selection=Selection(),
         values={},
-        options={**options, "format": format_, **_columns(output, view, options)},
+        options={**options, **_columns(output, view, options)},
         title=_title(header, output),
         request=_text(output.request),
         filtered=_text(output.filtered),
         destination=destination,
+        captured=Captured(
+            _text(header.host), header.clocks.get("realtime_ns", 0), frequency_hz=output.frequency_hz
+        ),
     )
     command: VerbGroup = importlib.import_module(f"sonde.cli.commands.{view}").COMMAND
     sink: Sink = command.verb.make_sink(asked)
@@ -195,7 +227,9 @@ def _sink(
 def _declared(output: OutputHeader) -> Table | Stream:
     if output.is_stream:
         return Stream(output.name, "", (), output.summary, columns=output.shown)
-    return Table(output.name, "", (), output.summary, sort=output.sort, columns=output.shown)
+    return Table(
+        output.name, "", (), output.summary, sort=output.sort, columns=output.shown, weight=output.weight
+    )
 
 
 def _columns(output: OutputHeader, view: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,11 +237,13 @@ def _columns(output: OutputHeader, view: str, options: Mapping[str, Any]) -> dic
     try:
         if view == "top" and options["sort"]:
             one_of(options["sort"], output.shown, noun="column")
+        if view == "profile" and options["sort"]:
+            one_of(options["sort"], SORTS, noun="order")
         if view == "hist":
             valid = groups_of([_declared(output)])
             return {"by": by_columns(valid)(options["by"] or default_by(valid))}
     except ValueError as error:
-        raise CommandError("--sort" if view == "top" else "--by", why=str(error), status=2) from error
+        raise CommandError("--by" if view == "hist" else "--sort", why=str(error), status=2) from error
     return {}
 
 

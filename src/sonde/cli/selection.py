@@ -26,7 +26,7 @@ def selection_options(probes: Sequence[Probe]) -> list[click.Parameter]:
 def _process_options(*, hidden: bool) -> list[click.Parameter]:
     return [
         click.Option(
-            ["--pid"],
+            ["-p", "--pid"],
             type=Process(),
             metavar="PID",
             help="Only this process, and until it ends.",

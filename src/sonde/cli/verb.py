@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from sonde.cli.formats import ROWS, Formats
 from sonde.cli.parameter import unknown
 from sonde.errors import CommandError
 from sonde.probe import Probe, Stream, Table
@@ -24,21 +25,24 @@ class Verb:
     """A view as a command: what it needs, what it can be told, and how it makes its sink.
 
     ``options`` are the view's own, ``examples`` are full command lines with what they do; ``{probe}`` stands for the
-    probe's name.
+    probe's name. ``formats`` are those that it writes.
     """
 
     name: str
     short: str
     summary: str
-    shape: Literal["table", "stream", "histogram"]
+    shape: Literal["table", "stream", "histogram", "stacks"]
     make_sink: Callable[[Measurement], Any]
     options: Callable[[Sequence[Table | Stream]], list[click.Parameter]]
     examples: tuple[tuple[str, str], ...]
+    formats: Formats = ROWS
 
     def outputs(self, probe: Probe) -> Sequence[Table | Stream]:
         """Give what the verb can show of a probe."""
         if self.shape == "stream":
             return probe.streams
+        if self.shape == "stacks":
+            return [table for table in probe.tables if table.weight]
         return [table for table in probe.tables if self.shape == "table" or has_histogram(table)]
 
 
@@ -51,7 +55,8 @@ def verbs_for(output: Table | Stream) -> list[str]:
     """Name the verbs that can show an output."""
     if isinstance(output, Stream):
         return ["trace"]
-    return ["top", "hist"] if has_histogram(output) else ["top"]
+    first = ["profile"] if output.weight else []
+    return [*first, "top", *(["hist"] if has_histogram(output) else [])]
 
 
 class VerbGroup(click.Group):
@@ -118,8 +123,9 @@ class VerbGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the probes under their own name."""
         rows = [(name, f"{find_probe(name).summary}.") for name in self.list_commands(ctx)]
-        with formatter.section("Probes"):
-            formatter.write_dl(rows)
+        if rows:
+            with formatter.section("Probes"):
+                formatter.write_dl(rows)
 
 
 OF_PROCESSES = (" --pid ", " --comm ", " --by comm", " -- ")

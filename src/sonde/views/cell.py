@@ -8,7 +8,7 @@ from typing import Any
 
 from sonde.records.rfc3339 import rfc3339
 
-__all__ = ["UNKNOWN", "clock", "count", "duration", "number", "numbers", "rfc3339", "size", "text"]
+__all__ = ["UNKNOWN", "clock", "count", "duration", "number", "numbers", "percent", "rfc3339", "size", "text"]
 
 UNKNOWN = "-"
 
@@ -49,6 +49,11 @@ def _three_digits(value: float, *, is_whole: bool) -> str:
 def count(number: float) -> str:
     """Write a number with separators: ``1,234,567``."""
     return f"{number:,.0f}" if isinstance(number, float) else f"{number:,}"
+
+
+def percent(share: float) -> str:
+    """Write a share of one: ``12.3 %``."""
+    return f"{100 * share:.1f} %"
 
 
 def number(value: float) -> str:

@@ -12,7 +12,7 @@ from sonde.views.page import MOMENTS
 
 IDENTIFIERS = frozenset({"pid", "tid", "ppid", "uid", "gid", "cpu", "port", "id", "ifindex", "syscall"})
 """Columns of numbers that are names of things, not how many there are of them."""
-_UNITS = ("_ns", "_bytes")
+_UNITS = ("_ns", "_bytes", "_share")
 _CLOCK_DIGITS = 6
 
 
@@ -56,6 +56,8 @@ def _shown(name: str, title: str, meaning: str, sample: Any) -> Shown:
         return Shown(name, title, cell.number)
     if name.endswith("_ns"):
         return Shown(name, title, cell.duration, is_estimate=name.endswith("_sum_ns"))
+    if name.endswith("_share"):
+        return Shown(name, title, cell.percent)
     if name.endswith("_bytes"):
         return Shown(name, title, cell.size, is_estimate=True)
     if isinstance(sample, list):

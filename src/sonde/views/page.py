@@ -22,7 +22,7 @@ class Page:
     """Rows of Python values, None where a value is unknown, and what stands around them.
 
     ``hidden`` rows were left out by a limit. ``scale`` is what a count stands for when events were sampled.
-    ``is_last`` marks the one after which there is only the final accounting.
+    ``remarks`` stand under the accounting. ``is_last`` marks the one after which there is only the final accounting.
     """
 
     columns: tuple[str, ...]
@@ -32,6 +32,7 @@ class Page:
     hidden: int = 0
     scale: int = 1
     meanings: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_last(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import augment_usage_errors
 
-from sonde.cli.options import FORMATS
+from sonde.cli.formats import ROWS
 from sonde.cli.parameter import Count, Descriptor, Duration, OneOf
 
 RULE_OPTIONS = ("allow", "drop", "rate_limit")
@@ -56,7 +56,7 @@ class FilterCommand(click.Command):
 @click.option("--every", "every_s", type=Duration(least="10ms", most="1d"), default="1s", metavar="TIME", help="Time between two readings (1s).")  # fmt: skip
 @click.option("--sort", type=OneOf(SORTS, noun="column"), help="Order by a column: rule (where they are few), packets, bytes, dropped.")  # fmt: skip
 @click.option("--limit", type=Count("rows"), metavar="N", help="Show N rules at most; 0: all.")
-@click.option("--format", "format", type=OneOf(FORMATS, noun="format"), default="table", show_default=True, help="A table for people, or rows for machines.")  # fmt: skip
+@click.option("--format", "format", type=OneOf(ROWS.names, noun="format"), default="table", show_default=True, help="A table for people, or rows for machines.")  # fmt: skip
 @click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE, in the place of what it held.")
 @click.option("--ready-fd", type=Descriptor(), metavar="N", help="Write one byte to descriptor N once attached.")  # fmt: skip
 @click.pass_context

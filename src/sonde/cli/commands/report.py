@@ -6,10 +6,23 @@ from typing import Any
 
 import click
 
+from sonde.cli.formats import ROWS, Formats
 from sonde.cli.parameter import Count, Duration, OneOf
+from sonde.cli.profile_formats import FILES
+from sonde.cli.profile_formats import FORMATS as PROFILE_FORMATS
 
-VIEWS = ("top", "trace", "hist")
-FORMATS = ("table", "json", "csv", "metrics", "arrow", "parquet")
+VIEWS = ("top", "trace", "hist", "profile")
+FORMATS = Formats(
+    (*ROWS.names, "metrics", "arrow", "parquet", *FILES),
+    {
+        **PROFILE_FORMATS.suffixes,
+        ".ndjson": "json",
+        ".arrow": "arrow",
+        ".arrows": "arrow",
+        ".parquet": "parquet",
+    },
+    binary=PROFILE_FORMATS.binary,
+)
 EXAMPLES = """\
 \b
 Examples:
@@ -18,6 +31,7 @@ Examples:
   sonde report calls.arrow --view hist --by comm   the distributions
   sonde report calls.arrow --delta --every 10s     what came in every ten seconds
   sonde report calls.arrow -o calls.parquet        for DuckDB and pandas; also .arrow, .csv, .jsonl
+  sonde report cpu.arrow -o cpu.html               a flame graph; also .svg, .folded, .pb.gz, .speedscope.json
   sonde report calls.arrow --info                  where and when it was recorded, how much of what
 """
 
@@ -37,7 +51,7 @@ Examples:
     help="Show readings this far apart, and the last; else only the last.",
 )
 @click.option("--delta", is_flag=True, help="Rows hold what is new since the reading before.")
-@click.option("--sort", metavar="COLUMN", help="With top: order by this column.")
+@click.option("--sort", metavar="COLUMN", help="With top: order by this column; with profile: self or total.")
 @click.option(
     "--by",
     metavar="COLUMNS",
@@ -46,10 +60,10 @@ Examples:
 @click.option("--limit", type=Count("rows"), metavar="N", help="Show N rows or records at most; 0: all.")
 @click.option(
     "--format",
-    type=OneOf(FORMATS, noun="format"),
+    type=OneOf(FORMATS.names, noun="format"),
     metavar="FORMAT",
-    help="table (for people), json, csv, metrics (OpenTelemetry's, as lines of JSON), arrow, parquet; else as the name "
-    "of -o FILE says.",
+    help="table (for people), json, csv, metrics (OpenTelemetry's, as lines of JSON), arrow, parquet; of stacks html, svg, "
+    "folded, pprof, speedscope; else as the name of -o FILE says.",
 )
 @click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE, in the place of what it held.")
 def COMMAND(**options: Any) -> int:  # noqa: N802  # found by this name

@@ -1,0 +1,182 @@
+"""A profile on its way: what is said of it meanwhile, who shows it, and the file that it ends in."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sonde.cli.measurement import Measurement
+from sonde.cli.profile_formats import maker_of
+from sonde.probe import Table
+
+if TYPE_CHECKING:
+    from sonde.records.accounting import Accounting
+    from sonde.records.model import RecordBatch, Sink
+    from sonde.records.profile import Measured, Profile
+
+PIPE_ROWS = 20
+"""Functions that go to a pipe, unless --limit says another number; machines get all."""
+FREQUENCY = "frequency"
+"""The knob of probes that sample: so many times a second on each CPU."""
+_NS = 1_000_000_000
+
+
+def frequency_of(asked: Measurement) -> float:
+    """Give how often samples are taken, as asked for or by default; 0 where a probe does not sample."""
+    default = next((knob.default for knob in asked.probe.knobs if knob.name == FREQUENCY), 0)
+    return float(asked.values.get(FREQUENCY, default) or 0)
+
+
+class Progress:
+    """What a profile is of, from now on: of a running probe, or of a capture."""
+
+    def __init__(self, asked: Measurement) -> None:
+        assert isinstance(asked.output, Table), "profile is a verb for tables"
+        self._asked, self._weight = asked, asked.output.weight
+        self._captured = asked.captured
+        self._began_ns = asked.began_ns if asked.captured is None else asked.captured.began_ns
+        self._line = ""
+
+    def measured(self, batch: RecordBatch) -> Measured:
+        """Say what a batch is of."""
+        from sonde.records.profile import Measured
+
+        captured, asked = self._captured, self._asked
+        measured = Measured(
+            title=asked.title,
+            request=asked.request,
+            host=os.uname().nodename if captured is None else captured.host,
+            began_ns=self._began_ns,
+            # A batch has the moment at which it was read: what came after that is no part of it.
+            duration_ns=max(0, batch.time_ns - self._began_ns),
+            weight=self._weight,
+            frequency_hz=frequency_of(asked) if captured is None else captured.frequency_hz,
+            accounting=batch.accounting,
+        )
+        self._line = self._headline(batch, measured)
+        return measured
+
+    def _headline(self, batch: RecordBatch, measured: Measured) -> str:
+        from sonde.views.cell import duration
+        from sonde.views.profile import weight
+
+        total = int(batch[measured.weight].sum()) if len(batch) else 0
+        seconds = measured.duration_ns / _NS
+        parts = [duration(measured.duration_ns)] if seconds else []
+        parts.append(weight(measured, total))
+        if seconds and not measured.is_time:
+            parts.append(f"{total / seconds:,.1f} a second")
+        parts.append(f"lost {batch.accounting.lost_total:,}")
+        if self._captured is None:
+            parts.append(own_cost(seconds))
+        return " · ".join(parts)
+
+    @property
+    def line(self) -> str:
+        """Say in a line how much there is of the last batch."""
+        return self._line
+
+    def notes(self) -> Sequence[str]:
+        """Give the lines below a heading."""
+        return [*self._asked.notes(), *([self._line] if self._line else [])]
+
+
+def own_cost(seconds: float) -> str:
+    """Say what this process has taken of the CPUs so far."""
+    from sonde.views.cell import duration
+
+    own_s = time.process_time()
+    # Of less than a second it would be the share of what starting takes.
+    share = f", {100 * own_s / seconds:.1f} % of a core" if seconds >= 1 else ""
+    return f"sonde itself {duration(own_s * _NS)} of CPU{share}"
+
+
+# ---- functions ----------------------------------------------------------------------------------------------
+
+
+def functions_sink(asked: Measurement) -> Sink:
+    """Make the sink that shows the hottest functions."""
+    from sonde.cli.writing import writer
+    from sonde.records.profile import Measured
+    from sonde.views.drawing import RankedBody
+    from sonde.views.functions import COLUMNS, HotFunctions, machine_columns
+    from sonde.views.last import Last
+    from sonde.views.table import Table as Drawn
+
+    assert isinstance(asked.output, Table), "profile is a verb for tables"
+    is_table = asked.format == "table"
+    columns = COLUMNS if is_table else machine_columns(Measured(weight=asked.output.weight))
+    progress = Progress(asked)
+    sort, limit = asked.options["sort"] or "self", asked.options["limit"]
+    if limit is None:
+        limit = PIPE_ROWS if is_table and not asked.is_live else 0
+    drawn = RankedBody(Drawn(f"{sort}_share"))
+    target = writer(replace(asked, notes=progress.notes), drawn, columns=columns, noun="functions")
+    sink = HotFunctions(target, measured=progress.measured, columns=columns, sort=sort, limit=limit)
+    return Last(sink) if asked.only_at_end else sink
+
+
+# ---- files --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ProfileFile:
+    """A sink: keeps the last batch, and at the end makes the file of it, and says on stderr what is in it."""
+
+    asked: Measurement
+    make: Callable[[Profile], bytes]
+    progress: Progress
+    last: RecordBatch | None = None
+    has_line: bool = False
+
+    def write(self, batch: RecordBatch) -> None:
+        """Take a batch: a table's rows are cumulative, so that it holds all before."""
+        self.last = batch
+        if batch.accounting.final or self.asked.command or self.asked.captured or not sys.stderr.isatty():
+            return
+        self.progress.measured(batch)
+        print(f"\r\x1b[K{self.progress.line}", end="", file=sys.stderr, flush=True)
+        self.has_line = True
+
+    def close(self, accounting: Accounting) -> None:
+        """Write the file."""
+        from sonde.records.profile import ProfileReader
+
+        assert self.last is not None, "the last batch comes before the end"
+        measured = self.progress.measured(self.last)
+        profile = ProfileReader().read(self.last, measured)
+        data = self.make(profile)
+        file = self.asked.destination.file
+        file.flush()
+        file.buffer.write(data)
+        file.buffer.flush()
+        self._tell(profile, len(data))
+
+    def _tell(self, profile: Profile, size_bytes: int) -> None:
+        from sonde.views.cell import size
+        from sonde.views.equation import equation
+        from sonde.views.line import plain
+        from sonde.views.profile import HINT, broken_lines, facts, has_frameless
+
+        if self.has_line:
+            print("\r\x1b[K", end="", file=sys.stderr)
+        measured = profile.measured
+        lines = [f"{self.asked.name}: {', '.join(facts(profile))}"]
+        lines += [f"  {plain(line)}" for line in equation(measured.accounting, filtered=self.asked.filtered)]
+        lines += [f"  {line}" for line in broken_lines(profile)]
+        if has_frameless(profile):
+            lines.append(f"  {HINT}")
+        path = self.asked.options["path"]
+        where = f"{size(size_bytes)} in {path}" if path else size(size_bytes)
+        if self.asked.captured is None:
+            where += f"; {own_cost(measured.duration_ns / _NS)}"
+        print("\n".join([*lines, where]), file=sys.stderr)
+
+
+def file_sink(asked: Measurement) -> Sink:
+    """Make the sink that writes a file."""
+    return ProfileFile(asked, maker_of(asked.format), Progress(asked))
