@@ -64,6 +64,19 @@ int floor_drop(void *context)
 	return 0;
 }
 
+/* The same where a CPU goes from one thread to another, and where a thread is woken. */
+SEC("tp_btf/sched_switch")
+int floor_switch(void *context)
+{
+	return 0;
+}
+
+SEC("tp_btf/sched_wakeup")
+int floor_wakeup(void *context)
+{
+	return 0;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

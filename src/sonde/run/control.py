@@ -30,6 +30,7 @@ STACK_DEPTH_MAX = "stack_depth_max"
 """The knob of probes that take stacks (stack.bpf.h), and the kernel's own bound."""
 PERF_EVENT_MAX_STACK = "/proc/sys/kernel/perf_event_max_stack"
 
+ONLY_CGROUP = "only_cgroup_id"
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
@@ -220,6 +221,9 @@ class RunControl:
     def _fill_filters(self, loaded: Object) -> None:
         if self.selection.cgroup is not None:
             loaded.maps["cgroups"][0] = self.selection.cgroup  # type: ignore[index]
+            # Only the current task can be looked for in a map of cgroups: others go by the number, task.bpf.h.
+            if ONLY_CGROUP in loaded.variables:
+                loaded.variables[ONLY_CGROUP].value = os.stat(self.selection.cgroup).st_ino
         if self.selection.pid is not None and self.selection.children:
             loaded.maps["followed"][self.selection.pid] = 0  # type: ignore[index]
 

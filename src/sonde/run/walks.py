@@ -15,7 +15,7 @@ class Walks:
 
     def __init__(self, loaded: Object, output: Table | Stream) -> None:
         self._loaded, self._output = loaded, output
-        self._before_read = [self._open(walk) for walk in output.before_read]
+        self._before_read = [self._open(walk) for walk in output.before_read if self._is_loaded(walk)]
 
     @staticmethod
     def programs_of(output: Table | Stream) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ class Walks:
 
     def begin(self) -> None:
         """Run what runs once, when counting has begun."""
-        for walk in self._output.at_start:
+        for walk in filter(self._is_loaded, self._output.at_start):
             with self._open(walk) as link:
                 link.read()
 
@@ -32,6 +32,10 @@ class Walks:
         """Run what runs before the table is read."""
         for link in self._before_read:
             link.read()
+
+    def _is_loaded(self, walk: Walk) -> bool:
+        """Tell whether there is such a walk: variants may leave it out."""
+        return walk.program in self._loaded.programs
 
     def _open(self, walk: Walk) -> IteratorLink:
         # Imported here: few probes have any.

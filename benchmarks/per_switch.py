@@ -1,0 +1,105 @@
+"""Nanoseconds that probes on the scheduler's hooks add to a switch and to a wake-up: ``python -m benchmarks.per_switch``.
+
+By the kernel's own statistics of programs, beside empty programs on the same hooks in the same moment: the clock that it
+reads twice is in both. Two processes on one CPU hand a byte to and fro, so that each hand-over is a wake-up and a switch.
+Medians of several rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from benchmarks import built
+from sonde.bpf import Program, RunStatistics
+from sonde.bpf.link.tp_btf import TpBtf
+from sonde.bpf.object import ObjectSpec
+from sonde.probe import Selection
+from sonde.probes import probe
+from sonde.run import Run
+
+ROUNDS = 9
+ROUND_TRIPS = 20_011
+FLOORS = {"switch": ("floor_switch", "sched_switch"), "wakeup": ("floor_wakeup", "sched_wakeup")}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One probe's table: which of its programs stand beside which empty one."""
+
+    probe: str
+    output: str
+    programs: Mapping[str, str]
+
+
+MEASURED = (Measured("runqueue", "waits", {"runqueue_switched": "switch", "runqueue_woken": "wakeup"}),)
+
+
+def hand_over(round_trips: int) -> float:
+    """Hand a byte to and fro between two processes on one CPU; nanoseconds for each hand-over."""
+    there, back = os.pipe(), os.pipe()
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cpus)})
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(round_trips):
+            os.read(there[0], 1)
+            os.write(back[1], b".")
+        os._exit(0)
+    begun = time.perf_counter()
+    for _ in range(round_trips):
+        os.write(there[1], b".")
+        os.read(back[0], 1)
+    spent = time.perf_counter() - begun
+    os.waitpid(pid, 0)
+    os.sched_setaffinity(0, cpus)
+    for end in (*there, *back):
+        os.close(end)
+    return spent / round_trips / 2 * 1e9
+
+
+def _spent(programs: Mapping[str, Program]) -> dict[str, tuple[int, int]]:
+    return {name: (program.run_time_ns, program.run_count) for name, program in programs.items()}
+
+
+def _round(measured: Measured) -> tuple[dict[str, float], float]:
+    """Nanoseconds of each program, the empty ones among them, for each time that it ran; and of a hand-over."""
+    with ExitStack() as stack:
+        run = stack.enter_context(Run(probe(measured.probe), measured.output, selection=Selection(own=True)))
+        spec = stack.enter_context(ObjectSpec.open(built.floor_object(), name="floor"))
+        for name, program in spec.programs.items():
+            program.autoload = name in {name for name, _ in FLOORS.values()}
+        floor = stack.enter_context(spec.load())
+        for name, hook in FLOORS.values():
+            floor.programs[name].attach(TpBtf(hook))
+        programs = {name: run.loaded.programs[name] for name in measured.programs}
+        programs |= {kind: floor.programs[name] for kind, (name, _) in FLOORS.items()}
+        stack.enter_context(RunStatistics())
+        before = _spent(programs)
+        hand_over_ns = hand_over(ROUND_TRIPS)
+        after = _spent(programs)
+    added = {
+        name: (after[name][0] - before[name][0]) / max(1, after[name][1] - before[name][1])
+        for name in programs
+    }
+    return added, hand_over_ns
+
+
+def main() -> None:
+    """Print what each program adds."""
+    for measured in MEASURED:
+        rounds = [_round(measured) for _ in range(ROUNDS)]
+        hand_over_ns = statistics.median(spent for _, spent in rounds)
+        for name, kind in measured.programs.items():
+            added = statistics.median(each[name] - each[kind] for each, _ in rounds)
+            floor = statistics.median(each[kind] for each, _ in rounds)
+            print(f"{name:24} {added:6.0f} ns a {kind:8} (empty program {floor:.0f} ns)")
+        print(f"(a hand-over             {hand_over_ns:6.0f} ns)")
+
+
+if __name__ == "__main__":
+    main()

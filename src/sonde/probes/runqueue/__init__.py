@@ -1,0 +1,1 @@
+"""Probe ``runqueue``: how long threads that could run wait for a CPU."""
