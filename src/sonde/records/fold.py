@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 MAXIMA = frozenset({"sonde_max_t", "sonde_max_ns_t", "sonde_last_ns_t", "sonde_moment_t"})
-FIRSTS = frozenset({"sonde_first_ns_t", "sonde_comm_t"})
-EARLIEST = frozenset({"sonde_first_ns_t"})
+EARLIEST = frozenset({"sonde_first_ns_t", "sonde_min_ns_t"})
+FIRSTS = EARLIEST | {"sonde_comm_t"}
 FLAGS = frozenset({"sonde_tcp_flags_t"})
 
 STAYING = MAXIMA | FIRSTS | FLAGS

@@ -19,7 +19,7 @@ STACKS_MAX = 65_536
 NONE = 0
 """The number of no stack: a kernel thread has none of user space, a program none of the kernel while it does not call it."""
 
-MISSING = {1: "map of stacks full", 2: "not readable"}
+MISSING = {1: "map of stacks full", 2: "not readable", 3: "blocked before the start"}
 """Numbers of stacks that there were and that could not be taken, and why: probes/_include/stack.bpf.h."""
 
 FORGOTTEN = "forgotten"

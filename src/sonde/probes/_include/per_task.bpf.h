@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A value for each task, for programs on the scheduler's hooks: PER_TASK(NAME, TYPE) gives NAME_find, NAME_make, NAME_forget.
+ * A value for each task, for programs on the scheduler's hooks: PER_TASK(NAME, TYPE) gives NAME_look, NAME_find, NAME_make
+ * and NAME_forget.
  *
  * It lies in the task's own storage, which costs a third of a hash and goes with the task. There the scheduler's hooks only
  * look: making it allocates memory, which may wake kswapd, and a wake-up from below a runqueue's lock can wait for that
@@ -34,16 +35,22 @@ KNOB(bool, in_task_storage, true, "false where values of tasks are in a hash by 
 		__type(value, value_type);                                                                             \
 	} name##_by_task SEC(".maps");                                                                                 \
 	static const value_type name##_none;                                                                           \
-	/* On the scheduler's hooks; NULL where there is no room, or no storage yet. */                                \
-	static __always_inline value_type *name##_find(struct task_struct *task)                                       \
+	/* NULL where there is none. */                                                                                \
+	static __always_inline value_type *name##_look(struct task_struct *task)                                       \
 	{                                                                                                              \
 		u64 address = (u64)task;                                                                               \
-		value_type *found;                                                                                     \
                                                                                                                        \
 		if (in_task_storage)                                                                                   \
 			return bpf_task_storage_get(&name, task, NULL, 0);                                             \
-		found = bpf_map_lookup_elem(&name##_by_task, &address);                                                \
-		if (found)                                                                                             \
+		return bpf_map_lookup_elem(&name##_by_task, &address);                                                 \
+	}                                                                                                              \
+	/* On the scheduler's hooks; NULL where there is no room, or no storage yet. */                                \
+	static __always_inline value_type *name##_find(struct task_struct *task)                                       \
+	{                                                                                                              \
+		value_type *found = name##_look(task);                                                                 \
+		u64 address = (u64)task;                                                                               \
+                                                                                                                       \
+		if (in_task_storage || found)                                                                          \
 			return found;                                                                                  \
 		bpf_map_update_elem(&name##_by_task, &address, &name##_none, BPF_NOEXIST);                             \
 		return bpf_map_lookup_elem(&name##_by_task, &address);                                                 \

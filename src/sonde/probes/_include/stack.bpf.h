@@ -25,6 +25,7 @@ enum {
 	STACK_NONE = 0,
 	STACK_MAP_FULL = 1,
 	STACK_UNREADABLE = 2,
+	STACK_BEFORE_US = 3,
 	STACK_NUMBER_MIN = 16,
 };
 
@@ -137,11 +138,9 @@ static __noinline u64 stack_hash(const struct stack *stack)
 	return hash ^ hash >> 33;
 }
 
-/* Take a stack into the scratch: BPF_F_USER_STACK, or 0 for the kernel's. STACK_NONE where it is taken, or there is none. */
-static __always_inline u64 take_stack(void *ctx, struct stack *stack, u64 flags)
+/* What came of taking a stack into the scratch: STACK_NONE where it is there, or there is none. */
+static __always_inline u64 taken_stack(struct stack *stack, long size)
 {
-	long size = bpf_get_stack(ctx, stack->addresses, sizeof(stack->addresses), flags);
-
 	stack->flags = 0;
 	stack->depth = 0;
 	if (size < 0) {
@@ -152,6 +151,12 @@ static __always_inline u64 take_stack(void *ctx, struct stack *stack, u64 flags)
 	if (stack->depth >= stack_depth_max)
 		stack->flags = STACK_IS_TRUNCATED;
 	return STACK_NONE;
+}
+
+/* Take a stack into the scratch: BPF_F_USER_STACK, or 0 for the kernel's. STACK_NONE where it is taken, or there is none. */
+static __always_inline u64 take_stack(void *ctx, struct stack *stack, u64 flags)
+{
+	return taken_stack(stack, bpf_get_stack(ctx, stack->addresses, sizeof(stack->addresses), flags));
 }
 
 /* Keep a stack that was taken under its number; STACK_NONE where it has no frames. */

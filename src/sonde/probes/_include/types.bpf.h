@@ -26,6 +26,8 @@ typedef u64 sonde_duration_ns_t;
 /* The earliest of many, and the largest: added up over rows they stay what they are. */
 typedef u64 sonde_first_ns_t;
 typedef u64 sonde_max_ns_t;
+/* The smallest of many durations, which are 1 ns at least; 0: of none. */
+typedef u64 sonde_min_ns_t;
 /* The latest moment of many (bpf_ktime_get_ns): NAME_ns gives the time NAME. */
 typedef u64 sonde_last_ns_t;
 /* The number of a row's cell, whose counters per CPU are added to the row's; 0: none. Not a column. */
@@ -71,6 +73,8 @@ typedef u64 sonde_kernel_ip_t;
  */
 typedef u64 sonde_user_stack_t;
 typedef u64 sonde_kernel_stack_t;
+/* The scheduler's state of a thread that is off its CPU, its lowest bits: enrich/block_reason.py has the words. */
+typedef u8 sonde_task_state_t;
 /* A thread's own name. */
 typedef char sonde_thread_name_t;
 /* A record's last member, an array without a length: a text that is as long as the record is. */

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kernel.places import ask, cgroup
+from kernel.workers import CPU, is_blocked, together, wait_until_blocked, workers
 from sonde.errors import KernelError
 from sonde.probe import Probe, Selection
 from sonde.probes import probe
@@ -27,66 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason=f"needs root, runs as user {os.geteuid()}: use sudo"),
 ]
 RUNQUEUE = probe("runqueue")
-CPU = max(os.sched_getaffinity(0))
-# It does what a line says, and says when it is done: between two lines it is blocked.
-WORKER = """
-import os, subprocess, sys, threading
-from sonde.probes.runqueue.workload import work
-os.sched_setaffinity(0, {CPU})
-for line in sys.stdin:
-    exec(line)
-    print("done", flush=True)
-""".replace("CPU", str(CPU))
-# Takes what nobody else wants of that CPU, which so is never idle: some guests' kernels show tracepoints not all switches from
-# and to the idle task (README.md, "Caveats").
-FILLER = f"import os; os.sched_setaffinity(0, {{{CPU}}}); os.nice(19)\nwhile True: pass"
-Worker = subprocess.Popen[str]
-
-
-def is_blocked(pid: int) -> bool:
-    """Tell whether all threads of a process are blocked."""
-    return all(
-        path.read_text().rpartition(")")[2].split()[0] == "S"
-        for path in Path(f"/proc/{pid}/task").glob("*/stat")
-    )
-
-
-def wait_until_blocked(worker: Worker) -> None:
-    for _ in range(2000):
-        if is_blocked(worker.pid):
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"process {worker.pid} does not sleep")
-
-
-@contextmanager
-def workers(count: int = 1) -> Iterator[list[Worker]]:
-    """Give processes that share one CPU, and that are blocked until they get a line."""
-    with ExitStack() as stack:
-        started = []
-        for _ in range(count):
-            command = [sys.executable, "-c", WORKER]
-            worker = stack.enter_context(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            )
-            stack.callback(worker.kill)
-            started.append(worker)
-        for worker in started:
-            assert "done" == ask(worker, "pass")
-            wait_until_blocked(worker)
-        yield started
-
-
-def together(started: list[Worker], line: str) -> None:
-    """Have all of them do something at the same time, and wait until all are blocked again."""
-    for worker in started:
-        assert worker.stdin is not None
-        worker.stdin.write(f"{line}\n")
-        worker.stdin.flush()
-    for worker in started:
-        assert worker.stdout is not None
-        assert "done\n" == worker.stdout.readline()
-        wait_until_blocked(worker)
+SETUP = "from sonde.probes.runqueue.workload import work"
 
 
 def waited(batch: RecordBatch, pid: int) -> Waited:
@@ -126,7 +64,7 @@ def one_way(name: str) -> Probe:
 @pytest.mark.parametrize("variant", [each.name for each in RUNQUEUE.variants])
 def test_waits_are_those_that_the_scheduler_counts(variant: str) -> None:
     """Three processes that want one CPU: as many waits as time slices, and their time to 1 %."""
-    with workers(3) as started:
+    with workers(3, setup=SETUP) as started:
         before = [Waited.of(worker.pid) for worker in started]
         try:
             run = Run(one_way(variant))
@@ -151,7 +89,7 @@ def test_threads_that_begin_while_it_runs_are_timed_from_their_first_wait() -> N
     """Seven threads of a process that was there before: all of their slices, and none untimed."""
     threads = "[threading.Thread(target=lambda: (work(13, cpu_seconds=0.02), stop.wait()), daemon=True).start() for _ in range(7)]"
     begin = f"stop = threading.Event(); {threads}"
-    with workers() as started, Run(RUNQUEUE, selection=Selection(pid=started[0].pid)) as run:
+    with workers(setup=SETUP) as started, Run(RUNQUEUE, selection=Selection(pid=started[0].pid)) as run:
         before = Waited.of(started[0].pid)
         together(started, begin)
         wait_until_blocked(started[0])
@@ -164,7 +102,7 @@ def test_threads_that_begin_while_it_runs_are_timed_from_their_first_wait() -> N
 
 def test_what_began_before_is_untimed_and_what_has_not_ended_is_in_flight() -> None:
     """Of two that want one CPU all the time one at least is waiting, at the start as at the end."""
-    with workers(2) as started:
+    with workers(2, setup=SETUP) as started:
         for worker in started:
             assert worker.stdin is not None
             worker.stdin.write("work(1, cpu_seconds=600)\n")
@@ -196,7 +134,7 @@ def test_the_idle_task_waits_for_nothing() -> None:
 
 def test_what_finds_the_table_full_is_in_other() -> None:
     """With room for two rows the rest is in one, whose CPU is none; nothing is lost."""
-    with workers(5) as started, Run(RUNQUEUE, max_entries=2) as run:
+    with workers(5, setup=SETUP) as started, Run(RUNQUEUE, max_entries=2) as run:
         together(started, "work(11, cpu_seconds=0.05)")
         run.stop()
         batch = run.read()
@@ -210,7 +148,7 @@ def test_what_finds_the_table_full_is_in_other() -> None:
 
 def test_by_process_and_by_name() -> None:
     """The selected process is that which waits, whoever runs when its wait ends."""
-    with workers(2) as (one, other), ExitStack() as stack:
+    with workers(2, setup=SETUP) as (one, other), ExitStack() as stack:
         assert "done" == ask(one, "open('/proc/self/comm', 'w').write('sonde-waits')")
         selections = (Selection(pid=one.pid), Selection(comm="sonde-waits"))
         runs = [stack.enter_context(Run(RUNQUEUE, selection=each)) for each in selections]
@@ -229,7 +167,7 @@ def test_by_process_and_by_name() -> None:
 
 def test_by_cgroup_and_all_below_it() -> None:
     """A process two levels below counts; another one on the same CPU does not."""
-    with cgroup() as above, workers(2) as (inside, outside):
+    with cgroup() as above, workers(2, setup=SETUP) as (inside, outside):
         below = above / "one" / "two"
         below.mkdir(parents=True)
         try:
@@ -252,7 +190,10 @@ def test_by_cgroup_and_all_below_it() -> None:
 def test_children_are_followed() -> None:
     """Three processes that the selected one starts have rows of their own, from their first wait on."""
     code = "[subprocess.run(['true'], check=True) for _ in range(3)]"
-    with workers(2) as (one, other), Run(RUNQUEUE, selection=Selection(pid=one.pid, children=True)) as run:
+    with (
+        workers(2, setup=SETUP) as (one, other),
+        Run(RUNQUEUE, selection=Selection(pid=one.pid, children=True)) as run,
+    ):
         together([one, other], code)
         run.stop()
         batch = run.read()
@@ -265,7 +206,11 @@ def test_children_are_followed() -> None:
 
 def test_one_in_eight_stands_for_all() -> None:
     """What is left out while it runs is counted by the next one that is not; sampled waits are left out for good."""
-    with workers(3) as started, Run(RUNQUEUE) as thinned, Run(RUNQUEUE, values={"sample": 8}) as sampled:
+    with (
+        workers(3, setup=SETUP) as started,
+        Run(RUNQUEUE) as thinned,
+        Run(RUNQUEUE, values={"sample": 8}) as sampled,
+    ):
         thinned.set_variable("thin_every", 8)
         together(started, "work(211, cpu_seconds=0.1)")
         for run in (thinned, sampled):
@@ -282,7 +227,7 @@ def test_one_in_eight_stands_for_all() -> None:
 
 def test_metrics_are_of_what_was_counted() -> None:
     """Buckets and untimed waits, which are known in every row, are all that was aggregated."""
-    with workers(2) as started, Run(RUNQUEUE, differences=True) as run:
+    with workers(2, setup=SETUP) as started, Run(RUNQUEUE, differences=True) as run:
         together(started, "work(11, cpu_seconds=0.05)")
         run.stop()
         batch = run.read()

@@ -1,0 +1,157 @@
+"""What the probe ``offcpu`` measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sonde.duration import duration_ns
+from sonde.errors import KnobError
+from sonde.probe import FOLLOWERS, Knob, Probe, Table, Variant, Walk
+from sonde.records.metrics import Metric
+
+if TYPE_CHECKING:
+    from sonde.bpf import ObjectSpec
+    from sonde.records.model import Enricher
+
+ROWS_PER_CPU = 512
+ROWS_MIN, ROWS_MAX = 4096, 12_288
+"""A row and its stacks take 4.7 KB, in two generations: ROWS_MAX are 58 MB."""
+
+STATES = ("all", "blocked", "runnable")
+
+
+def _state(text: str) -> str:
+    if text not in STATES:
+        raise ValueError(f"there is no state {text!r}: valid: {', '.join(STATES)}")
+    return text
+
+
+def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
+    state = values.get("state", "all")
+    spec.knobs["no_blocked"].value = state == "runnable"
+    spec.knobs["no_preempted"].value = state == "blocked"
+    if values.get("max") and values.get("min", 0) > values["max"]:
+        raise KnobError(
+            "set max of probe offcpu", why="no block is shorter than max and longer than min", knob="max"
+        )
+
+
+def _rows(cpus: int, values: Mapping[str, Any]) -> int:
+    return min(max(cpus * ROWS_PER_CPU, ROWS_MIN), ROWS_MAX)
+
+
+def _enrichers() -> tuple[Enricher, ...]:
+    from sonde.enrich.block_reason import with_block_reason
+    from sonde.enrich.comm import with_thread_name
+    from sonde.enrich.waker import with_waker
+
+    return (with_thread_name, with_waker, with_block_reason)
+
+
+HOOKS = ("offcpu_waking", "offcpu_switched")
+RAW = dict.fromkeys((*HOOKS, *FOLLOWERS), "raw_tracepoint")
+
+PROBE = Probe(
+    name="offcpu",
+    summary="how long threads are off their CPUs, in which stacks, and why",
+    tables=(
+        Table(
+            name="blocked",
+            map="blocked",
+            other="blocked_other",
+            programs=("offcpu_forked", *HOOKS),
+            summary="blocks by process, thread name, reason and stacks",
+            sort="total_ns",
+            columns=(
+                "pid",
+                "comm",
+                "reason",
+                "count",
+                "unfinished",
+                "total_ns",
+                "runqueue_ns",
+                "min_ns",
+                "max_ns",
+                "user_stack",
+                "kernel_stack",
+            ),
+            details=("state", "waker_pid", "waker_comm", "waker_user_stack", "waker_kernel_stack"),
+            enrich=_enrichers,
+            metrics=(
+                Metric(
+                    name="sonde.offcpu.time",
+                    kind="counter",
+                    unit="s",
+                    description="How long threads were off their CPUs.",
+                    value="total_ns",
+                    attributes={"sonde.offcpu.reason": "reason"},
+                    factor=1e-9,
+                ),
+                Metric(
+                    name="sonde.offcpu.blocks",
+                    kind="counter",
+                    unit="{block}",
+                    description="How often threads left their CPUs, and got one again.",
+                    value="count",
+                    attributes={"sonde.offcpu.reason": "reason"},
+                ),
+            ),
+            at_start=(Walk("offcpu_begin"),),
+            before_read=(Walk("offcpu_walk"),),
+            weight="total_ns",
+            rows=_rows,
+        ),
+    ),
+    knobs=(
+        Knob(
+            "min",
+            "only blocks that take at least this long",
+            duration_ns,
+            metavar="TIME",
+            symbol="duration_min_ns",
+            example="1ms",
+        ),
+        Knob(
+            "max",
+            "only blocks that take at most this long",
+            duration_ns,
+            metavar="TIME",
+            symbol="duration_max_ns",
+            example="10s",
+        ),
+        Knob(
+            "state",
+            "only threads that are blocked, or only those that are runnable and have no CPU",
+            _state,
+            default="all",
+            metavar="all|blocked|runnable",
+            is_global=False,
+            example="blocked",
+        ),
+        Knob(
+            "kernel_threads", "threads of the kernel, too", bool, symbol="with_kernel_threads", selects=False
+        ),
+        Knob(
+            "waker", "tell who ended a block, and in which stacks", bool, symbol="with_waker", selects=False
+        ),
+        Knob("no_user", "without user stacks", bool, selects=False),
+        Knob("no_kernel", "without kernel stacks", bool, selects=False),
+    ),
+    variants=(
+        Variant("tp_btf", without=("blocks_by_task",)),
+        # Before Linux 5.12 task storage is for LSM programs only.
+        Variant(
+            "tp_btf, starts in a hash",
+            globals={"in_task_storage": False},
+            without=("blocks", "offcpu_forked"),
+        ),
+        Variant(
+            "raw_tp, starts in a hash",
+            types=RAW,
+            globals={"in_task_storage": False, "tasks_are_typed": False},
+            without=("blocks", "offcpu_forked"),
+        ),
+    ),
+    configure=_configure,
+)

@@ -1,0 +1,442 @@
+"""The probe ``offcpu`` on the real kernel: each block counts once, for as long as the thread itself measures, and under its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernel.places import ask, cgroup
+from kernel.workers import Worker, is_blocked, together, wait_until_blocked, workers
+from sonde.enrich.kernel_symbol import kernel_symbols
+from sonde.errors import KernelError
+from sonde.probe import Probe, Selection
+from sonde.probes import probe
+from sonde.probes.offcpu.workload import BLOCK_S, BLOCKS, Timed
+from sonde.records.frames import Frame, columns_of
+from sonde.records.model import RecordBatch
+from sonde.records.stacks import StackTable
+from sonde.run import Run
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"needs root, runs as user {os.geteuid()}: use sudo"),
+]
+OFFCPU = probe("offcpu")
+SETUP = "from sonde.probes.offcpu.workload import run"
+REASONS = {"sleep": "sleep", "futex": "futex", "pipe": "pipe", "lock": "lock", "disk": "I/O"}
+ROUNDS = 10
+"""Some kernels keep a few switches from programs (README.md of runqueue): of such a round it is known, and another is made."""
+Row = dict[str, Any]
+
+
+def kernel_named(stacks: Callable[[], StackTable | None]) -> Probe:
+    """Give the probe with names for the frames of the kernel alone, which are what reasons are made of."""
+
+    def name(batch: RecordBatch) -> RecordBatch:
+        table = stacks()
+        assert table is not None
+        frames = []
+        for number in batch["kernel_stack"].tolist():
+            found = kernel_symbols().of(table[number]) if number in table else []
+            frames.append([Frame(each.function, "k", "[kernel]") for each in reversed(found) if each])
+        return batch.adding(columns_of(frames))
+
+    (table,) = OFFCPU.tables
+    *before, reason = table.enrich()
+    return replace(OFFCPU, tables=(replace(table, enrich=lambda: (*before, name, reason)),))
+
+
+class Measured:
+    """A run of the probe whose rows have reasons; the batch that was read last."""
+
+    def __init__(self, *, variant: str = "", **options: Any) -> None:
+        named = kernel_named(lambda: self.run.stacks)
+        if variant:
+            named = replace(named, variants=tuple(each for each in named.variants if each.name == variant))
+        self.run = Run(named, **options)
+        self.batch = RecordBatch
+
+    def __enter__(self) -> Measured:
+        self.run.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.close()
+
+    def rows(self) -> list[Row]:
+        """Stop, read, and check that the account holds."""
+        self.run.stop()
+        batch = self.run.read()
+        self.accounting = batch.accounting
+        assert batch.accounting.balanced, str(batch.accounting)
+        assert batch.accounting.final
+        return list(batch.rows())
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the kernel has shown all switches of the selected threads."""
+        return not self.accounting.lost_total
+
+
+def total(rows: list[Row], name: str = "total_ns", **wanted: Any) -> int:
+    """Add up a column of the rows that have these values."""
+    return sum(row[name] or 0 for row in rows if all(row[key] == value for key, value in wanted.items()))
+
+
+def told_by(worker: Worker, kind: str) -> Timed:
+    """Have a worker be blocked in one way, and say what it measured."""
+    arguments = [kind]
+    if kind == "disk" and "SONDE_VM_KERNEL" in os.environ:
+        # Its files are in memory, but for those of the host, which come through a socket of 9p.
+        arguments.append(sys.executable if os.path.getsize(sys.executable) > 1 << 20 else np.__file__)
+    code = f"timed = run(*{arguments!r}); print(timed.blocks, timed.off_cpu_ns, flush=True)"
+    blocks, off_cpu_ns = ask(worker, code).split()
+    assert worker.stdout is not None
+    assert "done\n" == worker.stdout.readline()
+    return Timed(int(blocks), int(off_cpu_ns))
+
+
+def compared(kind: str, **options: Any) -> tuple[list[Row], Timed]:
+    """Measure a thread that is blocked in one way; in rounds, until the kernel has shown all of it."""
+    for _ in range(ROUNDS):
+        with (
+            workers(setup=SETUP) as (worker,),
+            Measured(selection=Selection(pid=worker.pid), **options) as measured,
+        ):
+            told = told_by(worker, kind)
+            rows = [row for row in measured.rows() if row["comm"] == kind]
+        if measured.is_whole:
+            return rows, told
+    pytest.fail(f"in {ROUNDS} rounds the kernel has kept switches from us: {measured.accounting}")
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_it_is_as_long_as_the_thread_itself_measures_under_the_right_reason(kind: str) -> None:
+    """Sleep, a mutex, a pipe, a lock of a file, a disk: to 2 %, and each block that there was once."""
+    rows, told = compared(kind)
+
+    reason = REASONS[kind]
+    found = total(rows, reason=reason)
+    # On a busy machine others took its CPU, too, some of it within the calls.
+    preempted = total(rows, reason="run queue")
+    assert -0.02 * told.off_cpu_ns < told.off_cpu_ns - found < 0.02 * told.off_cpu_ns + preempted
+    assert found > 0.9 * told.off_cpu_ns
+    if kind != "disk":
+        # The interpreter has a lock of its own, which a thread sometimes waits for, too.
+        more = total(rows, "count", reason=reason) - BLOCKS
+        assert BLOCKS == told.blocks
+        assert more == 0 or (more > 0 and kind == "futex")
+        of_it = [row for row in rows if row["reason"] == reason]
+        assert 0 < min(row["min_ns"] for row in of_it) <= found / BLOCKS
+        assert BLOCK_S * 1e9 * 0.9 < max(row["max_ns"] for row in of_it) <= found
+        assert all(row["user_stack"] > 16 and row["kernel_stack"] > 16 for row in of_it)
+
+
+@pytest.mark.parametrize("variant", [each.name for each in OFFCPU.variants])
+def test_every_variant_measures_the_same(variant: str) -> None:
+    """Typed tracepoints and raw ones, task storage and a hash."""
+    try:
+        rows, told = compared("sleep", variant=variant)
+    except KernelError as error:
+        # Task storage is for LSM programs before Linux 5.12: then the next variant is the one that is used.
+        if variant != OFFCPU.variants[0].name or "SONDE_VM_KERNEL" not in os.environ:
+            raise
+        pytest.skip(f"the kernel refuses {variant}: {error.errno}")
+
+    found = total(rows, reason="sleep")
+    assert abs(found - told.off_cpu_ns) < 0.02 * told.off_cpu_ns + total(rows, reason="run queue")
+    assert BLOCKS == total(rows, "count", reason="sleep")
+
+
+def switches(pid: int) -> tuple[int, int]:
+    """Count how often the threads of a process have left their CPUs: because they could not go on, and because others came."""
+    found = [0, 0]
+    for path in Path(f"/proc/{pid}/task").glob("*/status"):
+        for at, name in enumerate(("voluntary", "nonvoluntary")):
+            told = re.search(rf"^{name}_ctxt_switches:\s+(\d+)", path.read_text(), re.MULTILINE)
+            assert told is not None
+            found[at] += int(told[1])
+    return found[0], found[1]
+
+
+HANDING_OVER = """
+def hand_over(threads, times):
+    def pair():
+        there, back = os.pipe(), os.pipe()
+        def answer():
+            for _ in range(times):
+                os.read(there[0], 1)
+                os.write(back[1], b".")
+            stop.wait()
+        def ask():
+            for _ in range(times):
+                os.write(there[1], b".")
+                os.read(back[0], 1)
+            stop.wait()
+        for each in (answer, ask):
+            threading.Thread(target=each, daemon=True).start()
+    for _ in range(threads):
+        pair()
+stop = threading.Event()
+"""
+
+
+def test_each_block_counts_once_over_several_reads() -> None:
+    """As many blocks as the kernel counts switches of eight threads, whatever is read meanwhile."""
+    with (
+        workers(setup=HANDING_OVER) as (worker,),
+        Measured(selection=Selection(pid=worker.pid)) as measured,
+    ):
+        before = switches(worker.pid)
+        assert worker.stdin is not None
+        worker.stdin.write("hand_over(4, 211)\n")
+        worker.stdin.flush()
+        reads = [len(measured.run.read())]
+        while not is_blocked(worker.pid):
+            reads.append(len(measured.run.read()))
+        wait_until_blocked(worker)
+        after = switches(worker.pid)
+        rows = measured.rows()
+
+    voluntary, nonvoluntary = after[0] - before[0], after[1] - before[1]
+    preempted = total(rows, "count", reason="run queue")
+    found = total(rows, "count") - preempted
+    # Those that are blocked now have left their CPUs, too: they are unfinished.
+    assert 9 == total(rows, "unfinished")
+    lost = measured.accounting.lost_total
+    # The block in which the process was when the run began is one more.
+    assert -lost <= voluntary + nonvoluntary + 1 - found - preempted <= lost + (1 if lost else 0)
+    assert found >= 4 * 211
+
+
+def test_who_is_blocked_all_the_time_counts_to_the_end_of_the_run() -> None:
+    """One block, unfinished, from the beginning to the end; its kernel stack is known, and why there is none of user space."""
+    with workers() as (worker,), Measured(selection=Selection(pid=worker.pid)) as measured:
+        begun = time.monotonic_ns()
+        for _ in range(3):
+            time.sleep(0.2)
+            measured.run.read()
+        spent = time.monotonic_ns() - begun
+        (row,) = measured.rows()
+        again = measured.run.read()
+        assert measured.run.stacks is not None
+        assert "blocked before the start" == measured.run.stacks.missing(row["user_stack"])
+
+    assert (1, 1, "pipe", None, None) == tuple(
+        row[each] for each in ("count", "unfinished", "reason", "min_ns", "max_ns")
+    )
+    assert spent <= row["total_ns"] < spent + 200_000_000
+    assert [row["total_ns"]] == again["total_ns"].tolist()
+    assert 0 == measured.accounting.in_flight
+
+
+def test_who_was_blocked_before_is_so_from_the_beginning_of_the_run() -> None:
+    """A block that began before and ends meanwhile: its time in the run, and it is over."""
+    with workers() as (worker,), Measured(selection=Selection(pid=worker.pid)) as measured:
+        begun = time.monotonic_ns()
+        time.sleep(0.3)
+        spent = time.monotonic_ns() - begun
+        together([worker], "pass")
+        rows = measured.rows()
+
+    if measured.is_whole:
+        (first,) = (row for row in rows if row["user_stack"] == 3)
+        assert (1, 0, "pipe") == (first["count"], first["unfinished"], first["reason"])
+        assert spent <= first["max_ns"] < spent + 200_000_000
+
+
+def test_who_is_preempted_waits_in_the_run_queue() -> None:
+    """Two that want one CPU: where they were preempted, and all of it is time on a runqueue."""
+    spin = "begun = time.thread_time()\nwhile time.thread_time() < begun + 0.3: pass"
+    with workers(2) as started, Measured(selection=Selection(pid=started[0].pid)) as measured:
+        together(started, f"exec({spin!r})")
+        rows = measured.rows()
+
+    preempted = [row for row in rows if row["reason"] == "run queue"]
+    assert 0 < len(preempted)
+    assert all(row["total_ns"] == row["runqueue_ns"] for row in preempted)
+    assert all("runnable" == row["state"] for row in preempted)
+    assert 100_000_000 < total(preempted)
+
+
+def test_the_wait_for_a_cpu_after_a_block_is_told_of_it() -> None:
+    """Who sleeps beside one that spins is woken in time, and gets its CPU later: a part of the block is time on a runqueue."""
+    spin = "begun = time.thread_time()\nwhile time.thread_time() < begun + 0.5: pass"
+    with workers(2) as (one, other), Measured(selection=Selection(pid=one.pid)) as measured:
+        assert other.stdin is not None
+        other.stdin.write(f"os.nice(-10); exec({spin!r})\n")
+        other.stdin.flush()
+        together([one], "[time.sleep(0.01) for _ in range(20)]")
+        rows = [row for row in measured.rows() if row["reason"] == "sleep"]
+
+    assert 0 < total(rows, "runqueue_ns") < total(rows)
+
+
+def test_who_wakes_is_told_on_request() -> None:
+    """A byte in the pipe comes from this process; without being asked nobody is told."""
+    with workers() as (worker,), ExitStack() as stack:
+        selection = Selection(pid=worker.pid)
+        asked = stack.enter_context(Measured(selection=selection, values={"waker": True}))
+        not_asked = stack.enter_context(Measured(selection=selection))
+        for _ in range(7):
+            assert "done" == ask(worker, "pass")
+            wait_until_blocked(worker)
+        rows, others = asked.rows(), not_asked.rows()
+
+    of_us = [row for row in rows if row["waker_pid"] == os.getpid()]
+    comm = Path("/proc/self/comm").read_text().strip()
+    assert {("pipe", comm)} == {(row["reason"], row["waker_comm"]) for row in of_us}
+    assert 7 - asked.accounting.lost_total <= total(of_us, "count") <= 7
+    assert all(row["waker_kernel_stack"] > 16 for row in of_us)
+    assert {None} == {row["waker_pid"] for row in others} == {row["waker_comm"] for row in others}
+
+
+def test_only_short_ones_or_long_ones() -> None:
+    """Blocks of 2 ms and of 60 ms: those below min and above max are filtered, unfinished ones too."""
+    code = "[(time.sleep(0.002), time.sleep(0.06)) for _ in range(5)]"
+    bounds = ({"min": 30_000_000}, {"max": 30_000_000})
+    with workers() as (worker,), ExitStack() as stack:
+        selection = Selection(pid=worker.pid)
+        long, short = (stack.enter_context(Measured(selection=selection, values=each)) for each in bounds)
+        together([worker], code)
+        time.sleep(0.05)
+        rows, others = long.rows(), short.rows()
+
+    sleeps, naps = (total(each, "count", reason="sleep") for each in (rows, others))
+    assert 5 - long.accounting.lost_total <= sleeps <= 5
+    assert 5 - short.accounting.lost_total <= naps <= 5
+    assert all(30_000_000 <= row["total_ns"] for row in rows)
+    assert all((row["max_ns"] or 0) <= 30_000_000 for row in others)
+    assert 5 - short.accounting.lost_total <= short.accounting.filtered
+
+
+@pytest.mark.parametrize("state", ["blocked", "runnable"])
+def test_only_one_state(state: str) -> None:
+    """Blocked threads alone, or those alone that are runnable and have no CPU."""
+    spin = "time.sleep(0.01)\nbegun = time.thread_time()\nwhile time.thread_time() < begun + 0.2: pass"
+    with (
+        workers(2) as started,
+        Measured(selection=Selection(pid=started[0].pid), values={"state": state}) as measured,
+    ):
+        together(started, f"exec({spin!r})")
+        rows = measured.rows()
+
+    assert 0 < len(rows)
+    assert {state == "runnable"} == {row["state"] == "runnable" for row in rows}
+    assert 0 < measured.accounting.filtered
+
+
+def test_threads_of_the_kernel_are_counted_on_request() -> None:
+    """They are left out, unless they are asked for; they have no stack of user space."""
+    with Measured() as without, Measured(values={"kernel_threads": True}) as measured:
+        time.sleep(0.3)
+        rows, others = measured.rows(), without.rows()
+
+    kernel = [row for row in rows if row["pid"] == 2]
+    assert {0} == {row["user_stack"] for row in kernel}
+    assert {"idle worker"} == {row["reason"] for row in kernel}
+    assert 2 not in {row["pid"] for row in others}
+    assert os.getpid() not in {row["pid"] for row in rows}
+
+
+def test_by_name_cgroup_and_children() -> None:
+    """The selected process is that which is blocked, whoever runs when its block ends."""
+    with cgroup() as place, workers(2) as (one, other), ExitStack() as stack:
+        assert "done" == ask(one, "open('/proc/self/comm', 'w').write('sonde-blocks')")
+        (place / "cgroup.procs").write_text(str(one.pid))
+        selections = (
+            Selection(comm="sonde-blocks"),
+            Selection(cgroup=str(place)),
+            Selection(pid=one.pid, children=True),
+        )
+        runs = [stack.enter_context(Measured(selection=each)) for each in selections]
+        together([one, other], "subprocess.run(['sleep', '0.05'], check=True)")
+        by_comm, by_cgroup, followed = (run.rows() for run in runs)
+        (place.parent / "cgroup.procs").write_text(str(one.pid))
+
+    # A child has its parent's name until it is another program.
+    assert 1 <= len({row["pid"] for row in by_comm}) <= 2
+    for rows in (by_comm, by_cgroup, followed):
+        pids = {row["pid"] for row in rows}
+        assert one.pid in pids
+        assert other.pid not in pids
+    for rows in (by_cgroup, followed):
+        assert 2 == len({row["pid"] for row in rows})
+        assert {"sleep"} == {row["comm"] for row in rows if row["reason"] == "sleep"}
+
+
+def test_what_finds_the_table_full_is_in_other() -> None:
+    """With room for two rows the rest is in one; stacks without room have a number that says so, and are counted."""
+    code = "[threading.Thread(target=time.sleep, args=(0.01,)).start() for _ in range(5)]; time.sleep(0.1)"
+    with (
+        workers() as (worker,),
+        Measured(selection=Selection(pid=worker.pid), max_entries=2) as measured,
+    ):
+        together([worker], code)
+        rows = measured.rows()
+
+    (other,) = (row for row in rows if row["is_other"])
+    assert (None, "other", None) == (other["pid"], other["comm"], other["reason"])
+    assert 1 <= other["count"]
+    assert 3 == len(rows)
+
+
+def test_without_stacks() -> None:
+    """Of neither kind, by two knobs: rows by thread and state."""
+    with (
+        workers() as (worker,),
+        Measured(
+            selection=Selection(pid=worker.pid), values={"no_user": True, "no_kernel": True}
+        ) as measured,
+    ):
+        together([worker], "[time.sleep(0.002) for _ in range(13)]")
+        rows = measured.rows()
+
+    assert {(0, 0)} == {(row["user_stack"], row["kernel_stack"]) for row in rows}
+    assert 13 <= total(rows, "count") + measured.accounting.lost_total
+
+
+def test_metrics_have_a_reason_without_names() -> None:
+    """Where no frames are named the scheduler's state tells run queue, I/O and other; all that was aggregated is in one."""
+    with workers() as (worker,), Run(OFFCPU, differences=True) as run:
+        together([worker], "[time.sleep(0.002) for _ in range(13)]")
+        run.stop()
+        batch = run.read()
+
+    (table,) = OFFCPU.tables
+    assert {"run queue", "I/O", "stopped", "other", None} >= set(batch["reason"].tolist())
+    for metric in table.metrics:
+        assert not np.ma.is_masked(batch[metric.value])
+    assert batch.accounting.aggregated == int(batch["count"].sum())
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_the_workload_tells_what_it_measured() -> None:
+    """One line of JSON for each kind."""
+    command = [sys.executable, "-m", "sonde.probes.offcpu.workload", "sleep", "pipe"]
+    told = [
+        json.loads(line)
+        for line in subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    ]
+    assert {"sleep", "pipe"} == {each["comm"] for each in told}
+    assert all(BLOCKS == each["blocks"] for each in told)
+
+
+def test_its_maps_are_bounded() -> None:
+    """64 MB on a machine with 128 CPUs."""
+    with Run(OFFCPU) as run:
+        told = run.describe()
+
+    assert told["map_memory_bytes"] <= told["map_memory_bytes_128_cpus"] <= 64 << 20
