@@ -77,6 +77,12 @@ int floor_wakeup(void *context)
 	return 0;
 }
 
+SEC("tp_btf/sched_waking")
+int floor_waking(void *context)
+{
+	return 0;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

@@ -12,7 +12,8 @@ import statistics
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks import built
 from sonde.bpf import Program, RunStatistics
@@ -24,19 +25,29 @@ from sonde.run import Run
 
 ROUNDS = 9
 ROUND_TRIPS = 20_011
-FLOORS = {"switch": ("floor_switch", "sched_switch"), "wakeup": ("floor_wakeup", "sched_wakeup")}
+FLOORS = {
+    "switch": ("floor_switch", "sched_switch"),
+    "wakeup": ("floor_wakeup", "sched_wakeup"),
+    "waking": ("floor_waking", "sched_waking"),
+}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One probe's table: which of its programs stand beside which empty one."""
+    """A probe's table: which of its programs stand beside which empty one, with which knobs."""
 
     probe: str
-    output: str
     programs: Mapping[str, str]
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
 
-MEASURED = (Measured("runqueue", "waits", {"runqueue_switched": "switch", "runqueue_woken": "wakeup"}),)
+MEASURED = (
+    Measured("runqueue", {"runqueue_switched": "switch", "runqueue_woken": "wakeup"}),
+    Measured("offcpu", {"offcpu_switched": "switch", "offcpu_waking": "waking"}),
+    Measured("offcpu", {"offcpu_switched": "switch"}, {"no_user": True}),
+    Measured("offcpu", {"offcpu_switched": "switch"}, {"no_user": True, "no_kernel": True}),
+    Measured("offcpu", {"offcpu_switched": "switch", "offcpu_waking": "waking"}, {"waker": True}),
+)
 
 
 def hand_over(round_trips: int) -> float:
@@ -69,7 +80,9 @@ def _spent(programs: Mapping[str, Program]) -> dict[str, tuple[int, int]]:
 def _round(measured: Measured) -> tuple[dict[str, float], float]:
     """Nanoseconds of each program, the empty ones among them, for each time that it ran; and of a hand-over."""
     with ExitStack() as stack:
-        run = stack.enter_context(Run(probe(measured.probe), measured.output, selection=Selection(own=True)))
+        run = stack.enter_context(
+            Run(probe(measured.probe), selection=Selection(own=True), values=measured.knobs)
+        )
         spec = stack.enter_context(ObjectSpec.open(built.floor_object(), name="floor"))
         for name, program in spec.programs.items():
             program.autoload = name in {name for name, _ in FLOORS.values()}
@@ -92,13 +105,14 @@ def _round(measured: Measured) -> tuple[dict[str, float], float]:
 def main() -> None:
     """Print what each program adds."""
     for measured in MEASURED:
+        print(measured.probe, *(f"--{name.replace('_', '-')}" for name in measured.knobs))
         rounds = [_round(measured) for _ in range(ROUNDS)]
         hand_over_ns = statistics.median(spent for _, spent in rounds)
         for name, kind in measured.programs.items():
             added = statistics.median(each[name] - each[kind] for each, _ in rounds)
             floor = statistics.median(each[kind] for each, _ in rounds)
-            print(f"{name:24} {added:6.0f} ns a {kind:8} (empty program {floor:.0f} ns)")
-        print(f"(a hand-over             {hand_over_ns:6.0f} ns)")
+            print(f"  {name:22} {added:6.0f} ns a {kind:8} (empty program {floor:.0f} ns)")
+        print(f"  (a hand-over           {hand_over_ns:6.0f} ns)")
 
 
 if __name__ == "__main__":
