@@ -83,10 +83,6 @@ def blocks(rows: list[tuple[list[Frame], int, bool]], *, named: bool = True) -> 
     columns = {
         "state": np.array([state for _, state, _ in rows], np.uint8),
         "in_iowait": np.zeros(len(rows), np.uint8),
-        "count": np.full(len(rows), 2, np.uint64),
-        "unfinished": np.arange(len(rows), dtype=np.uint64),
-        "min_ns": np.full(len(rows), 5, np.uint64),
-        "max_ns": np.full(len(rows), 7, np.uint64),
         "is_other": np.array([other for _, _, other in rows]),
     }
     schema = Schema("offcpu.blocked", tuple(Column(name) for name in columns))
@@ -121,8 +117,17 @@ def test_the_schedulers_own_functions_are_left_off() -> None:
     assert [USER + KERNEL, named_so, []] == [frames_of(row) for row in rows]
     assert ["pipe", "run queue", None] == [row["reason"] for row in rows]
     assert ["interruptible", "runnable", None] == [row["state"] for row in rows]
-    assert [5, 5, None] == [row["min_ns"] for row in rows]
-    assert [7, 7, None] == [row["max_ns"] for row in rows]
+
+
+def test_our_own_program_may_have_no_name_yet() -> None:
+    """It was loaded after the kernel's list of symbols was read; another address without a name stays."""
+    unknown = Frame("[kernel]", "u", "[kernel]")
+    batch = with_block_reason(
+        blocks([(KERNEL + OURS[:-1] + [unknown], SLEEPING, False), ([*KERNEL, unknown], SLEEPING, False)])
+    )
+
+    assert [KERNEL, [*KERNEL, unknown]] == [frames_of(row) for row in batch.rows()]
+    assert ["pipe", "pipe"] == batch["reason"].tolist()
 
 
 def test_without_names_there_are_no_columns_of_frames() -> None:

@@ -63,3 +63,12 @@ def test_folding_in_steps_is_folding_at_once() -> None:
     in_steps = fold(np.concatenate([fold(first, COLUMNS), last]), COLUMNS)
 
     assert in_steps.tobytes() == fold(rows(), COLUMNS).tobytes()
+
+
+def test_a_minimum_is_of_those_that_have_one() -> None:
+    """0 is none."""
+    values = np.array([(7,), (0,), (5,)], [("min_ns", "<u8")])
+    column = (Column("min_ns", "sonde_min_ns_t"),)
+
+    assert fold(values, column)["min_ns"].tolist() == [5]
+    assert fold(values[1:2], column)["min_ns"].tolist() == [0]

@@ -65,3 +65,19 @@ def test_values_of_cpus_become_one() -> None:
     one = fold_cpus(rows, columns)
     assert one[["count", "last_ns", "first_ns", "name"]].tolist() == [(3, 50, 30, b"eth0"), (3, 0, 20, b"lo")]
     assert one["buckets"].tolist() == [[1, 2], [3, 0]]
+
+
+def test_the_smallest_of_rows_is_the_smallest_of_those_that_have_one() -> None:
+    """0 is none: a row whose blocks are not over has no smallest; nor has a group of such rows."""
+    columns = {
+        "place": np.array([1, 1, 1, 2]),
+        "min_ns": np.array([7, 0, 5, 0], np.uint64),
+        "first_seen_ns": np.array([30, 20, 40, 10], np.uint64),
+        "is_other": np.zeros(4, bool),
+    }
+    meanings = {"min_ns": "sonde_min_ns_t", "first_seen_ns": "sonde_first_ns_t"}
+    schema = Schema("a.b", tuple(Column(name, meanings.get(name, "")) for name in columns))
+    found = grouped(RecordBatch(schema, columns), ("place",), ("min_ns", "first_seen_ns"))
+
+    assert found["min_ns"].tolist() == [5, 0]
+    assert found["first_seen_ns"].tolist() == [20, 10]

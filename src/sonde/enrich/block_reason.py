@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.each import TEXT
-from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR
+from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR, UNKNOWN
 from sonde.records.model import RecordBatch
 
 if TYPE_CHECKING:
@@ -181,6 +181,9 @@ class _Cut:
     def __init__(self, names: str, kinds: str, modules: str, sources: str) -> None:
         functions = names.split(SEPARATOR) if kinds else []
         left = len(functions)
+        # Our own program, where the kernel's list of symbols was read before it was loaded.
+        if left > 1 and kinds[-1] == UNKNOWN and _SCHEDULER.fullmatch(functions[-2]):
+            left -= 1
         while left and kinds[left - 1] == KERNEL and _SCHEDULER.fullmatch(functions[left - 1]):
             left -= 1
         self.columns = (
@@ -199,7 +202,6 @@ def with_block_reason(batch: RecordBatch) -> RecordBatch:
     """Add the column ``reason``, put ``state`` in words, and leave the scheduler's own functions off the stacks.
 
     Without names of frames the state alone decides: run queue, I/O, stopped, or other. What is of ``other`` has no reason.
-    The smallest and the largest duration are unknown where no block of a row is over.
     """
     import numpy as np
 
@@ -218,8 +220,6 @@ def with_block_reason(batch: RecordBatch) -> RecordBatch:
     other = np.asarray(batch["is_other"])
     added["reason"] = np.ma.masked_array(_objects(reasons), mask=other)
     added["state"] = np.ma.masked_array(_objects([STATES.get(each, OTHER) for each in states]), mask=other)
-    none = np.asarray(batch["count"]) == np.asarray(batch["unfinished"])
-    added |= {name: np.ma.masked_array(batch[name], mask=none) for name in ("min_ns", "max_ns")}
     return batch.adding(added, meanings={"reason": TEXT, "state": TEXT})
 
 

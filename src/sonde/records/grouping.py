@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.records.fold import FIRSTS, MAXIMA
+from sonde.records.fold import EARLIEST, FIRSTS, MAXIMA
 from sonde.records.model import Column, RecordBatch, Schema
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def grouped(batch: RecordBatch, by: Sequence[str], values: Sequence[str]) -> RecordBatch:
     """Add up rows that have the same in the columns ``by``, which become the key; other columns than these are gone.
 
-    ``values`` are added up as their typedefs say: sums, maxima, and the first row's texts. The row of ``other`` stays
+    ``values`` are added up as their typedefs say: sums, maxima, the earliest, and the first row's texts. The row of ``other`` stays
     one of its own. For enrichers: columns that were keys may tell more apart than a person wants to see.
     """
     import numpy as np
@@ -43,6 +43,13 @@ def _together(batch: RecordBatch, name: str, group: Array, first: Array) -> Any:
 
     column: Column = next(each for each in batch.schema.columns if each.name == name)
     values = np.ma.getdata(batch[name])
+    if values.dtype.kind in "iu" and column.meaning in EARLIEST:
+        # 0 is none: one less, it becomes the largest.
+        one = values.dtype.type(1)
+        with np.errstate(over="ignore"):
+            least = np.full(len(first), np.iinfo(values.dtype).max)
+            np.minimum.at(least, group, values - one)
+            return least + one
     if values.dtype.kind not in "iu" or column.meaning in FIRSTS:
         return batch[name][first]
     added = np.zeros((len(first), *values.shape[1:]), values.dtype)

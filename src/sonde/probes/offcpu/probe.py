@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from sonde.duration import duration_ns
 from sonde.errors import KnobError
 from sonde.probe import FOLLOWERS, Knob, Probe, Table, Variant, Walk
+from sonde.records.frames import COLUMNS as STACK_COLUMNS
 from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
-    from sonde.records.model import Enricher
+    from sonde.records.model import Enricher, RecordBatch
 
 ROWS_PER_CPU = 512
 ROWS_MIN, ROWS_MAX = 4096, 12_288
@@ -46,7 +47,29 @@ def _enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.comm import with_thread_name
     from sonde.enrich.waker import with_waker
 
-    return (with_thread_name, with_waker, with_block_reason)
+    return (with_thread_name, with_waker, with_block_reason, _with_alike_together, _without_unfinished)
+
+
+def _with_alike_together(batch: RecordBatch) -> RecordBatch:
+    """Make one row of blocks in stacks whose frames have the same names and lines: they differ by the instruction alone."""
+    from sonde.records.grouping import grouped
+
+    if STACK_COLUMNS[0] not in batch.columns:
+        return batch
+    return grouped(batch, (*ROW, *STACK_COLUMNS), (*MEASURES, "first_seen_ns"))
+
+
+def _without_unfinished(batch: RecordBatch) -> RecordBatch:
+    """The smallest and the largest are of blocks that are over: unknown where none of a row's is."""
+    import numpy as np
+
+    none = np.asarray(batch["count"]) == np.asarray(batch["unfinished"])
+    return batch.adding({name: np.ma.masked_array(batch[name], mask=none) for name in ("min_ns", "max_ns")})
+
+
+WAKER = ("waker_pid", "waker_comm", "waker_user_stack", "waker_kernel_stack")
+ROW = ("process_start_ns", "pid", "comm", "reason", "state", *WAKER)
+MEASURES = ("count", "unfinished", "total_ns", "runqueue_ns", "min_ns", "max_ns")
 
 
 HOOKS = ("offcpu_waking", "offcpu_switched")
@@ -63,20 +86,8 @@ PROBE = Probe(
             programs=("offcpu_forked", *HOOKS),
             summary="blocks by process, thread name, reason and stacks",
             sort="total_ns",
-            columns=(
-                "pid",
-                "comm",
-                "reason",
-                "count",
-                "unfinished",
-                "total_ns",
-                "runqueue_ns",
-                "min_ns",
-                "max_ns",
-                "user_stack",
-                "kernel_stack",
-            ),
-            details=("state", "waker_pid", "waker_comm", "waker_user_stack", "waker_kernel_stack"),
+            columns=("pid", "comm", "reason", *MEASURES, "stack"),
+            details=("state", *WAKER),
             enrich=_enrichers,
             metrics=(
                 Metric(

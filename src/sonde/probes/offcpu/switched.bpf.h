@@ -51,7 +51,9 @@ static __always_inline void comes(struct blocked_counters *counters, struct task
 	if (!runs)
 		return;
 	counters->seen++;
-	if (!is_thread_selected(&process)) {
+	/* A process that ends is followed no more; a block that had begun is its own all the same. */
+	block = only_followed ? blocks_look(task) : NULL;
+	if (!(block && is_begun(block)) && !is_thread_selected(&process)) {
 		counters->filtered++;
 		return;
 	}

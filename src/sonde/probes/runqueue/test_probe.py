@@ -39,7 +39,7 @@ def untimed(batch: RecordBatch, pid: int) -> int:
 
 
 def assert_as_told(told: Waited, batch: RecordBatch, pid: int) -> Waited:
-    """As many waits of a process as the scheduler's time slices, and their time to 1 %; gives what was found.
+    """As many waits of a process as the scheduler's time slices, and their time to 2 %; gives what was found.
 
     There are kernels that do not show all switches to programs (README.md, "Caveats"): what is missing then is lost, by the
     probe's own account; of each process that last switch is not, after which none was shown.
@@ -50,7 +50,7 @@ def assert_as_told(told: Waited, batch: RecordBatch, pid: int) -> Waited:
     untimed = sum(row["untimed"] for row in batch.rows() if row["pid"] == pid)
     assert untimed <= untraced
     longest = max(row["duration_max_ns"] or 0 for row in batch.rows() if row["pid"] == pid)
-    assert abs(told.time_ns - found.time_ns) < 0.01 * told.time_ns + (missing + untimed) * longest
+    assert abs(told.time_ns - found.time_ns) < 0.02 * told.time_ns + (missing + untimed) * longest
     assert untraced == batch.accounting.lost_total
     assert batch.accounting.balanced, str(batch.accounting)
     return found
@@ -63,7 +63,7 @@ def one_way(name: str) -> Probe:
 
 @pytest.mark.parametrize("variant", [each.name for each in RUNQUEUE.variants])
 def test_waits_are_those_that_the_scheduler_counts(variant: str) -> None:
-    """Three processes that want one CPU: as many waits as time slices, and their time to 1 %."""
+    """Three processes that want one CPU: as many waits as time slices, and their time to 2 %."""
     with workers(3, setup=SETUP) as started:
         before = [Waited.of(worker.pid) for worker in started]
         try:
@@ -87,8 +87,9 @@ def test_waits_are_those_that_the_scheduler_counts(variant: str) -> None:
 
 def test_threads_that_begin_while_it_runs_are_timed_from_their_first_wait() -> None:
     """Seven threads of a process that was there before: all of their slices, and none untimed."""
-    threads = "[threading.Thread(target=lambda: (work(13, cpu_seconds=0.02), stop.wait()), daemon=True).start() for _ in range(7)]"
-    begin = f"stop = threading.Event(); {threads}"
+    one = "work(13, cpu_seconds=0.02), done.wait(), stop.wait()"
+    threads = f"[threading.Thread(target=lambda: ({one}), daemon=True).start() for _ in range(7)]"
+    begin = f"done, stop = threading.Barrier(8), threading.Event(); {threads}; done.wait()"
     with workers(setup=SETUP) as started, Run(RUNQUEUE, selection=Selection(pid=started[0].pid)) as run:
         before = Waited.of(started[0].pid)
         together(started, begin)

@@ -130,7 +130,9 @@ static __always_inline bool wait_ends(struct waits_counters *counters, struct wa
 	u32 runs;
 
 	counters->seen++;
-	if (!is_selected(&wait->process)) {
+	/* A process that ends is followed no more; a wait that had begun is its own all the same. */
+	waiting = only_followed ? waiting_look(wait->process.task) : NULL;
+	if (!(waiting && waiting->start_ns) && !is_selected(&wait->process)) {
 		counters->filtered++;
 		return false;
 	}
