@@ -35,6 +35,7 @@ class Naming:
         self._band: SideBand | None = None
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
+        self._draining = threading.Lock()
         self._wake = -1
         self._names: StackNames | None = None
 
@@ -65,12 +66,14 @@ class Naming:
         """Take what was recorded until now."""
         if self._band is None:
             return
-        try:
-            records = self._band.drain()
-        except SondeError:
-            # Closed meanwhile, by whoever ends the run.
-            return
-        self.spaces.take(records, lost=self._band.lost)
+        # Whoever comes back from here knows all of them, those too that the thread has just taken out of the rings.
+        with self._draining:
+            try:
+                records = self._band.drain()
+            except SondeError:
+                # Closed meanwhile, by whoever ends the run.
+                return
+            self.spaces.take(records, lost=self._band.lost)
 
     def names(self, stacks: StackTable) -> StackNames:
         """Give what names stacks; one for all reads."""
