@@ -97,6 +97,7 @@ PROBE = Probe(
                     value="untimed",
                 ),
             ),
+            cost_ns=255,
             rows=_rows,
             at_start=PREPARE,
             before_read=PREPARE,
