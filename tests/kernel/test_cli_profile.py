@@ -122,4 +122,4 @@ def test_a_terminal_gets_no_bytes_that_are_no_text() -> None:
 def test_probes_without_stacks_say_what_works() -> None:
     output = sonde("profile", "syscalls")
     assert 2 == output.status
-    assert "probe syscalls has no stacks, which profile needs: sonde top syscalls" in output.err
+    assert "probe syscalls has no stacks, which profile needs: try sonde top syscalls" in output.err

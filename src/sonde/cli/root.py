@@ -21,6 +21,7 @@ Examples:
   sonde top syscalls --for 5s       what every process asks of the kernel
   sonde trace syscalls --pid 4711   one line for each call
   sonde hist syscalls -- make       how long the calls of a command take
+  sonde profile cpu -o cpu.html     what runs, as a flame graph
   sonde load counter.bpf.o          any BPF object: its maps and records
   sonde doctor                      what this machine allows, and how to mend it
 """

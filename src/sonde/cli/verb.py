@@ -94,7 +94,7 @@ class VerbGroup(click.Group):
             raise CommandError(
                 f"sonde {self.verb.name} {cmd_name}",
                 why=f"probe {cmd_name} has no {self.verb.shape}, which {self.verb.name} needs",
-                hint=" and ".join(f"sonde {verb} {cmd_name}" for verb in works) + " works",
+                hint="try " + " or ".join(f"sonde {verb} {cmd_name}" for verb in works),
                 status=2,
             )
         from sonde.cli.probe_command import ProbeCommand
