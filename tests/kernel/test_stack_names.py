@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kernel.compiled import program_of
+from sonde.probe import Selection
 from sonde.probes.cpu.probe import PROBE
 from sonde.records.frames import KERNEL, MARK, NATIVE, Frame, frames_of
 from sonde.run import Run
@@ -25,8 +26,10 @@ SHORT = 53
 
 
 @contextmanager
-def profile() -> Iterator[Run]:
-    with Run(PROBE, values=FREQUENCY) as run:
+def profile(*, pid: int = 0) -> Iterator[Run]:
+    """What this process starts, or another process."""
+    selection = Selection(pid=pid) if pid else Selection(pid=os.getpid(), children=True)
+    with Run(PROBE, selection=selection, values=FREQUENCY) as run:
         yield run
 
 
@@ -144,7 +147,7 @@ def read_until(run: Run, pid: int, name: str) -> list[dict[str, Any]]:
 def test_a_process_that_was_there_before_is_named() -> None:
     child = subprocess.Popen([PROGRAM, "20000"])
     try:
-        with profile() as run:
+        with profile(pid=child.pid) as run:
             assert leaves(read_until(run, child.pid, "spin_named"))["spin_named"] > 0
     finally:
         child.kill()
