@@ -13,12 +13,12 @@ static __always_inline void leaves(void *ctx, struct blocked_counters *counters,
 	struct block *block;
 	u32 runs;
 
-	if (!is_thread_selected(&process))
-		return;
 	if (!is_runnable && task_state(task) & TASK_STATE_DEAD) {
 		blocks_forget(task);
 		return;
 	}
+	if (!is_thread_selected(&process))
+		return;
 	block = blocks_find(task);
 	if (!block)
 		return;
@@ -58,16 +58,18 @@ static __always_inline void comes(struct blocked_counters *counters, struct task
 		return;
 	}
 	block = blocks_find(task);
-	if (!block || !block->start_ns) {
+	if (!block) {
 		*(is_task_selected_now(&process) ? &counters->lost_unstarted : &counters->filtered) += 1;
-		if (block)
-			block->next_runs = runs + 2;
 		return;
 	}
 	ended = *block;
 	count_untraced(counters, block, runs);
 	block->start_ns = 0;
 	block->next_runs = runs + 2;
+	if (!ended.start_ns) {
+		*(is_task_selected_now(&process) ? &counters->lost_unstarted : &counters->filtered) += 1;
+		return;
+	}
 	if (!is_begun(&ended)) {
 		counters->filtered++;
 		return;

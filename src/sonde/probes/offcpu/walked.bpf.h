@@ -37,12 +37,14 @@ int offcpu_begin(struct bpf_iter__task *ctx)
 
 	if (!task || !counters || !active)
 		return 0;
-	block = blocks_make(task);
 	process = process_of(task);
+	if (!is_thread_selected(&process))
+		return 0;
+	block = blocks_make(task);
 	runs = task_runs(task);
 	is_runnable = task_state(task) == TASK_STATE_RUNNING;
 	/* Known already: it was switched meanwhile. */
-	if (!block || block->next_runs || is_on_cpu(task) || !runs || !is_thread_selected(&process))
+	if (!block || block->next_runs || is_on_cpu(task) || !runs)
 		return 0;
 	if ((is_runnable ? no_preempted : no_blocked) || !is_task_selected_now(&process)) {
 		block->start_ns = LEFT_OUT;
@@ -76,15 +78,16 @@ int offcpu_walk(struct bpf_iter__task *ctx)
 
 	if (!task || !counters)
 		return 0;
+	process = process_of(task);
 	if (active) {
 		end_ns = bpf_ktime_get_ns();
-		blocks_make(task);
+		if (is_thread_selected(&process))
+			blocks_make(task);
 		return 0;
 	}
 	block = blocks_look(task);
 	if (!block || !is_begun(block))
 		return 0;
-	process = process_of(task);
 	counters->seen++;
 	counters->ended++;
 	blocked_add(counters, &process, block, end_ns, false);
