@@ -63,7 +63,7 @@ static __always_inline bool stays_runnable(const struct task_struct *task, bool 
 	return is_preempted || task_state(task) == TASK_STATE_RUNNING;
 }
 
-/* Not so on kernels for one processor, whose tasks have no such member: there a woken task is not the running one. */
+/* A byte since Linux 7, and on kernels for one processor there is none of it. */
 struct task_struct___on_cpu {
 	s32 on_cpu;
 } KERNEL_TYPE;
@@ -72,8 +72,11 @@ struct task_struct___on_cpu {
 static __always_inline bool is_on_cpu(const struct task_struct *task)
 {
 	const struct task_struct___on_cpu *now = (const void *)task;
+	s32 on_cpu = 0;
 
-	return bpf_core_field_exists(now->on_cpu) && ARGUMENT_READ(now, on_cpu);
+	if (bpf_core_field_exists(now->on_cpu))
+		bpf_probe_read_kernel(&on_cpu, bpf_core_field_size(now->on_cpu), &now->on_cpu);
+	return on_cpu;
 }
 
 #endif

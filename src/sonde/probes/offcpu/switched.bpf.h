@@ -14,6 +14,10 @@ static __always_inline void leaves(void *ctx, struct blocked_counters *counters,
 	u32 runs;
 
 	if (!is_runnable && task_state(task) & TASK_STATE_DEAD) {
+		block = blocks_look(task);
+		/* We were not shown its end. */
+		if (block && is_begun(block))
+			counters->ended++;
 		blocks_forget(task);
 		return;
 	}

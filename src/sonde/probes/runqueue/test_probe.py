@@ -12,6 +12,7 @@ import pytest
 
 from kernel.places import ask, cgroup
 from kernel.workers import CPU, is_blocked, together, wait_until_blocked, workers
+from sonde.bpf.features import have
 from sonde.errors import KernelError
 from sonde.probe import Probe, Selection
 from sonde.probes import probe
@@ -73,9 +74,9 @@ def test_waits_are_those_that_the_scheduler_counts(variant: str) -> None:
             run.start()
         except KernelError as error:
             # Task storage is for LSM programs before Linux 5.12: then the next variant is the one that is used.
-            if variant != RUNQUEUE.variants[0].name or "SONDE_VM_KERNEL" not in os.environ:
+            if variant != RUNQUEUE.variants[0].name or have("task_storage_in_tracing"):
                 raise
-            pytest.skip(f"the kernel refuses {variant}: {error.errno}")
+            pytest.skip(f"no task storage in tracing programs: {error}")
         with run:
             together(started, "work(101)")
             run.stop()
