@@ -69,6 +69,30 @@ MACHINE = os.uname().machine
 GETPPID = {"x86_64": 110, "aarch64": 173}[MACHINE]
 OPENAT = {"x86_64": 257, "aarch64": 56}[MACHINE]
 
+UNSIZED = """
+#include "kernel.bpf.h"
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, u32);
+	__type(value, u64);
+} counts SEC(".maps");
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(key_size, sizeof(u32));
+} stacks SEC(".maps");
+SEC("uretprobe/readline")
+int on_line(void *ctx)
+{
+	u64 one = (u64)bpf_get_stackid(ctx, &stacks, 0);
+	u32 key = 1;
+
+	bpf_map_update_elem(&counts, &key, &one, BPF_ANY);
+	return 0;
+}
+char licence[] SEC("license") = "GPL";
+"""
+"""As libbpf's tools are: a loader of their own says how large maps are, and which file has the function."""
+
 ITERATOR = """
 #include "kernel.bpf.h"
 struct seq_file;
@@ -335,6 +359,54 @@ def test_what_cannot_be_is_one_sentence(arguments: list[str], status: int, words
     output = sonde("load", path if "/" in path else at(path), *rest)
 
     assert output.status == status
+    assert words in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_an_object_that_leaves_sizes_and_files_to_its_loader(compile_object: Compile) -> None:
+    """What is missing is named, and can be said; a program without a place is loaded, and that is told."""
+    unsized = str(compile_object(UNSIZED))
+    sizes = [
+        "--set",
+        "counts.max_entries=7",
+        "--set",
+        "stacks.value_size=128",
+        "--set",
+        "stacks.max_entries=0x40",
+    ]
+    for given, missing in (
+        (sizes[2:], "counts.max_entries"),
+        (sizes[:2], "stacks.value_size"),
+        (sizes[:4], "stacks.max_entries"),
+    ):
+        output = sonde("load", unsized, *given)
+        assert output.status == 1
+        assert f"--set {missing}=" in output.err
+        assert output.err.count("\n") == 1
+
+    output = sonde("load", unsized, *sizes, "--for", "100ms", "--format", "json")
+
+    assert output.status == 0
+    assert (
+        'on_line is loaded and not attached: SEC("uretprobe/readline"): uretprobe needs a file' in output.err
+    )
+    assert "--attach on_line=HOOK" in output.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("count.max_entries=7", "there is no map 'count': did you mean counts"),
+        ("counts.max_entry=7", "there is no size of a map 'max_entry': did you mean max_entries"),
+        ("counts.max_entries=-1", "'-1' is no size: give a number from 1 to"),
+        ("counts.max_entries=4294967296", "is no size"),
+        ("counts.max_entries=many", "is no size"),
+    ],
+)
+def test_a_size_that_cannot_be_is_one_sentence(setting: str, words: str, compile_object: Compile) -> None:
+    output = sonde("load", str(compile_object(UNSIZED)), "--set", setting)
+
+    assert output.status == 2
     assert words in output.err
     assert output.err.count("\n") == 1
 

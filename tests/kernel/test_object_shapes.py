@@ -266,7 +266,7 @@ def test_pinned_map_is_found_again(bpf_filesystem: Path) -> None:
 def test_pin_path_outside_a_bpf_file_system_is_refused_in_words(tmp_path: Path) -> None:
     with opened("pinned") as spec:
         spec.maps["lasting"].pin_path = tmp_path / "lasting"
-        with pytest.raises(KernelError, match="is not on BPF FS"):
+        with pytest.raises(KernelError, match="is not on BPF FS: mount one: mount -t bpf"):
             spec.load()
 
 

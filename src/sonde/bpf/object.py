@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from sonde._libbpf import ffi, lib, log
-from sonde._libbpf.check import check_pointer, error_for
+from sonde._libbpf.check import check_pointer
 from sonde.bpf import elf, safe
 from sonde.bpf.handle import ObjectHandle
 from sonde.bpf.map.spec import MapSpec
 from sonde.bpf.program import Program, ProgramSpec
 from sonde.bpf.verifier_log import VerifierLog
-from sonde.errors import KernelError, NotSupportedError, SondeError, VerifierError
+from sonde.errors import SondeError
 
 if TYPE_CHECKING:
     from sonde.bpf.btf import Btf
@@ -111,7 +110,9 @@ class ObjectSpec:
         with log.capture() as messages:
             result = lib.bpf_object__load(handle.pointer)
         if result < 0:
-            error = load_error(result, handle.name, messages, self.programs, verifier_log.text)
+            from sonde.bpf.load_error import load_error
+
+            error = load_error(result, self, messages, verifier_log.text)
             handle.close()
             raise error
         # The spec must not close what is now the Object's.
@@ -259,59 +260,3 @@ def _open(content: bytes, name: str) -> ObjectHandle:
         handle.close()
         raise
     return handle
-
-
-FEATURES = {
-    "trace_raw_tp": "tp_btf",
-    "trace_fentry": "fentry",
-    "trace_fexit": "fentry",
-    "modify_return": "fmod_ret",
-    "trace_iter": "task_iterator",
-    "lsm_mac": "lsm",
-}
-"""Attach types that a kernel may refuse to load for → the feature that it then lacks."""
-
-
-def _missing_feature(result: int, program: ProgramSpec | None) -> NotSupportedError | None:
-    """Tell a kernel that loads no program of this kind, however small, from one that refuses this program."""
-    from sonde.bpf import features
-
-    name = FEATURES.get(program.expected_attach_type) if program is not None else None
-    if program is None or name is None or (support := features.have(name)).value is not False:
-        return None
-    return NotSupportedError(
-        name,
-        errno=-result,
-        operation="load program",
-        subject=f"{program.name} (SEC({program.section!r}))",
-        why=support.reason,
-        provides=support.provides,
-    )
-
-
-def load_error(
-    result: int, name: str, messages: list[str], programs: Mapping[str, ProgramSpec], text: str | None
-) -> KernelError:
-    """Say why libbpf could not load an object, from the errno, its messages and the verifier's log."""
-    from sonde.bpf import capabilities, verifier
-
-    if missing := _missing_feature(result, programs.get(verifier.failed_program(messages) or "")):
-        return missing
-    if text is not None and -result not in (errno.EPERM, errno.ENOMEM):
-        told = verifier.explain(text)
-        program = verifier.failed_program(messages) or name
-        return VerifierError(
-            -result,
-            subject=program,
-            log=text,
-            reason=told.reason,
-            source_line=told.source_line,
-            instruction=told.instruction,
-            hint=told.hint,
-        )
-    if -result == errno.EPERM:
-        # Who may not load a program of two instructions is told which capabilities are missing.
-        capabilities.require(operation=f"load object {name}")
-    complaints = [message for message in messages if "RLIMIT_MEMLOCK" not in message]
-    why = complaints[0].removeprefix("libbpf: ") if complaints else ""
-    return error_for(result, "load object", name, why=why)

@@ -128,7 +128,7 @@ def _hooks_for(program: ProgramSpec, places: Places) -> tuple[Hook, ...]:
         return (PerfEvent(pid=places.pid),)
     word, _, place = section.removeprefix("?").partition("/")
     word = word.removesuffix(".s")
-    if places.pid is not None and place and word in _SEPARATE_FILES:
+    if places.pid is not None and ":" in place and word in _SEPARATE_FILES:
         return (replace(read_hook(f"{word}:{place}"), pid=places.pid),)  # type: ignore[type-var]
     return (Section(),)
 

@@ -84,7 +84,19 @@ class Section(Hook):
 
             return Iterator()
         hook = hook_kinds().get(kind)
-        return hook.parse(place, kind=kind) if hook else None
+        if hook is None:
+            return None
+        try:
+            return hook.parse(place, kind=kind)
+        except AttachError as error:
+            # libbpf's tools have SEC("uprobe/function"): the file is known to their loaders alone.
+            raise AttachError(
+                f"attach program {program.name} as its section says",
+                why=f'SEC("{program.section}"): {error.why}',
+                hint=error.hint,
+                program=program.name,
+                hook=str(self),
+            ) from None
 
     def _attach_by_libbpf(self, program: Program, kind: str) -> Link:
         if kind in ("ksyscall", "kretsyscall"):

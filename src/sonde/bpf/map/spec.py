@@ -50,8 +50,12 @@ class MapSpec:
 
     @property
     def value_size(self) -> int:
-        """Bytes of a value (of one CPU's, in a per-CPU map)."""
+        """Bytes of a value (of one CPU's, in a per-CPU map); can be set, as for maps of stacks: 8 a frame."""
         return int(lib.bpf_map__value_size(self.pointer))
+
+    @value_size.setter
+    def value_size(self, value: int) -> None:
+        check(lib.bpf_map__set_value_size(self.pointer, value), "set value_size of map", self.name)
 
     @property
     def max_entries(self) -> int:

@@ -14,6 +14,7 @@ from sonde.cli.behind import MeasuringCommand
 from sonde.cli.destination import Destination
 from sonde.cli.measurement import INTERVAL_S, tell_ready
 from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Process
+from sonde.cli.setting import set_text
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
 from sonde.errors import CommandError
@@ -78,7 +79,7 @@ def _assignments(option: str, noun: str) -> Any:
     multiple=True,
     metavar="KNOB=VALUE",
     callback=_assignments("--set", "KNOB=VALUE, as --set min_us=100"),
-    help="The value of a constant (const volatile).",
+    help="The value of a constant (const volatile), or of MAP.max_entries and MAP.value_size.",
 )
 @click.option("--strict", is_flag=True, help="Refuse a file with any permission for group or others.")
 @click.option(
@@ -127,7 +128,7 @@ def COMMAND(ctx: click.Context, /, **options: Any) -> int:  # noqa: N802  # foun
             ObjectSpec.open(options["file"], strict=options["strict"], sha256=options["sha256"])
         )
         for name, text in options["settings"]:
-            spec.knobs[name].set_text(text)
+            set_text(spec, name, text)
         if options["dry_run"]:
             from sonde.cli.contents import write_contents
 
