@@ -69,6 +69,9 @@ def open_as(user: int, path: Path) -> str:
         f"--reuid={user}",
         f"--regid={user}",
         "--clear-groups",
+        # Python, sonde and the file may lie below root's own folder, which the user could not enter.
+        "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
         sys.executable,
         "-c",
         OPEN,
