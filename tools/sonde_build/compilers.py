@@ -54,7 +54,8 @@ def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | No
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=env,
+        # zig keeps its cache below HOME, which a service's environment need not have.
+        env={"HOME": str(Path.home()), **(os.environ if env is None else env)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
