@@ -177,6 +177,18 @@ def test_a_unit_between_two_buckets_is_refused() -> None:
 
 # ---- shapes that nobody thought of ------------------------------------------------------------------------------
 
+
+def test_numbers_of_several_types_stay_apart() -> None:
+    """True, 1 and 1.0 are equal to Python, and different attributes to OpenTelemetry."""
+    told = [True, 1, 1.0, False, 0, 0.0, None]
+    (request,) = encoded(snapshot(series(metric(), {"number": told}, range(len(told)))))
+    points = [point for each in metrics_in([request]) for point in data_of(each).data_points]
+
+    found = [attributes_of(point).get("number") for point in points]
+    assert told == found
+    assert [type(each) for each in told] == [type(each) for each in found]
+
+
 VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.floats(allow_nan=False)
 
 

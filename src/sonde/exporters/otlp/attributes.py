@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 
@@ -58,6 +58,8 @@ def encode_each(tag_bytes: bytes, name: str, values: Iterable[Any]) -> list[byte
     for value in values:
         # True is 1 and 1.0 to a dictionary, and a list cannot be in one.
         each = type(value), tuple(value) if isinstance(value, list) else value
+        if isinstance(value, Exact):
+            value = value.value
         encoded = known.get(each)
         if encoded is None:
             pairs = key_values({name: value})
@@ -85,8 +87,19 @@ def keys_of(series: Series) -> list[Key]:
 
 def _listed(column: Any) -> list[Any]:
     values: list[Any] = column.tolist()
-    # Rows of an array are lists, and a list cannot be looked up.
-    return [tuple(each) for each in values] if column.ndim > 1 else values
+    if column.ndim > 1:
+        # Rows of an array are lists, and a list cannot be looked up.
+        return [tuple(each) for each in values]
+    if column.dtype == object and len({bool, int, float}.intersection(map(type, values))) > 1:
+        return [Exact(type(each), each) for each in values]
+    return values
+
+
+class Exact(NamedTuple):
+    """A value of a column that has several types of numbers: True, 1 and 1.0 are one key to a dictionary."""
+
+    type: type
+    value: Any
 
 
 class AttributeCache:
