@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.each import TEXT
 from sonde.enrich.process_event import EVENTS
-from sonde.records.cgroup_tree import hierarchies, walk
+from sonde.records.cgroup_tree import ROOT_ID, hierarchies, walk
 from sonde.records.model import RecordBatch
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Cgroups:
         self._count_max, self._clock_s = count_max, clock_s
         self._walked_at = float("-inf")
         self._paths: dict[Key, str | None] = {}
+        # Hierarchy → what the kernel's paths begin with, and ours do not.
+        self._above = {
+            hierarchy: "" for hierarchy, root in self.mounts.items() if _number_at(root) in (None, ROOT_ID)
+        }
         self._lock = threading.Lock()
         self.walks = 0
 
@@ -53,11 +58,29 @@ class Cgroups:
         return len(self._paths)
 
     def learn(self, known: Iterable[tuple[int, int, str]]) -> None:
-        """Take paths: hierarchy, id, path; those of hierarchies that programs do not look at are left out."""
+        """Take paths: hierarchy, id, path; those of hierarchies that programs do not look at are left out.
+
+        In a cgroup namespace the mount shows a part of the hierarchy, whose top is "/" there: so are these then.
+        Until it is known where that is, those that are asked for are walked for.
+        """
         with self._lock:
             for hierarchy, number, path in known:
-                if hierarchy in self.mounts:
-                    self._keep((hierarchy, number), path)
+                if hierarchy in self.mounts and self._knows_above(hierarchy, number, path):
+                    above = self._above[hierarchy]
+                    is_below = path.startswith(f"{above}/")
+                    self._keep((hierarchy, number), path.removeprefix(above) if is_below else path)
+
+    def _knows_above(self, hierarchy: int, number: int, path: str) -> bool:
+        """Tell whether it is known what stands above the mount; one cgroup that is found below it tells that."""
+        if hierarchy in self._above:
+            return True
+        key = (hierarchy, number)
+        if key not in self._paths and self._clock_s() - self._walked_at >= WALK_EVERY_S:
+            self._walk({key})
+        ours = self._paths.get(key)
+        if ours is not None and path.endswith(ours):
+            self._above[hierarchy] = path.removesuffix(ours)
+        return hierarchy in self._above
 
     def _keep(self, key: Key, path: str | None) -> None:
         self._paths.pop(key, None)
@@ -115,6 +138,13 @@ class Cgroups:
         if made.any():
             rows = batch.picking(made).rows(("hierarchy", "cgroup_id", "text"))
             self.learn((row["hierarchy"], row["cgroup_id"], row["text"]) for row in rows if row["text"])
+
+
+def _number_at(root: str) -> int | None:
+    try:
+        return os.stat(root).st_ino
+    except OSError:
+        return None
 
 
 @functools.cache
