@@ -52,7 +52,11 @@ def test_bytes_of_an_open_connection_show_while_it_runs() -> None:
 
 @pytest.mark.parametrize("output", ["processes", "peers"])
 def test_reading_all_the_time_while_connections_come_and_go_counts_each_once(output: str) -> None:
-    """Four threads' storms meet the walks of a reader that never rests: the sums are exact."""
+    """Four threads' storms meet the walks of a reader that never rests: the sums are exact.
+
+    Where programs can be preempted (Linux 7.x) the kernel skips others on that CPU meanwhile, and says how often. Whose
+    begin was skipped is `older`, and what it had carried by then is nobody's.
+    """
     code = """
 threads = [threading.Thread(target=Workload(211, 11, 7).run) for _ in range(4)]
 for thread in threads: thread.start()
@@ -72,15 +76,20 @@ step("done")
             before, reads = received, reads + 1
         run.stop()
         batch = run.read()
+        skipped = sum(program.recursion_misses for program in run.loaded.programs.values())
     rows = list(batch.rows())
     # An emulated machine takes its time for the first one.
     assert reads > 0
-    assert total(rows, "sent_bytes") == expected.sent_bytes
-    assert total(rows, "received_bytes") == expected.received_bytes
-    assert total(rows, "connects") == 4 * (211 + 11 + 7)
-    assert total(rows, "accepts") == 4 * (211 + 7)
-    assert total(rows, "closed") == sum(expected.ends.values())
-    assert total(rows, "failed") == 4 * 11
+    begun, ended = 4 * (211 + 11 + 7) + 4 * (211 + 7), sum(expected.ends.values())
+    found = {name: total(rows, name) for name in ("connects", "accepts", "older", "closed", "failed")}
+    assert found["older"] <= skipped
+    assert begun - skipped <= found["connects"] + found["accepts"] + found["older"] <= begun
+    assert ended - skipped <= found["closed"] <= ended
+    assert 4 * 11 - skipped <= found["failed"] <= 4 * 11
+    for name, made in (("sent_bytes", expected.sent_bytes), ("received_bytes", expected.received_bytes)):
+        assert made - skipped * (expected.response_bytes + 3) <= total(rows, name) <= made
+    if not skipped:
+        assert (found["connects"], found["accepts"]) == (4 * (211 + 11 + 7), 4 * (211 + 7))
     assert batch.accounting.balanced, str(batch.accounting)
 
 
