@@ -19,6 +19,8 @@ from sonde.bpf import Btf, ObjectSpec
 from sonde.bpf.btf import Enum, Int, Struct, resolve
 from sonde.errors import KernelError, SondeError
 
+pytestmark = pytest.mark.beside
+
 Require = Callable[[str], None]
 REFUSED = {"legacy_maps"}
 """Shapes that libbpf does not open."""
@@ -261,6 +263,32 @@ def test_pinned_map_is_found_again(bpf_filesystem: Path) -> None:
         with loaded("pinned", edit) as made:
             send(made.programs["count"])
             assert made.maps["lasting"][0] == runs  # type: ignore[index]
+
+
+def test_program_for_what_the_kernel_lacks_says_how_to_leave_it_out(
+    compile_object: Callable[[str | Path], Path],
+) -> None:
+    path = compile_object(
+        """
+#include "kernel.bpf.h"
+SEC("tp_btf/no_such_tracepoint")
+int lost(u64 *ctx) { return 0; }
+SEC("tp_btf/task_rename")
+int kept(u64 *ctx) { return 0; }
+char licence[] SEC("license") = "GPL";
+"""
+    )
+    with (
+        ObjectSpec.open(path) as spec,
+        pytest.raises(
+            KernelError, match=r"program lost is for no_such_tracepoint.*\['lost'\].autoload = False"
+        ),
+    ):
+        spec.load()
+    with ObjectSpec.open(path) as spec:
+        spec.programs["lost"].autoload = False
+        with spec.load() as made:
+            assert list(made.programs) == ["kept"]
 
 
 def test_pin_path_outside_a_bpf_file_system_is_refused_in_words(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def _missing_feature(result: int, program: ProgramSpec | None) -> NotSupportedEr
 
 
 _MAP = re.compile(r"map '(?P<name>[^']+)': failed to create")
+_TARGET = re.compile(r"prog '(?P<program>[^']+)': failed to find kernel BTF type ID of '(?P<name>[^']+)'")
 _ATTEMPTS = ("RLIMIT_MEMLOCK", "Retrying without BTF")
 """What stands in messages of libbpf about something that it then did in another way."""
 
@@ -76,6 +77,9 @@ def load_error(result: int, spec: ObjectSpec, messages: Sequence[str], text: str
     hint = ""
     if (found := _MAP.search(why)) and found["name"] in spec.maps:
         why, hint = _about_map(spec.maps[found["name"]], why)
+    elif found := _TARGET.search(why):
+        why = f"program {found['program']} is for {found['name']}, and this kernel's BTF has nothing of that name"
+        hint = f"leave it out: spec.programs[{found['program']!r}].autoload = False"
     elif "is not on BPF FS" in why:
         hint = "mount one: mount -t bpf bpf /sys/fs/bpf"
     return error_for(result, "load object", spec.name, why=why, hint=hint)
