@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 # A job in the background of a script is started with these ignored, and hands that on to what it starts: Ctrl-C would
@@ -21,3 +22,9 @@ else:
     # Machines are shared: an example that takes long says nothing of the code.
     settings.register_profile("patient", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
     settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end: to look through it at each gc.collect() would take longer than most tests."""
+    gc.collect()
+    gc.freeze()
