@@ -114,6 +114,8 @@ def prometheus(
     (folder / "prometheus.yml").write_text(json.dumps(config))
     command = [str(program(version)), f"--config.file={folder}/prometheus.yml"]
     command += [f"--storage.tsdb.path={folder}/data", "--web.listen-address=127.0.0.1:0"]
+    # Else it looks for its one target after five seconds for the first time.
+    command += ["--scrape.discovery-reload-interval=100ms"]
     command += ["--enable-feature=native-histograms"] if native else []
     log_file = folder / "prometheus.log"
     with log_file.open("w") as log:
