@@ -174,7 +174,7 @@ def test_a_signal_ends_a_recording_in_order(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_is_one_sentence_and_what_was_written_is_readable(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", 3 << 20) as disk, busy() as pid:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk, busy() as pid:
         path = disk / "c.arrow"
         recorded = sonde("record", "syscalls.calls", "-o", str(path), "--pid", str(pid), "--for", "1h")
         found = report(path, "--format", "json")
