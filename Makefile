@@ -25,7 +25,7 @@ demo: setup  ## the agent for five seconds: what it measured, and that its last 
 	@$(BIN)/python examples/agent.py 5
 
 test: examples  ## the whole suite (as root: the kernel tests too)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python tools/suite.py
 
 test-vm: wheel  ## the kernel suite on other kernels, under QEMU (KERNELS="5.10 6.1")
 	@$(BIN)/python tools/vm/test.py --kernels "$(KERNELS)" $(if $(ESSENTIAL),--essential)

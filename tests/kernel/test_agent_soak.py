@@ -17,7 +17,7 @@ import pytest
 from kernel.test_agent import Agent, agent
 
 # The same on every kernel.
-pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+pytestmark = [pytest.mark.kernel, pytest.mark.beside, pytest.mark.host_only]
 
 SECONDS = float(os.environ.get("SOAK_S", "60"))
 LOAD = """

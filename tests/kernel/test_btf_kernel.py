@@ -34,6 +34,8 @@ from sonde.bpf.codec import codec_of
 from sonde.bpf.dtype import columns, dtype_of
 from sonde.errors import KernelError
 
+pytestmark = pytest.mark.beside
+
 KERNEL = Path("/sys/kernel/btf")
 SLOT_MAX = 1 << 20  # bytes of a struct that is decoded as well as described
 # Every type, or every 31st.

@@ -18,7 +18,7 @@ from kernel.plain import EXAMPLES, SHAPES, plain_object_of, shape, shape_names
 from kernel.sonde_process import Output, child, output_of, ready, sonde
 
 # The same on every kernel, and a virtual machine takes long for each of them.
-pytestmark = pytest.mark.host_only
+pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
 COUNTS = 1_009
 Compile = Callable[[str | Path], Path]

@@ -34,6 +34,8 @@ from sonde.filter.parser import parse
 from sonde.filter.rate import read_rate
 from sonde.filter.rule import Rule, RuleSet
 
+pytestmark = pytest.mark.beside
+
 XDP_DROP, XDP_PASS = 1, 2
 HOME = ip_address("192.0.2.1")
 

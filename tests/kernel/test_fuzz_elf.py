@@ -15,6 +15,8 @@ from kernel.plain import shape
 from sonde.bpf import ObjectSpec
 from sonde.errors import UnsafeObjectError
 
+pytestmark = pytest.mark.beside
+
 SOURCES = ("globals", "kconfig", "maps_in_maps", "structs", "subprograms", "many_types", "legacy_maps")
 # What is fuzzed most is user space, the same in every guest.
 SOURCES = SOURCES[: effort(len(SOURCES), emulated=2)]

@@ -11,6 +11,8 @@ from kernel.shaped import PACKET, loaded, opened, send
 from sonde.bpf import ObjectSpec
 from sonde.errors import KnobError
 
+pytestmark = pytest.mark.beside
+
 
 def test_knobs_of_every_kind_reach_the_program() -> None:
     def edit(spec: ObjectSpec) -> None:

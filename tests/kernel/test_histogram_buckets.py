@@ -13,6 +13,8 @@ import pytest
 from sonde.bpf import ObjectSpec
 from sonde.enrich.duration import EXPONENT, SCALE
 
+pytestmark = pytest.mark.beside
+
 BUCKETS = 88
 LONGEST_NS = 2**14 * 10**9
 UNITS_PER_SECOND = 2**-EXPONENT

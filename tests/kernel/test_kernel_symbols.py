@@ -11,6 +11,8 @@ import pytest
 
 from sonde.enrich.kernel_symbol import KALLSYMS, KernelSymbols
 
+pytestmark = pytest.mark.beside
+
 BEFORE_AND_AFTER = """
 from sonde.enrich.kernel_symbol import KernelSymbols
 early, late = KernelSymbols(), KernelSymbols()

@@ -27,6 +27,8 @@ from sonde.bpf.map import (
 )
 from sonde.errors import KernelError, SondeError
 
+pytestmark = pytest.mark.beside
+
 CALLS = 13
 Require = Callable[[str], None]
 

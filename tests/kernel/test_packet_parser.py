@@ -16,7 +16,7 @@ from sonde.probes.packets.workload import all_frames
 
 dissection = pytest.importorskip("kernel.dissection", reason="dpkt is not installed: make setup")
 # A virtual machine has neither dpkt nor scapy; what it is asked is in the probe's own tests.
-pytestmark = pytest.mark.host_only
+pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
 FRAMES = 100_003
 PROGRAMS = ("parse_xdp", "parse_skb", "parse_paged")

@@ -13,7 +13,7 @@ import pytest
 from kernel.compiled import ROOT
 from kernel.plain import example
 
-pytestmark = pytest.mark.host_only
+pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
 README = ROOT / "README.md"
 BUSY = "import os\nwhile True: os.close(os.open('/dev/null', os.O_RDONLY))"

@@ -16,6 +16,8 @@ from kernel.shaped import PACKET, loaded, send
 from sonde.bpf.map import ArrayOfMaps, HashOfMaps, ProgramArray
 from sonde.errors import NotSupportedError
 
+pytestmark = pytest.mark.beside
+
 CALLS = 13
 Require = Callable[[str], None]
 

@@ -13,7 +13,7 @@ import pytest
 from kernel.service.booted import Machine, booted
 from kernel.sonde_process import PATIENCE_S
 
-pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+pytestmark = [pytest.mark.kernel, pytest.mark.beside, pytest.mark.host_only]
 
 CONFIGURATION = 'interval = "1s"\n[budget]\ncpu = "off"\n'
 SCRAPE = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/{page}', timeout=60).read().decode())"

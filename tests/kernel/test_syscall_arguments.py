@@ -10,6 +10,8 @@ from generate_arguments import ENTRIES, from_tracefs
 from sonde.enrich.syscall_arguments import parameters_of
 from sonde.enrich.syscall_name import X32_BIT, syscall_names
 
+pytestmark = pytest.mark.beside
+
 FEWER = {"bpf": 3}
 """Calls that have got more, and how many they had: bpf in Linux 7."""
 

@@ -14,6 +14,8 @@ import pytest
 from sonde.bpf import ObjectSpec, safe
 from sonde.errors import UnsafeObjectError, VerifierError
 
+pytestmark = pytest.mark.beside
+
 PROGRAMS = sorted(
     path.name
     for path in (Path(__file__).parent / "rejected").glob("*.bpf.c")

@@ -15,7 +15,7 @@ import pytest
 
 from kernel.sonde_process import busy
 
-pytestmark = pytest.mark.host_only
+pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE_MAX_BYTES = 2_000_000
