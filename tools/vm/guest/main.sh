@@ -22,9 +22,10 @@ $bb ip link set lo up
 # The kernel's configuration and modules lie where a system has them.  It loads what is asked for, a veth pair or a
 # classifier, with busybox's modprobe.
 release=$($bb uname -r)
-$bb mkdir -p /boot /lib/modules
+$bb mkdir -p /boot "/lib/modules/$release"
 $bb ln -sf "$kernel/config" "/boot/config-$release"
-$bb ln -sfn "$kernel/modules/lib/modules/$release" "/lib/modules/$release"
+# Over what the host has there, for its own kernel may be this one, or have been.
+$bb mount -o bind "$kernel/modules/lib/modules/$release" "/lib/modules/$release"
 $bb ln -s busybox $home/modprobe
 echo $home/modprobe >/proc/sys/kernel/modprobe
 
