@@ -110,7 +110,7 @@ PROBE = Probe(
             ),
             at_start=(Walk("offcpu_begin"),),
             before_read=(Walk("offcpu_walk"),),
-            cost_ns=3_430,
+            cost_ns=3_310,
             weight="total_ns",
             rows=_rows,
         ),
