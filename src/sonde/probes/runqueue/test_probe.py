@@ -28,6 +28,10 @@ RUNQUEUE = probe("runqueue")
 SETUP = "from sonde.probes.runqueue.workload import work"
 
 
+TOLERANCE = 0.05 if "SONDE_VM_KERNEL" in os.environ else 0.02
+"""An emulated processor takes 100 µs for our programs, which are in the scheduler's figure or ours, and not in both."""
+
+
 def waited(batch: RecordBatch, pid: int) -> Waited:
     """Add up the rows of a process."""
     rows = [row for row in batch.rows() if row["pid"] == pid]
@@ -51,7 +55,7 @@ def assert_as_told(told: Waited, batch: RecordBatch, pid: int) -> Waited:
     untimed = sum(row["untimed"] for row in batch.rows() if row["pid"] == pid)
     assert untimed <= untraced
     longest = max(row["duration_max_ns"] or 0 for row in batch.rows() if row["pid"] == pid)
-    assert abs(told.time_ns - found.time_ns) < 0.02 * told.time_ns + (missing + untimed) * longest
+    assert abs(told.time_ns - found.time_ns) < TOLERANCE * told.time_ns + (missing + untimed) * longest
     assert untraced == batch.accounting.lost_total
     # Distributions' kernels show all switches.
     assert untraced == 0 or "SONDE_VM_KERNEL" not in os.environ
