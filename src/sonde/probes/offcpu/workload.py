@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCKS, BLOCK_S = 31, 0.02
-FILE_BYTES, READ_BYTES = 8 << 20, 1 << 20
+FILE_BYTES, PIECE_BYTES = 64 << 20, 4 << 20
 MUTEX_BYTES = 64
 """More than a pthread_mutex_t has; zeros are one that is free."""
 
@@ -100,22 +100,18 @@ def _lock(timed: Timed) -> None:
 
 
 def _disk(timed: Timed, path: str = "") -> None:
-    """Written through to the disk, and read from it without the cache; a file that is there is only read."""
-    buffer = mmap.mmap(-1, READ_BYTES)
+    """Written to the disk, and read from it, past the cache and in large pieces; a file that is there is only read."""
+    buffer = mmap.mmap(-1, PIECE_BYTES)
     if path:
         descriptor = os.open(path, os.O_RDONLY)
     else:
-        descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
-        for _ in range(101):
-            with timed.call():
-                os.write(descriptor, bytes(4096))
-                os.fsync(descriptor)
-        for at in range(0, FILE_BYTES, READ_BYTES):
+        unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
+        descriptor = os.open(f"/proc/self/fd/{unnamed}", os.O_RDWR | os.O_DIRECT)
+        for at in range(0, FILE_BYTES, PIECE_BYTES):
             with timed.call():
                 os.pwritev(descriptor, [buffer], at)
                 os.fsync(descriptor)
-        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT)
-    for at in range(0, os.fstat(descriptor).st_size, READ_BYTES):
+    for at in range(0, os.fstat(descriptor).st_size, PIECE_BYTES):
         with timed.call():
             os.preadv(descriptor, [buffer], at)
 
