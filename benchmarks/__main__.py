@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import built, idle_agent, otlp, packets, per_call, prometheus_page, throughput, whole_process
+from benchmarks import (
+    built,
+    idle_agent,
+    off_cpu,
+    otlp,
+    packets,
+    per_call,
+    profile,
+    prometheus_page,
+    throughput,
+    whole_process,
+)
 from benchmarks.tracers import SONDE, syscall_tracers
 
 
@@ -58,6 +69,8 @@ def main() -> None:
     prometheus_page.report(rounds=2 if quick else 5)
     _idle_agent(quick=quick)
     packets.report(quick=quick)
+    profile.report(quick=quick)
+    off_cpu.report(quick=quick)
 
 
 def _idle_agent(*, quick: bool) -> None:

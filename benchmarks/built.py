@@ -21,9 +21,9 @@ def floor_object() -> bytes:
     return path.read_bytes()
 
 
-def storm(name: str = "storm") -> Path:
+def storm(name: str = "storm", *flags: str) -> Path:
     """Compile storm.c, or another of its kind."""
     BUILD.mkdir(parents=True, exist_ok=True)
     program = BUILD / name
-    subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / f"{name}.c")], check=True)
+    subprocess.run(["cc", "-O2", *flags, "-o", str(program), str(HERE / f"{name}.c")], check=True)
     return program

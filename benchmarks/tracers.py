@@ -75,11 +75,12 @@ def running(command: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def sonde_running(*arguments: str) -> Iterator[None]:
-    """Run ``sonde top syscalls``, from when it says that it has attached."""
+def _sonde(*arguments: str) -> Iterator[None]:
+    """Run sonde, from when it says that it has attached."""
     read, write = os.pipe()
-    command = [str(SONDE), "top", "syscalls", "--format", "json", "-o", "/dev/null", "--ready-fd", str(write)]
-    process = subprocess.Popen([*command, *arguments], pass_fds=[write])
+    process = subprocess.Popen(
+        [str(SONDE), *arguments, "--ready-fd", str(write)], pass_fds=[write], stderr=subprocess.DEVNULL
+    )
     os.close(write)
     try:
         if not os.read(read, 1):
@@ -88,6 +89,16 @@ def sonde_running(*arguments: str) -> Iterator[None]:
     finally:
         os.close(read)
         _end(process)
+
+
+def sonde_running(*arguments: str) -> AbstractContextManager[None]:
+    """Run ``sonde top syscalls``."""
+    return _sonde("top", "syscalls", "--format", "json", "-o", "/dev/null", *arguments)
+
+
+def sonde_profiling(*arguments: str) -> AbstractContextManager[None]:
+    """Run ``sonde profile``."""
+    return _sonde("profile", *arguments)
 
 
 @contextmanager
