@@ -64,6 +64,7 @@ class Naming:
             self.spaces,
             binaries=Binaries(self.files),
             kernel=KernelSymbols(lambda: io.BytesIO(KALLSYMS)),
+            weight="count",
         )
 
     def row(self, *user: int, kernel: Sequence[int] = (), pid: int = 0) -> list[Frame]:
@@ -245,6 +246,21 @@ def test_what_is_kept_is_bounded(naming: Naming, monkeypatch: pytest.MonkeyPatch
         naming.stacks.add([number], [np.array([address_of("qsort") + number % 7], np.uint64)])
     naming.batch([(os.getpid(), 1, number, 0, 1) for number in range(100, 400)])
     assert 0 < len(kept) < 200
+
+
+def test_names_of_the_heaviest_rows_are_kept(naming: Naming) -> None:
+    """When there are too many, a program that has ended, and had many samples, keeps its names, however old they are."""
+    kept: Any = naming.names._rows
+    kept._characters_max = 10_000
+    heavy = (os.getpid(), 1, 77, 0, 4000)
+    naming.stacks.add([77], [np.array([address_of("qsort")], np.uint64)])
+    light = [(os.getpid(), 1, number, 0, 1) for number in range(100, 400)]
+    for number in range(100, 400):
+        naming.stacks.add([number], [np.array([address_of("qsort") + number % 7], np.uint64)])
+    first = list(naming.batch([heavy]).rows())
+    naming.batch([heavy, *light])
+    naming.spaces._spaces.clear()
+    assert list(naming.batch([heavy]).rows()) == first
 
 
 def test_while_a_program_begins_the_stack_is_its_callers(tmp_path: Path) -> None:

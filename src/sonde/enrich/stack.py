@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.address_space import AddressSpaces, Mappings
@@ -39,7 +39,8 @@ class StackNames:
     """Adds the columns COLUMNS to rows that name stacks by number.
 
     Each stack is named once for each state of an address space, each address once for each file: a read costs Python
-    for each row, and for each frame that is new. ``notes`` says what a person should know of the names.
+    for each row, and for each frame that is new. ``weight`` is the column that tells which rows matter most. ``notes`` says
+    what a person should know of the names.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class StackNames:
         *,
         binaries: Binaries,
         kernel: KernelSymbols | None = None,
+        weight: str = "",
     ) -> None:
         self._stacks, self._spaces, self._binaries = stacks, spaces, binaries
+        self._weight = weight
         self._kernel = kernel if kernel is not None else kernel_symbols()
         # Whole rows, whose texts all batches share; and what new ones are made of: by state of an address space, and number.
         self._rows = _Kept(KEPT_CHARACTERS_MAX)
@@ -78,6 +81,10 @@ class StackNames:
         rows: list[Row] = list(zip(pids, times, user_numbers, kernel_numbers, strict=True))
         kept = {row: self._rows.get(row) for row in rows}
         kept |= self._name_rows([row for row, known in kept.items() if known is None])
+        # A process that has ended cannot be asked again: the names of the lightest rows are the first to go.
+        self._rows.trim(lambda: _lightest_first(rows, _numbers(batch, self._weight)))
+        self._users.trim()
+        self._kernels.trim()
         return batch.adding(_columns([kept[row] or NOTHING for row in rows]), meanings={"stack": STACK})
 
     def _name_rows(self, rows: Sequence[Row]) -> dict[Row, Written]:
@@ -193,7 +200,7 @@ class StackNames:
 
 
 class _Kept:
-    """Written stacks, within a bound of characters; the oldest are forgotten first."""
+    """Written stacks, within a bound of characters, which ``trim`` keeps."""
 
     def __init__(self, characters_max: int) -> None:
         self._kept: dict[Any, Written] = {}
@@ -206,12 +213,31 @@ class _Kept:
         return self._kept.get(key)
 
     def put(self, key: Any, value: Written) -> None:
-        if key in self._kept:
+        if key not in self._kept:
+            self._kept[key] = value
+            self._characters += _size(value)
+
+    def trim(self, least_first: Callable[[], Iterable[Any]] = tuple) -> None:
+        """Forget what does not fit: the oldest first of what is not among ``least_first``, then those in their order."""
+        if self._characters <= self._characters_max:
             return
-        self._kept[key] = value
-        self._characters += sum(map(len, value))
-        while self._characters > self._characters_max and len(self._kept) > 1:
-            self._characters -= sum(map(len, self._kept.pop(next(iter(self._kept)))))
+        last = dict.fromkeys(least_first())
+        for key in [*(key for key in self._kept if key not in last), *last]:
+            if self._characters <= self._characters_max:
+                return
+            if key in self._kept:
+                self._characters -= _size(self._kept.pop(key))
+
+
+def _size(text: Written) -> int:
+    return sum(map(len, text))
+
+
+def _lightest_first(rows: Sequence[Row], weights: Sequence[int]) -> list[Row]:
+    """Order rows by their weights; as they stand where these are not known."""
+    if not weights:
+        return list(rows)
+    return [rows[at] for at in sorted(range(len(rows)), key=weights.__getitem__)]
 
 
 NOTHING = Written("", "", "", "")

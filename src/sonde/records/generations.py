@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.records.differences import as_bytes
 from sonde.records.kept_rows import ROWS_MAX, KeptRows
 from sonde.records.layout import columns_of
-from sonde.records.stacks import StackTable
+from sonde.records.stacks import KERNEL_STACK, USER_STACK, StackTable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -81,7 +81,15 @@ class GenerationRows:
             return keys, values
         self._kept.add(keys, values)
         self.folded = self._kept.folded
-        return self._kept.rows()
+        kept_keys, kept_values = self._kept.rows()
+        if self._addresses is not None:
+            self._addresses.trim(lambda: self._named_by(kept_keys))
+        return kept_keys, kept_values
+
+    def _named_by(self, keys: Array) -> set[int]:
+        """Give the numbers of the stacks that rows name."""
+        names = [each.name for each in self.columns if each.meaning in (USER_STACK, KERNEL_STACK)]
+        return {number for name in names for number in keys[name].tolist()}
 
     def _flip(self) -> int:
         """Have programs write the other generation, wait until none writes this one, and give its number."""

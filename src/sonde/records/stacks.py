@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ FORGOTTEN = "forgotten"
 class StackTable:
     """Addresses by a stack's number, which is made of them: the same addresses have the same number, on every read.
 
-    ``stacks_max`` bounds it: beyond that those that have not come for the longest time are forgotten, and counted in ``forgotten``.
-    Number 0 is no stack, and a few others say why there is none (``missing``).
+    ``stacks_max`` bounds it: beyond that ``trim`` forgets those that no row names any more, those that have not come for the
+    longest time first, and counts them in ``forgotten``. Number 0 is no stack, and a few others say why there is none (``missing``).
     """
 
     def __init__(self, *, stacks_max: int = STACKS_MAX) -> None:
@@ -44,9 +44,18 @@ class StackTable:
             # As the newest: what comes again is forgotten last.
             self._stacks.pop(number, None)
             self._stacks[number] = addresses
-        while len(self._stacks) > self._stacks_max:
-            del self._stacks[next(iter(self._stacks))]
-            self.forgotten += 1
+
+    def trim(self, in_use: Callable[[], Collection[int]]) -> None:
+        """Keep the bound: forget stacks that are not in use, and others only where that is not enough."""
+        excess = len(self._stacks) - self._stacks_max
+        if excess <= 0:
+            return
+        used = in_use()
+        # The order is kept: of either kind the oldest go first.
+        order = sorted(self._stacks, key=used.__contains__)
+        for number in order[:excess]:
+            del self._stacks[number]
+        self.forgotten += excess
 
     def __getitem__(self, number: int) -> Array:
         """Give a stack's addresses, the innermost first; raises KeyError."""

@@ -75,13 +75,13 @@ class Naming:
                 return
             self.spaces.take(records, lost=self._band.lost)
 
-    def names(self, stacks: StackTable) -> StackNames:
-        """Give what names stacks; one for all reads."""
+    def names(self, stacks: StackTable, *, weight: str) -> StackNames:
+        """Give what names the stacks of rows that have a column ``weight``; one for all reads."""
         if self._names is None:
             from sonde.enrich.stack import StackNames
             from sonde.enrich.symbols.binaries import Binaries
 
-            self._names = StackNames(stacks, self.spaces, binaries=Binaries(self.files))
+            self._names = StackNames(stacks, self.spaces, binaries=Binaries(self.files), weight=weight)
         return self._names
 
     def counters(self) -> dict[str, int]:

@@ -156,8 +156,8 @@ class Reading:
         """Name stacks and interfaces wherever there are some: what was attached to one that has gone knows its name."""
         from sonde.enrich.interface import IFINDEX, InterfaceNames
 
-        if self._stack_naming is not None and self.stacks is not None:
-            return (self._stack_naming.names(self.stacks),)
+        if self._stack_naming is not None and self.stacks is not None and isinstance(self.output, Table):
+            return (self._stack_naming.names(self.stacks, weight=self.output.weight),)
         if not batch.schema.having(IFINDEX):
             return ()
         return (InterfaceNames(self._interfaces) if self._interfaces is not None else InterfaceNames(),)
