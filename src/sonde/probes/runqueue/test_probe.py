@@ -28,6 +28,8 @@ RUNQUEUE = probe("runqueue")
 SETUP = "from sonde.probes.runqueue.workload import work"
 
 
+UNSHOWN_SHARE = 0 if "SONDE_VM_KERNEL" in os.environ else 0.1
+"""Of so many waits the beginning is unseen at most, where the kernel does not show all wake-ups (README.md, "Caveats")."""
 TOLERANCE = 0.05 if "SONDE_VM_KERNEL" in os.environ else 0.02
 """An emulated processor takes 100 µs for our programs, which are in the scheduler's figure or ours, and not in both."""
 
@@ -52,13 +54,12 @@ def assert_as_told(told: Waited, batch: RecordBatch, pid: int) -> Waited:
     untraced, found = batch.accounting.lost["untraced"], waited(batch, pid)
     missing = told.count - found.count
     assert 0 <= missing <= (untraced + 1 if untraced else 0)
-    untimed = sum(row["untimed"] for row in batch.rows() if row["pid"] == pid)
-    assert untimed <= untraced
+    begun_unseen = untimed(batch, pid)
     longest = max(row["duration_max_ns"] or 0 for row in batch.rows() if row["pid"] == pid)
-    assert abs(told.time_ns - found.time_ns) < TOLERANCE * told.time_ns + (missing + untimed) * longest
+    assert abs(told.time_ns - found.time_ns) < TOLERANCE * told.time_ns + (missing + begun_unseen) * longest
     assert untraced == batch.accounting.lost_total
-    # Distributions' kernels show all switches.
-    assert untraced == 0 or "SONDE_VM_KERNEL" not in os.environ
+    # Distributions' kernels show all switches, and all wake-ups.
+    assert untraced == begun_unseen == 0 or "SONDE_VM_KERNEL" not in os.environ
     assert batch.accounting.balanced, str(batch.accounting)
     return found
 
@@ -123,7 +124,7 @@ def test_what_began_before_is_untimed_and_what_has_not_ended_is_in_flight() -> N
             batch = run.read()
 
     rows = [row for row in batch.rows() if row["pid"] in {worker.pid for worker in started}]
-    assert 1 <= sum(row["untimed"] for row in rows) <= 4
+    assert 1 <= sum(row["untimed"] for row in rows) < sum(row["count"] for row in rows) / 2
     assert 1 <= batch.accounting.in_flight
     assert batch.accounting.balanced, str(batch.accounting)
 
@@ -168,7 +169,7 @@ def test_by_process_and_by_name() -> None:
     for batch in batches:
         assert {one.pid} == set(batch["pid"].tolist())
         assert 17 <= waited(batch, one.pid).count
-        assert untimed(batch, one.pid) <= batch.accounting.lost_total
+        assert untimed(batch, one.pid) <= UNSHOWN_SHARE * waited(batch, one.pid).count
         assert 17 <= batch.accounting.filtered
         assert batch.accounting.balanced, str(batch.accounting)
 
@@ -191,7 +192,7 @@ def test_by_cgroup_and_all_below_it() -> None:
 
     assert {inside.pid} == set(batch["pid"].tolist())
     assert 19 <= waited(batch, inside.pid).count
-    assert untimed(batch, inside.pid) <= batch.accounting.lost_total
+    assert untimed(batch, inside.pid) <= UNSHOWN_SHARE * waited(batch, inside.pid).count
     assert batch.accounting.balanced, str(batch.accounting)
 
 
@@ -208,7 +209,7 @@ def test_children_are_followed() -> None:
 
     assert 4 == len(set(batch["pid"].tolist()))
     assert other.pid not in batch["pid"].tolist()
-    assert sum(row["untimed"] for row in batch.rows()) <= batch.accounting.lost_total
+    assert untimed(batch, one.pid) <= UNSHOWN_SHARE * waited(batch, one.pid).count
     assert batch.accounting.balanced, str(batch.accounting)
 
 
