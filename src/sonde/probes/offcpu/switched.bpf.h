@@ -6,7 +6,7 @@
 #include "blocked.bpf.h"
 
 static __always_inline void leaves(void *ctx, struct blocked_counters *counters, struct task_struct *task,
-				   bool is_preempted)
+				   bool is_preempted, u64 now_ns)
 {
 	bool is_runnable = stays_runnable(task, is_preempted);
 	struct process process = process_of(task);
@@ -40,8 +40,8 @@ static __always_inline void leaves(void *ctx, struct blocked_counters *counters,
 	block->woken_ns = 0;
 	take_stacks(ctx, counters, block, task, PROGRAM_SWITCHED);
 	counters->begun++;
-	/* Last: what we do is not the block's. */
-	block->start_ns = bpf_ktime_get_ns();
+	/* It is off its CPU while its stacks are taken, too. */
+	block->start_ns = now_ns;
 }
 
 static __always_inline void comes(struct blocked_counters *counters, struct task_struct *task, u64 now_ns)
@@ -93,16 +93,18 @@ int offcpu_switched(u64 *ctx)
 	struct task_struct *prev = (void *)ctx[1], *next = (void *)ctx[2];
 	bool is_preempted = ctx[0];
 	struct blocked_counters *counters;
+	u64 now_ns;
 
 	if (!active)
 		return 0;
 	counters = counters_of(PROGRAM_SWITCHED);
 	if (!counters)
 		return 0;
+	now_ns = bpf_ktime_get_ns();
 	if (!is_idle_task(next))
-		comes(counters, next, bpf_ktime_get_ns());
+		comes(counters, next, now_ns);
 	if (!is_idle_task(prev))
-		leaves(ctx, counters, prev, is_preempted);
+		leaves(ctx, counters, prev, is_preempted, now_ns);
 	return 0;
 }
 

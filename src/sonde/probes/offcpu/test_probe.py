@@ -129,10 +129,11 @@ def test_it_is_as_long_as_the_thread_itself_measures_under_the_right_reason(kind
         assert 0 < min(row["min_ns"] for row in of_it) <= found / BLOCKS
         assert BLOCK_S * 1e9 * 0.9 < max(row["max_ns"] for row in of_it) <= found
         for row in of_it:
-            # Neither our own way there, nor the scheduler's, and both sides of the stack.
+            # Both sides of the stack, and at its end neither our own way there nor the scheduler's.
             frames = frames_of(row)
-            assert {"n", "k"} <= {frame.kind for frame in frames}
-            assert not re.search("bpf|schedule$|unknown", f"{frames[-1].name} {frames[-1].kind}")
+            assert any(frame.kind in "nu" for frame in frames)
+            assert "k" == frames[-1].kind
+            assert not re.search("bpf|schedule$", frames[-1].name)
 
 
 @pytest.mark.parametrize("variant", [each.name for each in OFFCPU.variants])
@@ -147,7 +148,8 @@ def test_every_variant_measures_the_same(variant: str) -> None:
         pytest.skip(f"no task storage in tracing programs: {error}")
 
     found = total(rows, reason="sleep")
-    assert abs(found - told.off_cpu_ns) < 0.02 * told.off_cpu_ns + total(rows, reason="run queue")
+    preempted = total(rows, reason="run queue")
+    assert -0.02 * told.off_cpu_ns < told.off_cpu_ns - found < 0.02 * told.off_cpu_ns + preempted
     assert BLOCKS == total(rows, "count", reason="sleep")
 
 
