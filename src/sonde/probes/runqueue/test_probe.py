@@ -46,7 +46,7 @@ def untimed(batch: RecordBatch, pid: int) -> int:
 
 
 def assert_as_told(told: Waited, batch: RecordBatch, pid: int) -> Waited:
-    """As many waits of a process as the scheduler's time slices, and their time to 2 %; gives what was found.
+    """As many waits of a process as its threads have been switched, and their time to 2 %; gives what was found.
 
     There are kernels that do not show all switches to programs (README.md, "Caveats"): what is missing then is lost, by the
     probe's own account; of each process that last switch is not, after which none was shown.

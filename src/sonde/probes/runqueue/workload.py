@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -21,18 +22,23 @@ CPU_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """What the kernel's scheduler counted of a thread: time on a runqueue in ns, and how often it got a CPU."""
+    """What the kernel's scheduler counted of threads: time on a runqueue in ns, and how often they have left their CPUs.
+
+    Of a thread that is blocked that is as often as it got one. (The scheduler's own count of time slices leaves out those after
+    which a thread was preempted on its way to sleep.)
+    """
 
     time_ns: int = 0
     count: int = 0
 
     @classmethod
     def of(cls, pid: int) -> Waited:
-        """Add up the threads that a process has now (/proc/PID/task/TID/schedstat)."""
+        """Add up the threads that a process has now (schedstat and status in /proc/PID/task/TID)."""
         total = cls()
-        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-            _, time_ns, count = (int(word) for word in path.read_text().split())
-            total = cls(total.time_ns + time_ns, total.count + count)
+        for path in Path(f"/proc/{pid}/task").iterdir():
+            _, time_ns, _ = (int(word) for word in (path / "schedstat").read_text().split())
+            switches = re.findall(r"_ctxt_switches:\s+(\d+)", (path / "status").read_text())
+            total = cls(total.time_ns + time_ns, total.count + sum(map(int, switches)))
         return total
 
     def __sub__(self, before: Waited) -> Waited:
