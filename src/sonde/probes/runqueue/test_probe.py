@@ -71,7 +71,7 @@ def one_way(name: str) -> Probe:
 
 @pytest.mark.parametrize("variant", [each.name for each in RUNQUEUE.variants])
 def test_waits_are_those_that_the_scheduler_counts(variant: str) -> None:
-    """Three processes that want one CPU: as many waits as time slices, and their time to 2 %."""
+    """Three processes that want one CPU: as many waits as switches, and their time to 2 %."""
     with workers(3, setup=SETUP) as started:
         before = [Waited.of(worker.pid) for worker in started]
         try:
@@ -94,7 +94,7 @@ def test_waits_are_those_that_the_scheduler_counts(variant: str) -> None:
 
 
 def test_threads_that_begin_while_it_runs_are_timed_from_their_first_wait() -> None:
-    """Seven threads of a process that was there before: all of their slices, and none untimed."""
+    """Seven threads of a process that was there before: all of their switches, and none untimed."""
     one = "work(13, cpu_seconds=0.02), done.wait(), stop.wait()"
     threads = f"[threading.Thread(target=lambda: ({one}), daemon=True).start() for _ in range(7)]"
     begin = f"done, stop = threading.Barrier(8), threading.Event(); {threads}; done.wait()"
