@@ -103,7 +103,8 @@ def _disk(timed: Timed, path: str = "") -> None:
     """Written to the disk, and read from it, past the cache and in large pieces; a file that is there is only read."""
     buffer = mmap.mmap(-1, PIECE_BYTES)
     if path:
-        descriptor = os.open(path, os.O_RDONLY)
+        with timed.call():
+            descriptor = os.open(path, os.O_RDONLY)
     else:
         unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
         descriptor = os.open(f"/proc/self/fd/{unnamed}", os.O_RDWR | os.O_DIRECT)
@@ -111,7 +112,9 @@ def _disk(timed: Timed, path: str = "") -> None:
             with timed.call():
                 os.pwritev(descriptor, [buffer], at)
                 os.fsync(descriptor)
-    for at in range(0, os.fstat(descriptor).st_size, PIECE_BYTES):
+    with timed.call():
+        size_bytes = os.fstat(descriptor).st_size
+    for at in range(0, size_bytes, PIECE_BYTES):
         with timed.call():
             os.preadv(descriptor, [buffer], at)
 
