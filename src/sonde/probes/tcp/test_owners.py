@@ -278,7 +278,8 @@ def test_tcplife_tells_the_same() -> None:
         pytest.skip("tcplife is missing: apt-get install libbpf-tools")
     with child("Workload(53, 0, 0).run()") as started:
         # It looks for tracefs where it may not be mounted: in a mount namespace of its own it is.
-        mounting = 'mount -t tracefs none /sys/kernel/tracing && exec "$@"'
+        there = "/sys/kernel/tracing"
+        mounting = f'mountpoint -q {there} || mount -t tracefs none {there} && exec "$@"'
         command = [
             "unshare",
             "--mount",
