@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 import sys
@@ -106,6 +108,38 @@ def test_a_repeated_knob_adds_to_its_list() -> None:
     )
 
     assert {row["syscall"] for row in output.final} == {"getppid", "getuid"}
+
+
+def is_writing(pid: int, fd: int) -> bool:
+    """Whether a process waits in write() to a descriptor."""
+    words = Path(f"/proc/{pid}/syscall").read_text().split()
+    return len(words) > 1 and int(words[0]) in (1, 64) and int(words[1], 16) == fd
+
+
+@host_only
+@pytest.mark.parametrize(
+    "command", [["top", "syscalls"], ["record", "syscalls.counts", "-o", "/dev/null"]], ids=["top", "record"]
+)
+def test_what_ends_as_soon_as_it_is_attached_was_measured(command: list[str]) -> None:
+    """Nobody takes the byte of --ready-fd until the process has made its calls and is gone."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, bytes(fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)))
+    with child("for _ in range(101): os.getuid()") as made:
+        arguments = [*command, "--syscall", "getuid", "--pid", str(made.pid), "--ready-fd", str(write_end)]
+        process = start(*arguments, pass_fds=(write_end,))
+        os.close(write_end)
+        deadline = time.monotonic() + 60
+        while not is_writing(process.pid, write_end):
+            assert process.poll() is None, output_of(process)
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        made.run()
+        made.end()
+        os.read(read_end, 1 << 16)
+        output = output_of(process)
+    os.close(read_end)
+
+    assert (output.status, "101" in output.out + output.err) == (0, True), output
 
 
 def measured_in_parts(*arguments: str, parts: int) -> Output:

@@ -106,13 +106,14 @@ def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int
         selection = asked.selection
         if target is not None:
             selection = replace(selection, pid=target.pid, children=True)
+        # Before it counts: what ends as soon as that is told has been measured.
+        ends = [signals.fileno(), *ends_of(selection, target, stack)]
         if isinstance(asked.output, Stream):
             # A ring fills up in the tenths of a second that this takes; a table only counts on.
             importlib.import_module("numpy")
         run = started(replace(asked, selection=selection), stack)
         attached_at, began_ns = time.monotonic(), time.time_ns()
         tell_ready(asked.options["ready_fd"])
-        ends = [signals.fileno(), *ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
         # NumPy and rich are imported from here on, when the programs of a table count already.

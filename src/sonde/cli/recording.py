@@ -70,13 +70,14 @@ def record(asked: Sequence[Measurement]) -> int:
         target = stack.enter_context(Target(command)) if command else None
         asked = [_selecting(each, target) for each in asked]
         selection = next((each.selection for each in asked if each.probe.selects_processes), Selection())
+        # Before it counts: what ends as soon as that is told has been measured.
+        ends = [signals.fileno(), *ends_of(selection, target, stack)]
         importlib.import_module("numpy")
         outputs = [Recorded(each, started(each, stack)) for each in asked]
         began = time.monotonic()
         writer = _begun(outputs, fd, options["path"])
         tell_ready(options["ready_fd"])
         _say_beginning(outputs, options["path"], has_end=bool(command) or options["for_s"] is not None)
-        ends = [signals.fileno(), *ends_of(selection, target, stack)]
         if target is not None:
             target.resume()
         with ExitStack() as told:
