@@ -119,14 +119,18 @@ def test_the_schedulers_own_functions_are_left_off() -> None:
     assert ["interruptible", "runnable", None] == [row["state"] for row in rows]
 
 
-def test_our_own_program_may_have_no_name_yet() -> None:
-    """It was loaded after the kernel's list of symbols was read; another address without a name stays."""
-    unknown = Frame("[kernel]", "u", "[kernel]")
+@pytest.mark.parametrize(
+    "ours",
+    [Frame("[kernel]", "u", "[kernel]"), Frame("bpf_dispatcher_xdp", "k", "[bpf]")],
+    ids=["none", "another"],
+)
+def test_our_own_program_may_have_no_name_of_its_own_yet(ours: Frame) -> None:
+    """It was loaded after the kernel's list of symbols was read; such an address elsewhere stays."""
     batch = with_block_reason(
-        blocks([(KERNEL + OURS[:-1] + [unknown], SLEEPING, False), ([*KERNEL, unknown], SLEEPING, False)])
+        blocks([(KERNEL + OURS[:-1] + [ours], SLEEPING, False), (KERNEL + [ours], SLEEPING, False)])
     )
 
-    assert [KERNEL, [*KERNEL, unknown]] == [frames_of(row) for row in batch.rows()]
+    assert [KERNEL, [*KERNEL, ours]] == [frames_of(row) for row in batch.rows()]
     assert ["pipe", "pipe"] == batch["reason"].tolist()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.each import TEXT
-from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR, UNKNOWN
+from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR
 from sonde.records.model import RecordBatch
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ _SCHEDULER = re.compile(
 )
 """What leads from the place where a thread leaves its CPU to our program: of no interest to anybody."""
 
+_CALLS_US = re.compile(r"_*bpf_trace_run\d*")
+
 KEPT_MAX = 65_536
 """So many stacks are remembered with their reason."""
 
@@ -181,8 +183,8 @@ class _Cut:
     def __init__(self, names: str, kinds: str, modules: str, sources: str) -> None:
         functions = names.split(SEPARATOR) if kinds else []
         left = len(functions)
-        # Our own program, where the kernel's list of symbols was read before it was loaded.
-        if left > 1 and kinds[-1] == UNKNOWN and _SCHEDULER.fullmatch(functions[-2]):
+        # What that calls is our own program, whatever it is called: the kernel's list may have been read before it was loaded.
+        if left > 1 and kinds[-2] == KERNEL and _CALLS_US.fullmatch(functions[-2]):
             left -= 1
         while left and kinds[left - 1] == KERNEL and _SCHEDULER.fullmatch(functions[left - 1]):
             left -= 1
