@@ -127,7 +127,7 @@ def test_the_schedulers_own_functions_are_left_off() -> None:
 def test_our_own_program_may_have_no_name_of_its_own_yet(ours: Frame) -> None:
     """It was loaded after the kernel's list of symbols was read; such an address elsewhere stays."""
     batch = with_block_reason(
-        blocks([(KERNEL + OURS[:-1] + [ours], SLEEPING, False), (KERNEL + [ours], SLEEPING, False)])
+        blocks([(KERNEL + OURS[:-1] + [ours], SLEEPING, False), ([*KERNEL, ours], SLEEPING, False)])
     )
 
     assert [KERNEL, [*KERNEL, ours]] == [frames_of(row) for row in batch.rows()]
