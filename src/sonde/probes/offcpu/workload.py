@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCKS, BLOCK_S = 31, 0.02
-FILE_BYTES, PIECE_BYTES = 64 << 20, 4 << 20
+FILE_BYTES, PIECE_BYTES = 192 << 20, 4 << 20
 MUTEX_BYTES = 64
 """More than a pthread_mutex_t has; zeros are one that is free."""
 
@@ -106,7 +106,8 @@ def _disk(timed: Timed, path: str = "") -> None:
         with timed.call():
             descriptor = os.open(path, os.O_RDONLY)
     else:
-        unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
+        with timed.call():
+            unnamed = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
         descriptor = os.open(f"/proc/self/fd/{unnamed}", os.O_RDWR | os.O_DIRECT)
         for at in range(0, FILE_BYTES, PIECE_BYTES):
             with timed.call():
