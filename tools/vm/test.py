@@ -36,10 +36,12 @@ REQUIREMENTS = ("pytest>=8", "pytest-timeout>=2")
 SUITE = ("-m", "not host_only", "tools/vm/guest", "tests/kernel", "--pyargs", "sonde.probes")
 
 # What another kernel could break first, for every change: each hook runs its program, each output of a probe counts
-# exactly, a full ring loses and says so. All of the suite takes an emulated processor more than half an hour.
+# exactly, a full ring loses and says so, profiles account for ticks and blocks. All of the suite takes an emulated processor
+# more than half an hour.
 ESSENTIAL = (
     "-k",
-    "guest or attached_program_runs or prime_count or childs_return or still_running or small_ring",
+    "guest or attached_program_runs or prime_count or childs_return or still_running or small_ring"
+    " or every_tick or counts_once_over or untimed_and_what",
     "tools/vm/guest",
     "tests/kernel/test_links.py",
     "--pyargs",
