@@ -76,7 +76,11 @@ def _policy(script: str) -> str:
 
 def _header(profile: Profile, tree: Tree) -> Iterator[str]:
     measured = profile.measured
-    request = f" <code>{_text(measured.request)}</code>" if measured.request else ""
+    request = (
+        f' <code title="{_text(measured.request)}">{_text(measured.request)}</code>'
+        if measured.request
+        else ""
+    )
     yield f"<header><h1>{_text(measured.title or 'Flame graph')}{request}</h1>"
     moment = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(measured.began_ns // 1_000_000_000))
     where = [measured.host, moment if measured.began_ns else ""]
