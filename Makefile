@@ -37,8 +37,9 @@ lint: setup  ## ruff, mypy, import-linter and the house style
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/tidy.py
 
-bench: setup  ## what sonde costs, beside other tools
-	@PYTHONPATH=tools $(BIN)/python -m benchmarks
+bench: setup  ## sonde beside every other tool: a page and plots in build/benchmarks (needs root; QUICK=1, PUBLISH=1)
+	@VENV="$(VENV)" tools/contenders
+	@PYTHONPATH=tools $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 
 wheel: setup  ## dist/sonde-…-cp311-abi3-manylinux….whl
 	@PYTHONPATH=tools $(BIN)/python -m sonde_build.portable

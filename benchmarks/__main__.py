@@ -1,85 +1,79 @@
-"""Run all benchmarks and print them: ``python -m benchmarks``, with ``--quick`` fewer rounds."""
+"""The whole comparison: ``python -m benchmarks``, with ``--quick`` one short round; ``--part NAME`` runs parts alone.
+
+Prints every part when it is done, and writes build/benchmarks/comparison: results.json, comparison.md, plots. Parts that are not
+run again keep what they had. ``--publish`` writes docs/comparison.md, its plots, and benchmarks/results.json.
+"""
 
 from __future__ import annotations
 
-import argparse
+import importlib
+import sys
+import time
 
-from benchmarks import (
-    built,
-    idle_agent,
-    off_cpu,
-    otlp,
-    packets,
-    per_call,
-    profile,
-    prometheus_page,
-    throughput,
-    whole_process,
+from benchmarks import built, machine, options, page, results
+from benchmarks.results import Part, Results, printed
+
+PARTS = (
+    "syscalls",
+    "crowds",
+    "streams",
+    "events",
+    "packets",
+    "probes",
+    "rules",
+    "first_data",
+    "safety",
+    "ease",
+    "sizes",
+    "reach",
 )
-from benchmarks.tracers import SONDE, syscall_tracers
-
-
-def _map_memory() -> None:
-    from sonde.probes import probe
-    from sonde.run import Run
-
-    for output in ("counts", "latency"):
-        with Run(probe("syscalls"), output) as run:
-            told = run.describe()
-        here, large = told["map_memory_bytes"] / 1e6, told["map_memory_bytes_128_cpus"] / 1e6
-        print(f"map memory, {output:22} {here:5.1f} MB here, {large:5.1f} MB with 128 CPUs")
+BESIDE = ("delivery",)
+"""Parts that tell of sonde alone: printed, and in the page after the others."""
+OUT = built.BUILD / "comparison"
+DOCS = built.ROOT / "docs"
+KEPT = built.HERE / "results.json"
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    quick = parser.parse_args().quick
-    content, storm = built.floor_object(), built.storm()
-
-    tracers = syscall_tracers(content)
-    results = per_call.measure(
-        storm, tracers, rounds=2 if quick else 7, calls=300_000 if quick else 1_000_000
+    parser = options.arguments(__doc__)
+    parser.add_argument(
+        "--part", action="append", choices=[*PARTS, *BESIDE], help="only this; may be given again"
     )
-    per_call.report(results, tracers)
-
-    rounds = 3 if quick else 11
-    print(
-        f"start to attached, count-only      {whole_process.start_to_attached_s('--count-only', rounds=rounds):.3f} s"
-    )
-    print(f"start to attached, latency         {whole_process.start_to_attached_s(rounds=rounds):.3f} s")
-    for command in (
-        [str(SONDE), "top", "syscalls", "--for", "3s"],
-        ["syscount", "-P", "-L", "-d", "3"],
-        ["bpftrace", "-e", "BEGIN { exit(); }"],
-    ):
-        peak = whole_process.peak_memory_mb(command)
-        told = (
-            "not installed" if peak is None else f"{peak:.1f} MB" if peak else "ended before it could be seen"
-        )
-        print(f"peak memory, {command[0].rpartition('/')[2]:22}{told}")
-    _map_memory()
-    print(
-        f"ring buffer, 16-byte records       {throughput.ring_records_per_s(content, rounds=rounds) / 1e6:.1f} M/s"
-    )
-    print(
-        f"hash entries                       {throughput.hash_entries_per_s(content, rounds=rounds) / 1e6:.2f} M/s"
-    )
-    otlp.report(rounds=rounds)
-    prometheus_page.report(rounds=2 if quick else 5)
-    _idle_agent(quick=quick)
-    packets.report(quick=quick)
-    profile.report(quick=quick)
-    off_cpu.report(quick=quick)
+    parser.add_argument("--publish", action="store_true", help="into docs/ and benchmarks/results.json, too")
+    parser.add_argument("--seconds-max", type=float, default=2400, help="begin no part after so long")
+    parsed = parser.parse_args()
+    chosen = options.options(parsed)
+    options.own_tracefs()
+    found = _kept(quick=chosen.quick)
+    begun = time.monotonic()
+    for name in parsed.part or [*PARTS, *(() if chosen.quick else BESIDE)]:
+        if time.monotonic() - begun > parsed.seconds_max:
+            print(f"{name} is not run: it has taken {parsed.seconds_max:.0f} s already", file=sys.stderr)
+            continue
+        for part in importlib.import_module(f"benchmarks.{name}").measure(chosen):
+            print(printed(part), flush=True)
+            found.parts[part.name] = part
+        _write(found, publish=parsed.publish)
+    print(f"\nwritten in {time.monotonic() - begun:.0f} s: {OUT}/comparison.md, {OUT}/results.json")
 
 
-def _idle_agent(*, quick: bool) -> None:
-    found = idle_agent.measure(seconds=10 if quick else 60)
-    print(
-        f"idle agent, resident               {found.agent_rss_mb:.0f} MB, its loader {found.loader_rss_mb:.0f} MB; "
-        f"{found.pss_mb:.0f} MB in all, what they share counted once"
-    )
-    print(f"idle agent, CPU                    {found.cpu_share:.2%} of a core")
+def _kept(*, quick: bool) -> Results:
+    """Give what an earlier run found, of the same kind and on the same machine, in the order of the page."""
+    now, path = machine.describe(), OUT / "results.json"
+    if path.exists():
+        before = results.read(path)
+        if before.quick == quick and before.machine == now:
+            return before
+    return Results(now, quick, dict[str, Part]())
+
+
+def _write(found: Results, *, publish: bool) -> None:
+    found.write(OUT / "results.json")
+    page.write(found, OUT, plots_in="comparison")
+    if publish:
+        found.write(KEPT)
+        page.write(found, DOCS, plots_in="comparison")
 
 
 if __name__ == "__main__":

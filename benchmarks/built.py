@@ -1,9 +1,11 @@
-"""What the benchmarks compile for themselves, with the project's own compilers."""
+"""What the benchmarks compile for themselves, with the project's own compilers; each is compiled when its source changed."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -11,19 +13,30 @@ ROOT = HERE.parent
 BUILD = ROOT / "build" / "benchmarks"
 
 
-def floor_object() -> bytes:
-    """Compile floor.bpf.c as the product's objects are compiled."""
+@cache
+def bpf_object(name: str) -> Path:
+    """Compile a program of this folder as the product's objects are compiled."""
     sys.path.insert(0, str(ROOT / "tools"))
     from sonde_build import extension
     from sonde_build.objects import build_all
 
-    (path,) = build_all(extension.object_builder(), [HERE / "floor.bpf.c"], into=BUILD)
-    return path.read_bytes()
+    (path,) = build_all(extension.object_builder(), [HERE / f"{name}.bpf.c"], into=BUILD)
+    return path
 
 
+def floor_object() -> bytes:
+    """Compile floor.bpf.c."""
+    return bpf_object("floor").read_bytes()
+
+
+@cache
 def storm(name: str = "storm", *flags: str) -> Path:
     """Compile storm.c, or another of its kind."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    program = BUILD / name
-    subprocess.run(["cc", "-O2", *flags, "-o", str(program), str(HERE / f"{name}.c")], check=True)
+    program, source = BUILD / name, HERE / f"{name}.c"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        # Whoever runs the old one keeps it.
+        made = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(["cc", "-O2", "-pthread", *flags, "-o", str(made), str(source)], check=True)
+        made.rename(program)
     return program

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from benchmarks import built
-from benchmarks.tracers import nothing, running, sonde_profiling
+from benchmarks.contender import nothing, running, sonde
 
 CPU = max(os.sched_getaffinity(0))
 PEERS = {"offcputime": "libbpf-tools", "offcputime-bpfcc": "bpfcc-tools"}
@@ -38,11 +38,11 @@ def _profilers() -> dict[str, Profiler | str]:
     """What is measured, or why it is not."""
 
     def peer(program: str) -> Profiler:
-        return lambda: running([program, "600"])
+        return lambda: running(program, "600")
 
     return {
         "no profiler": nothing,
-        "sonde profile offcpu": lambda: sonde_profiling("offcpu", "-o", "/dev/null", "--format", "folded"),
+        "sonde profile offcpu": lambda: sonde("profile", "offcpu", "-o", "/dev/null", "--format", "folded"),
         **{program: why_not(program, package) or peer(program) for program, package in PEERS.items()},
     }
 

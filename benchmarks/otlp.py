@@ -59,6 +59,10 @@ def snapshot(turn: int, *, kind: str) -> Snapshot:
     return Snapshot((series,), now_ns, {"service.name": "sonde"})
 
 
+def _answer_nothing(_request: Any, _context: Any) -> bytes:
+    return b""
+
+
 def _receive(protocol: str, told: Any) -> None:
     """Answer every request, in a process of its own."""
     if protocol == "grpc":
@@ -67,7 +71,7 @@ def _receive(protocol: str, told: Any) -> None:
         import grpc
 
         service = "opentelemetry.proto.collector.metrics.v1.MetricsService"
-        export = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+        export: Any = grpc.unary_unary_rpc_method_handler(_answer_nothing)
         server = grpc.server(ThreadPoolExecutor(1))
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": export}),))
         told.send(server.add_insecure_port("127.0.0.1:0"))

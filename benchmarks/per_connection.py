@@ -58,7 +58,7 @@ def _spent_ns(loaded: Object) -> int:
     return sum(each.run_time_ns for name, each in loaded.programs.items() if name != "accept_exited")
 
 
-def _per_connection(output: str) -> tuple[float, float, float]:
+def per_connection(output: str) -> tuple[float, float, float]:
     """Give nanoseconds of our programs, of empty ones, and of a connection as a whole."""
     with ExitStack() as stack:
         run = stack.enter_context(Run(probe("tcp"), output))
@@ -135,7 +135,7 @@ def main() -> None:
     """Print what each output adds."""
     print(f"{'added to a connection (both sides)':38} {'ours':>9} {'empty':>9}   of all")
     for output in (each.name for each in probe("tcp").outputs):
-        rounds = [_per_connection(output) for _ in range(ROUNDS)]
+        rounds = [per_connection(output) for _ in range(ROUNDS)]
         ours, empty, whole = (statistics.median(column) for column in zip(*rounds, strict=True))
         print(f"{output:38} {ours:6.0f} ns {empty:6.0f} ns   {ours / whole:.2%} of {whole / 1000:.0f} µs")
     beside, alone = _with_and_without(_call_ns)

@@ -23,7 +23,7 @@ PACKETS = 20_011
 FLOOR = "floor_drop"
 
 
-def _round(output: str) -> tuple[float, float, float]:
+def one_round(output: str) -> tuple[float, float, float]:
     """Drop the packets once: nanoseconds of the output's program, of the empty one, and of a packet."""
     with ExitStack() as stack:
         run = stack.enter_context(Run(probe("drops"), output))
@@ -47,7 +47,7 @@ def main() -> None:
     """Print what each output adds to a drop."""
     floors = []
     for output in ("counts", "packets"):
-        rounds = [_round(output) for _ in range(ROUNDS)]
+        rounds = [one_round(output) for _ in range(ROUNDS)]
         added = statistics.median(ours - floor for ours, floor, _ in rounds)
         packet_ns = statistics.median(each for _, _, each in rounds)
         floors += [floor for _, floor, _ in rounds]

@@ -61,7 +61,7 @@ def _per_run(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[in
     }
 
 
-def _round(output: str) -> tuple[dict[str, float], float]:
+def one_round(output: str) -> tuple[dict[str, float], float]:
     """Run the workload once: nanoseconds of each program, and of a process from fork to wait."""
     with ExitStack() as stack:
         run = stack.enter_context(Run(probe("processes"), output))
@@ -78,7 +78,7 @@ def main() -> None:
     """Print what each output adds to each event."""
     print(f"{'added to':24} {'fork':>9} {'exec':>9} {'exit':>9}   of a process")
     for output in ("events", "lifetimes", "lifecycle"):
-        rounds = [_round(output) for _ in range(ROUNDS)]
+        rounds = [one_round(output) for _ in range(ROUNDS)]
         cells, added = [], 0.0
         for kind, floor in KINDS.items():
             name = f"{output}_{kind}"

@@ -22,10 +22,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from benchmarks import built
+from benchmarks.contender import SONDE, sonde
 from benchmarks.finished import Finished, finish
 from benchmarks.mixed_load import mixed_load
 from benchmarks.off_cpu import why_not
-from benchmarks.tracers import SONDE, sonde_profiling
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.profiled import perf
@@ -50,8 +50,8 @@ def _perf(frequency: int) -> Iterator[None]:
 
 def _samplers() -> dict[str, Callable[[int], AbstractContextManager[object]]]:
     samplers: dict[str, Callable[[int], AbstractContextManager[object]]] = {
-        ON_CPU: lambda frequency: sonde_profiling(
-            "cpu", "--frequency", str(frequency), "-o", "/dev/null", "--format", "folded"
+        ON_CPU: lambda frequency: sonde(
+            "profile", "cpu", "--frequency", str(frequency), "-o", "/dev/null", "--format", "folded"
         )
     }
     if not NO_PERF:

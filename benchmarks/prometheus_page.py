@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,15 +54,16 @@ class Cost:
 
 def _series(metric: Metric, count: int) -> Series:
     random = np.random.default_rng(1)
-    attributes = {}
-    for name, values in {
+    attributes: dict[str, np.ndarray[Any, Any]] = {}
+    texts: dict[str, list[str | None]] = {
         "process.executable.name": [f"program-{at // 7}" for at in range(count)],
         "sonde.syscall": [SYSCALLS[at % 7] for at in range(count)],
         "error.type": ["EAGAIN" if at % 3 == 0 else None for at in range(count)],
-    }.items():
+    }
+    for name, told in texts.items():
         column = np.empty(count, dtype=object)
-        column[:] = values
-        attributes[name] = np.ma.masked_array(column, mask=[value is None for value in values])
+        column[:] = told
+        attributes[name] = np.ma.masked_array(column, mask=[value is None for value in told])
     start_ns = np.full(count, 10**18)
     if metric.kind != "histogram":
         return Series(

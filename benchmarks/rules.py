@@ -1,15 +1,12 @@
 """What each of the document's rules (section 1.4) is worth: ``python -m benchmarks.rules``.
 
-Programs run by BPF_PROG_TEST_RUN, so that nothing but the program is timed. Of several rounds the best is printed, for
-other work on the machine only ever adds. "2 CPUs" is one thread on each of two, both counting the same key: here the
-median, for the best round is one in which they hardly met, and the lowest share of what they counted.
+Programs run by BPF_PROG_TEST_RUN, so that nothing but the program is timed. "2 CPUs" is one thread on each of two, both
+counting the same key.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -17,27 +14,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import built
+from benchmarks.options import Options, run_part
+from benchmarks.results import Column, Gathering, Part
 from sonde.bpf import Object, ObjectSpec
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-PROGRAMS = ("plain", "atomic", "percpu", "twice", "sampled")
+PROGRAMS = {
+    "plain": "shared map, plain addition",
+    "atomic": "shared map, atomic addition",
+    "percpu": "per-CPU map",
+    "twice": "per-CPU map, looked up twice",
+    "sampled": "per-CPU map, 1 event in 100",
+}
+READING = (
+    "writing an entry, by update_many",
+    "writing an entry, one by one",
+    "reading an entry, by to_numpy",
+    "reading an entry, one by one",
+)
+LOADING = ("opening an object, from a file, checked", "opening an object, from bytes")
 PACKET = bytes(64)
 ROUNDS = 41
 RUNS = 50_000
 ENTRIES = 10_000
-
-
-def rules_object() -> Path:
-    """Compile rules.bpf.c as the product's objects are compiled."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    from sonde_build import extension
-    from sonde_build.objects import build_all
-
-    (path,) = build_all(
-        extension.object_builder(), [HERE / "rules.bpf.c"], into=ROOT / "build" / "benchmarks"
-    )
-    return path
 
 
 def alone_ns(made: Object, name: str) -> float:
@@ -64,27 +63,18 @@ def together_ns(made: Object, name: str) -> float:
     return max(spent)
 
 
-def counting(path: Path) -> None:
-    """Print what counting costs, and what it loses."""
-    names = ("empty", *PROGRAMS)
-    alone: dict[str, list[float]] = {name: [] for name in names}
-    together: dict[str, list[float]] = {name: [] for name in names}
-    counted: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+def counting(path: Path, rounds: int, into: Gathering) -> None:
+    """Add what counting costs over an empty program, and what it loses."""
     with ObjectSpec.open(path) as spec, spec.load() as made:
-        for _ in range(ROUNDS):
-            for name in names:
-                alone[name].append(alone_ns(made, name))
+        for _ in range(rounds):
+            empty_alone, empty_together = alone_ns(made, "empty"), together_ns(made, "empty")
+            for name, title in PROGRAMS.items():
+                into.add(title, "sonde", "alone_ns", alone_ns(made, name) - empty_alone)
                 table = _table(made, name)
                 table.clear()
-                together[name].append(together_ns(made, name))
-                if name in counted:
-                    counted[name].append(_share(table, name))
-    print(f"{'per run, over an empty program':40} {'1 CPU':>9} {'2 CPUs':>9}  counted of what 2 CPUs did")
-    for name in PROGRAMS:
-        one = min(alone[name]) - min(alone["empty"])
-        two = statistics.median(together[name]) - statistics.median(together["empty"])
-        share = "an estimate" if name == "sampled" else f"{min(counted[name]):.2%}"
-        print(f"{name:40} {one:6.0f} ns {two:6.0f} ns  {share}")
+                into.add(title, "sonde", "together_ns", together_ns(made, name) - empty_together)
+                if name != "sampled":
+                    into.add(title, "sonde", "counted", _share(table, name) * 100)
 
 
 def _table(made: Object, name: str) -> Any:
@@ -96,53 +86,76 @@ def _share(table: Any, name: str) -> float:
     return float(count) / (2 * RUNS * (2 if name == "twice" else 1))
 
 
-def best_of(work: Callable[[], object]) -> float:
-    """Seconds of the best of several rounds."""
-    times = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return min(times)
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
-def reading(path: Path) -> None:
-    """Print what reading a map costs, by batches and key by key."""
+def reading(path: Path, rounds: int, into: Gathering) -> None:
+    """Add what reading and writing a map costs, by batches and key by key."""
     import numpy as np
 
     with ObjectSpec.open(path) as spec, spec.load() as made:
         table: Any = made.maps["shared"]
         keys = np.arange(ENTRIES)
-        by_batch = best_of(lambda: table.update_many(keys, keys))
-        by_key = best_of(lambda: table.update(zip(range(ENTRIES), range(ENTRIES), strict=True)))
-        print(
-            f"{'write an entry: update_many, one by one':40} {by_batch / ENTRIES * 1e9:6.0f} ns {by_key / ENTRIES * 1e9:6.0f} ns"
-        )
-        by_batch = best_of(table.to_numpy)
-        by_key = best_of(lambda: [table[key] for key in range(ENTRIES)])
-        print(
-            f"{'read an entry: to_numpy, one by one':40} {by_batch / ENTRIES * 1e9:6.0f} ns {by_key / ENTRIES * 1e9:6.0f} ns"
-        )
+        works: dict[str, Callable[[], object]] = {
+            READING[0]: lambda: table.update_many(keys, keys),
+            READING[1]: lambda: table.update(zip(range(ENTRIES), range(ENTRIES), strict=True)),
+            READING[2]: table.to_numpy,
+            READING[3]: lambda: [table[key] for key in range(ENTRIES)],
+        }
+        for _ in range(rounds):
+            for title, work in works.items():
+                into.add(title, "sonde", "alone_ns", _seconds(work) / ENTRIES * 1e9)
 
 
-def loading(path: Path) -> None:
-    """Print what the checks before loading cost."""
+def loading(path: Path, rounds: int, into: Gathering) -> None:
+    """Add what the checks before loading cost."""
     content = path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "rules.bpf.o"
         copy.write_bytes(content)
-        safely = best_of(lambda: ObjectSpec.open(copy).close())
-    unchecked = best_of(lambda: ObjectSpec.open(content, name="rules").close())
-    print(f"{'open an object: from a file, from bytes':40} {safely * 1e6:6.0f} µs {unchecked * 1e6:6.0f} µs")
+        for _ in range(rounds):
+            safely = _seconds(lambda: ObjectSpec.open(copy).close())
+            into.add(LOADING[0], "sonde", "alone_ns", safely * 1e9)
+            unchecked = _seconds(lambda: ObjectSpec.open(content, name="rules").close())
+            into.add(LOADING[1], "sonde", "alone_ns", unchecked * 1e9)
 
 
-def main() -> None:
-    """Print all."""
-    path = rules_object()
-    counting(path)
-    reading(path)
-    loading(path)
+WHAT = """\
+Programs that count one key of a map, run by BPF_PROG_TEST_RUN, so that nothing but the program is timed, over an empty program; on two CPUs at once both count the same
+key. *Counted* is the least of what was found in the map to what was counted. Below, a map of 10,000 entries and the opening of an object.
+"""
+COLUMNS = (
+    Column("alone_ns", "1 CPU", "ns"),
+    Column("together_ns", "2 CPUs", "ns"),
+    Column("counted", "counted", "%", "more"),
+)
+
+
+def measure(options: Options) -> list[Part]:
+    """Run every rule on and off."""
+    found, begun, path = Gathering(), time.perf_counter(), built.bpf_object("rules")
+    rounds = options.rounds(ROUNDS)
+    counting(path, rounds, found)
+    reading(path, rounds, found)
+    loading(path, rounds, found)
+    names = [*PROGRAMS.values(), *READING, *LOADING]
+    rows = found.rows(names, COLUMNS)
+    title = "The document's rules of speed, on and off"
+    return [
+        Part(
+            "rules",
+            title,
+            WHAT,
+            list(COLUMNS),
+            rows,
+            plots=["alone_ns", "together_ns"],
+            seconds=time.perf_counter() - begun,
+        )
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    run_part(measure, __doc__)

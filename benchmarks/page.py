@@ -1,0 +1,183 @@
+"""Make docs/comparison.md from results: ``python -m benchmarks.page RESULTS.json FOLDER``; nothing in it is written by hand.
+
+What is to be said about figures is beside them in the parts; why sonde loses where it does is in ``reasons``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import matrix, plots, reasons, results, targets
+from benchmarks.results import Column, Part, Results, Row, cell
+
+LOSES_FROM = 1.05
+INTRODUCTION = """\
+# eBPF through sonde, beside everything else
+
+Written by `make bench`, from figures of one run; `make bench` on your machine writes the same page with yours. Rounds go A B C … A B C …; a cell is the
+median of the rounds, then the lowest and the highest. Ratios are the medians of each round's own ratio, so that what else the machine did is in
+both sides. Floors, *no tracer* and *an empty program on the same hook*, are dashed lines in the plots: what lies between them and a bar is what a tool takes
+by itself. Tools that could not run here are named with the words in which they said so.
+
+Tools that look at the whole machine run on its first CPU, loops of one thread on its last. Where a tool asks for kernel headers and this
+kernel has none, Debian's of another version are given to it.
+"""
+
+
+def page(found: Results) -> str:
+    """Write the page."""
+    lines = [INTRODUCTION, _machine(found), "## What is to be reached\n", *_targets(found)]
+    lines += ["\n## Where sonde loses\n", *_losses(found)]
+    for part in found.parts.values():
+        lines += _part(part)
+    lines += matrix.lines(found)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(found: Results, folder: Path, *, plots_in: str) -> None:
+    """Write the page and its plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in found.parts.values():
+        plots.draw(part, folder / plots_in / f"{part.name}.svg")
+    (folder / "comparison.md").write_text(page(found))
+
+
+def _machine(found: Results) -> str:
+    told = "; ".join(f"{name} {value}" for name, value in found.machine.items())
+    quick = (
+        " A quick run: one round of little, which tells what runs, and no figure to rely on."
+        if found.quick
+        else ""
+    )
+    return f"This machine: {told}.{quick}\n"
+
+
+def _targets(found: Results) -> list[str]:
+    return [
+        "| | to reach | here | reached |",
+        "|---|---|---|---|",
+        *(each.line(found) for each in targets.TARGETS),
+    ]
+
+
+def _losses(found: Results) -> Iterator[str]:
+    """Name every figure in which a peer that does the same is better by more than a twentieth, and why."""
+    none = True
+    for part in found.parts.values():
+        for column in part.columns:
+            worse = [(peer, ours, ratio) for peer, ours, ratio in _ratios(part, column) if ratio > LOSES_FROM]
+            if column.better and worse:
+                none = False
+                told = ", ".join(f"{peer} {ratio:.2f}" for peer, _, ratio in worse)
+                why = reasons.why(part.name, column.key)
+                yield f"* **{part.title}, {column.title}**: sonde takes more than, times: {told}. {why}"
+    if none:
+        yield "Nowhere in this run by more than a twentieth."
+
+
+def _ratios(part: Part, column: Column) -> Iterator[tuple[str, str, float]]:
+    """Give for each peer sonde's figure over its, or its over sonde's where more is better: above 1 sonde loses."""
+    places = sorted({row.at for row in part.rows if row.cells})
+    for peer, ours in part.pairs.items():
+        for at in places[-1:]:
+            ratio = part.ratio(column.key, ours, peer, at)
+            if ratio:
+                yield peer, ours, 1 / ratio if column.better == "more" else ratio
+
+
+def _part(part: Part) -> Iterator[str]:
+    yield f"\n## {part.title}\n"
+    yield part.what
+    if part.plots and any(row.cells for row in part.rows):
+        yield f"![{part.title}](comparison/{part.name}.svg)\n"
+    if part.across:
+        for column in part.columns:
+            yield from _along(part, column)
+    else:
+        yield from _table(part)
+    yield from _missing(part)
+    yield from _pairs(part)
+
+
+def _table(part: Part) -> Iterator[str]:
+    said = any(row.said for row in part.rows)
+    heads = [_heading(column) for column in part.columns] + ["what it said"] * said
+    yield f"| | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for row in part.rows:
+        if row.cells:
+            cells = [_cell(row, column) for column in part.columns] + [row.said] * said
+            yield f"| {_name(row)} | {' | '.join(cells)} |"
+
+
+def _along(part: Part, column: Column) -> Iterator[str]:
+    """One table for a column: contenders downwards, the axis to the right."""
+    places = sorted({row.at for row in part.rows})
+    yield f"\n{_heading(column).capitalize()}, by {part.across}:\n"
+    yield f"| | {' | '.join(f'{place:,g}' for place in places)} |"
+    yield "|---" * (len(places) + 1) + "|"
+    for name in part.kinds():
+        rows = [part.row(name, place) for place in places]
+        if any(row and row.cells.get(column.key) for row in rows):
+            cells = [_cell(row, column) if row else "–" for row in rows]
+            first = next(row for row in rows if row)
+            yield f"| {_name(first)} | {' | '.join(cells)} |"
+    if column is part.columns[-1]:
+        yield from _said(part)
+
+
+def _said(part: Part) -> Iterator[str]:
+    said = [row for row in part.rows if row.said and row.kind != "floor"]
+    if said:
+        yield f"\nWhat they said, at the most {part.across} at which they said it:\n"
+        last = {row.contender: row for row in said}
+        yield from (f"* {row.contender} ({row.at:,g}): {row.said}" for row in last.values())
+
+
+def _missing(part: Part) -> Iterator[str]:
+    missing = {row.contender: row.missing for row in part.rows if row.missing}
+    if missing:
+        yield "\nNot run:\n"
+        yield from (f"* {name}: {why}" for name, why in missing.items())
+
+
+def _pairs(part: Part) -> Iterator[str]:
+    """Write sonde's figures as ratios to those of who does the same."""
+    if part.across or not any(part.kinds().get(peer) for peer in part.pairs):
+        return
+    yield "\nSonde's to that of who does the same; below 1 sonde takes less:\n"
+    yield f"| | {' | '.join(_heading(column) for column in part.columns)} |"
+    yield "|---" * (len(part.columns) + 1) + "|"
+    for peer, ours in part.pairs.items():
+        ratios = [part.ratio(column.key, ours, peer) for column in part.columns]
+        if any(ratios):
+            yield f"| {ours} to {peer} | {' | '.join(cell(ratio) for ratio in ratios)} |"
+
+
+def _heading(column: Column) -> str:
+    return f"{column.title}, {column.unit}".rstrip(", ")
+
+
+def _name(row: Row) -> str:
+    return f"**{row.contender}**" if row.kind == "sonde" else row.contender
+
+
+def _cell(row: Row, column: Column) -> str:
+    middle = row.median(column.key)
+    if middle is None:
+        return "–"
+    low, high = row.spread(column.key)
+    spread = f" ({cell(low)} … {cell(high)})" if len(row.cells[column.key]) > 1 and low != high else ""
+    return f"{cell(middle)}{spread}"
+
+
+def main() -> None:
+    """Run from the command line."""
+    found, folder = results.read(Path(sys.argv[1])), Path(sys.argv[2])
+    write(found, folder, plots_in="comparison")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The plots of the comparison, as SVG: bars with their spread, lines along an axis, and the floors in each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from benchmarks.results import Column, Kind, Part, Row
+
+mpl.use("svg")
+# Text stays text, and the same figures give the same file.
+mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sonde", "font.size": 9, "axes.axisbelow": True})
+COLOURS: dict[Kind, str] = {"sonde": "#d9480f", "peer": "#748ca3", "floor": "#212529"}
+LINES = ("-", "--", ":", "-.")
+LOGARITHMIC_FROM = 30
+PANEL_WIDTH, BAR_HEIGHT, LINE_HEIGHT = 4.4, 0.27, 3.4
+
+
+def draw(part: Part, path: Path) -> bool:
+    """Draw a part's columns beside each other; False where it has none to draw."""
+    columns = [column for column in part.columns if column.key in part.plots and _measured(part, column)]
+    if not columns:
+        return False
+    from matplotlib.figure import Figure
+
+    across = 2 if len(columns) > 1 else 1
+    down = -(-len(columns) // across)
+    contenders = [name for name, kind in part.kinds().items() if kind != "floor" and _has(part, name)]
+    height = LINE_HEIGHT if part.across else 0.9 + BAR_HEIGHT * len(contenders)
+    figure = Figure(figsize=(PANEL_WIDTH * across + 1.2, height * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).flatten()
+    for panel, column in zip(panels, columns, strict=False):
+        if part.across:
+            _lines(panel, part, column)
+        else:
+            _bars(panel, part, column, contenders)
+    for panel in panels[len(columns) :]:
+        panel.set_axis_off()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    return True
+
+
+def _measured(part: Part, column: Column) -> bool:
+    return any(row.cells.get(column.key) for row in part.rows)
+
+
+def _has(part: Part, contender: str) -> bool:
+    return any(row.contender == contender and row.cells for row in part.rows)
+
+
+def _bars(panel: Any, part: Part, column: Column, contenders: list[str]) -> None:
+    """One bar for each contender, from 0, whiskers to the lowest and highest round; floors as lines through all."""
+    rows = [row for name in reversed(contenders) if (row := part.row(name)) and row.cells.get(column.key)]
+    medians = [_median(row, column) for row in rows]
+    panel.barh(
+        [row.contender for row in rows],
+        medians,
+        xerr=_whiskers(rows, column),
+        color=[COLOURS[row.kind] for row in rows],
+        error_kw={"elinewidth": 0.8, "capsize": 2},
+        height=0.7,
+    )
+    positive = [each for each in medians if each > 0]
+    if positive and max(positive) / min(positive) > LOGARITHMIC_FROM:
+        panel.set_xscale("log")
+    _floors(panel, part, column, upright=True)
+    panel.set_title(_title(column), fontsize=9)
+    panel.grid(axis="x", linewidth=0.3)
+    panel.minorticks_off()
+    panel.tick_params(labelsize=8)
+
+
+def _whiskers(rows: list[Row], column: Column) -> list[list[float]]:
+    spreads = [(_median(row, column), row.spread(column.key)) for row in rows]
+    return [[middle - low for middle, (low, _) in spreads], [high - middle for middle, (_, high) in spreads]]
+
+
+def _floors(panel: Any, part: Part, column: Column, *, upright: bool) -> None:
+    floors = [row for row in part.rows if row.kind == "floor" and row.cells.get(column.key)]
+    for row, style in zip(floors, LINES, strict=False):
+        line = panel.axvline if upright else panel.axhline
+        line(
+            _median(row, column), color=COLOURS["floor"], linestyle=style, linewidth=0.9, label=row.contender
+        )
+    if floors:
+        panel.legend(fontsize=7, loc="best", framealpha=0.8)
+
+
+def _lines(panel: Any, part: Part, column: Column) -> None:
+    """One line for each contender along the part's axis."""
+    markers = iter("osv^D<>ph*X" * 3)
+    for name, kind in part.kinds().items():
+        rows = [row for row in part.rows if row.contender == name and row.cells.get(column.key)]
+        if not rows:
+            continue
+        panel.plot(
+            [row.at for row in rows],
+            [_median(row, column) for row in rows],
+            color=COLOURS[kind],
+            linestyle="--" if kind == "floor" else "-",
+            marker=next(markers),
+            markersize=4,
+            linewidth=1.6 if kind == "sonde" else 0.9,
+            label=name,
+        )
+    panel.set_xscale("log")
+    values = [each for row in part.rows for each in row.cells.get(column.key, []) if each > 0]
+    if values and max(values) / min(values) > LOGARITHMIC_FROM:
+        panel.set_yscale(
+            "log" if len(values) == sum(len(row.cells.get(column.key, [])) for row in part.rows) else "symlog"
+        )
+    panel.set_title(_title(column), fontsize=9)
+    panel.set_xlabel(part.across, fontsize=8)
+    panel.grid(linewidth=0.3)
+    panel.legend(fontsize=6, framealpha=0.7)
+    panel.minorticks_off()
+    panel.tick_params(labelsize=8)
+
+
+def _median(row: Row, column: Column) -> float:
+    value = row.median(column.key)
+    assert value is not None
+    return value
+
+
+def _title(column: Column) -> str:
+    return f"{column.title}, {column.unit}".rstrip(", ")

@@ -1,0 +1,174 @@
+"""What a benchmark finds: rounds of figures of each contender, kept as JSON, from which page and plots are made.
+
+A round's figures of all contenders were measured one after the other, so a ratio is the median of each round's own ratio:
+what else a machine does in a minute is in both of its sides.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["floor", "sonde", "peer"]
+Better = Literal["less", "more", ""]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One figure: its name in JSON, its heading, its unit, and which of two figures is the better one."""
+
+    key: str
+    title: str
+    unit: str
+    better: Better = "less"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A contender's figures, one of each round; ``at`` is where on the part's axis, ``missing`` why there are none."""
+
+    contender: str
+    kind: Kind
+    cells: dict[str, list[float]] = {}
+    at: float = 0
+    said: str = ""
+    missing: str = ""
+
+    def median(self, key: str) -> float | None:
+        """Give the middle of the rounds; None where it was not measured."""
+        values = self.cells.get(key)
+        return statistics.median(values) if values else None
+
+    def spread(self, key: str) -> tuple[float, float]:
+        """Give the lowest and the highest round."""
+        return min(self.cells[key]), max(self.cells[key])
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One benchmark: what was done, its columns, its rows.
+
+    ``across`` names the axis where there is one, ``pairs`` which contender of sonde's does what a peer does, ``plots`` the
+    columns that are drawn.
+    """
+
+    name: str
+    title: str
+    what: str
+    columns: list[Column]
+    rows: list[Row]
+    across: str = ""
+    pairs: dict[str, str] = {}
+    plots: list[str] = []
+    seconds: float = 0
+
+    def row(self, contender: str, at: float = 0) -> Row | None:
+        """Find a contender's row."""
+        found = (row for row in self.rows if row.contender == contender and row.at == at)
+        return next(found, None)
+
+    def ratio(self, key: str, contender: str, to: str, at: float = 0) -> float | None:
+        """Give the median of the rounds' ratios; None where either has no figure."""
+        ours, theirs = self.row(contender, at), self.row(to, at)
+        if ours is None or theirs is None or not ours.cells.get(key) or not theirs.cells.get(key):
+            return None
+        pairs = zip(ours.cells[key], theirs.cells[key], strict=False)
+        ratios = [value / base for value, base in pairs if base > 0]
+        return statistics.median(ratios) if ratios else None
+
+    def kinds(self) -> dict[str, Kind]:
+        """Name every contender, in the order of the rows."""
+        return {row.contender: row.kind for row in self.rows}
+
+
+class Results(msgspec.Struct):
+    """All that a run found, and on which machine."""
+
+    machine: dict[str, str]
+    quick: bool
+    parts: dict[str, Part]
+
+    def write(self, path: Path) -> None:
+        """Write JSON that a person can compare line by line."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(_rounded(self)), indent=1) + b"\n")
+
+
+def read(path: Path) -> Results:
+    """Read what was written."""
+    return msgspec.json.decode(path.read_bytes(), type=Results)
+
+
+def _rounded(results: Results) -> object:
+    """Leave five digits of each figure: a noisy machine has no more to tell."""
+    plain = msgspec.to_builtins(results)
+    for part in plain["parts"].values():
+        for row in part["rows"]:
+            row["cells"] = {
+                key: [float(f"{value:.5g}") for value in found] for key, found in row["cells"].items()
+            }
+    return plain
+
+
+class Gathering:
+    """Rows while rounds go on: figures come in one by one, for a contender and a place on the axis."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, float], Row] = {}
+
+    def add(self, contender: str, kind: Kind, key: str, value: float, *, at: float = 0) -> None:
+        """Add one round's figure."""
+        self._row(contender, kind, at).cells.setdefault(key, []).append(value)
+
+    def said(self, contender: str, kind: Kind, text: str, *, at: float = 0) -> None:
+        """Keep what a tool said of itself."""
+        row = self._row(contender, kind, at)
+        self._rows[contender, at] = msgspec.structs.replace(row, said=text)
+
+    def missing(self, contender: str, kind: Kind, why: str, *, at: float = 0) -> None:
+        """Note why a contender has no figures."""
+        if (contender, at) not in self._rows:
+            self._rows[contender, at] = Row(contender, kind, {}, at, missing=why)
+
+    def is_missing(self, contender: str, *, at: float = 0) -> bool:
+        """Tell whether a contender was noted as one that cannot run."""
+        row = self._rows.get((contender, at))
+        return row is not None and bool(row.missing)
+
+    def _row(self, contender: str, kind: Kind, at: float) -> Row:
+        return self._rows.setdefault((contender, at), Row(contender, kind, {}, at))
+
+    def rows(self, order: Iterable[str], columns: Iterable[Column]) -> list[Row]:
+        """Give the rows in an order of contenders, then along the axis, with the figures of these columns."""
+        place, keys = {name: number for number, name in enumerate(order)}, {column.key for column in columns}
+        return [
+            msgspec.structs.replace(row, cells={key: each for key, each in row.cells.items() if key in keys})
+            for row in sorted(self._rows.values(), key=lambda row: (place[row.contender], row.at))
+            if row.missing or keys & row.cells.keys()
+        ]
+
+
+def printed(part: Part) -> str:
+    """Lay a part out for a terminal."""
+    lines = [f"\n{part.title} ({part.seconds:.0f} s)"]
+    place = f"{part.across:>12} " if part.across else ""
+    titles = " ".join(f"{f'{column.title}, {column.unit}'.strip(', '):>22}" for column in part.columns)
+    lines.append(f"{'':34}{place}{titles}")
+    for row in part.rows:
+        at = f"{row.at:12,g} " if part.across else ""
+        if row.missing:
+            lines.append(f"{row.contender:34}{at}not run: {row.missing}")
+            continue
+        cells = " ".join(f"{cell(row.median(column.key)):>22}" for column in part.columns)
+        lines.append(f"{row.contender:34}{at}{cells}  {row.said}".rstrip())
+    return "\n".join(lines)
+
+
+def cell(value: float | None) -> str:
+    """Write a figure with as many digits as mean something."""
+    if value is None:
+        return "–"
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,208 @@
+"""Records streamed out of the kernel at 1,000 to 2,000,000 a second, and what is lost on the way: ``python -m benchmarks.streams``.
+
+One process makes calls at a rate; each is to become a record. What arrives is counted, and compared with what was made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from benchmarks import bcc_tools, built
+from benchmarks.contender import (
+    TOLD,
+    WORK_CPU,
+    Contender,
+    Session,
+    nothing,
+    python_module,
+    running,
+    sonde,
+    started,
+    wrapping,
+)
+from benchmarks.crowds import said_lost
+from benchmarks.options import Options, run_part
+from benchmarks.results import Column, Gathering, Part
+
+RATES = (1_000, 100_000, 500_000, 1_000_000, 2_000_000)
+NUMPY = "sonde, into NumPy"
+EVENT = "syscalls:sys_enter_getppid"
+SCRIPT = 'tracepoint:syscalls:sys_enter_getppid { printf("%llu %d\\n", nsecs, tid); }'
+CAPTURE, PERF_DATA = TOLD / "stream.sonde", Path("/dev/shm/sonde-bench-perf.data")
+WHAT = """\
+A process makes `getppid` calls at a rate, on one CPU; each is to become a record of its time and thread, and come out of the kernel on the other CPU.
+*Made* is the rate that was reached: above it the record in the kernel, or the tool, holds the process up. Rings are of 16 MB for sonde's library and BCC, the others'
+as they come. *Delivered* is what came out of what was made; sonde's library counts what finds no room.
+"""
+COLUMNS = (
+    Column("made_rate", "made", "records/s", "more"),
+    Column("delivered", "delivered", "%", "more"),
+    Column("cpu_ns", "CPU of the tool for a record made", "ns"),
+    Column("memory_mb", "memory in all", "MB"),
+    Column("ended_s", "Ctrl-C to answer", "s"),
+)
+PAIRS = {
+    "BCC, a callback for each": NUMPY,
+    "bpftrace printf()": "sonde trace, JSON to a file",
+    "perf record": "sonde record, to a file",
+    "perf trace": "sonde trace, JSON to a file",
+}
+
+
+@contextmanager
+def _library() -> Iterator[Session]:
+    with python_module("benchmarks.ring_reader", str(built.bpf_object("stream"))) as session:
+        yield session
+
+
+def _last_json(session: Session, key: str) -> int:
+    for line in reversed(session.told().splitlines()):
+        if line.startswith("{") and key in line:
+            told = json.loads(line)
+            return int(told.get("accounting", told)[key])
+    return 0
+
+
+def _lines(pattern: str, session: Session) -> int:
+    paths = [path for path in (session.output, session.errors) if path is not None and path.exists()]
+    found = 0
+    for path in paths:
+        with path.open(errors="replace") as file:
+            found += sum(1 for line in file if re.match(pattern, line))
+    return found
+
+
+def _of_perf_record(_: Session) -> int:
+    command = ["perf", "report", "-i", str(PERF_DATA), "--stats"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    PERF_DATA.unlink(missing_ok=True)
+    found = re.search(r"SAMPLE events:\s+(\d+)", told)
+    return int(found[1]) if found else 0
+
+
+def _of_bcc(session: Session) -> int:
+    found = re.search(r"delivered (\d+)", session.told())
+    return int(found[1]) if found else 0
+
+
+CALLS = ("syscalls", "--syscall", "getppid", "--own")
+CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
+    (Contender("no tracer", "floor", nothing), None),
+    (Contender(NUMPY, "sonde", _library), lambda session: _last_json(session, "delivered")),
+    (
+        Contender(
+            "sonde trace, JSON to a file", "sonde", partial(sonde, "trace", *CALLS, "--format", "json")
+        ),
+        lambda session: _last_json(session, "delivered"),
+    ),
+    (
+        Contender(
+            "sonde record, to a file",
+            "sonde",
+            partial(sonde, "record", "syscalls.calls", *CALLS[1:], "-o", str(CAPTURE)),
+        ),
+        lambda session: _of_capture(session),
+    ),
+    (
+        Contender(
+            "BCC, a callback for each",
+            "peer",
+            partial(bcc_tools.script, built.HERE / "bcc_stream.py"),
+        ),
+        _of_bcc,
+    ),
+    (
+        Contender("bpftrace printf()", "peer", partial(running, "bpftrace", "-e", SCRIPT)),
+        partial(_lines, r"\d+ \d+$"),
+    ),
+    (
+        Contender(
+            "perf record",
+            "peer",
+            partial(running, "perf", "record", "-a", "-e", EVENT, "-o", str(PERF_DATA)),
+        ),
+        _of_perf_record,
+    ),
+    (
+        Contender("perf trace", "peer", partial(running, "perf", "trace", "-a", "-e", "getppid")),
+        partial(_lines, r".*getppid\("),
+    ),
+    (
+        Contender("strace", "peer", partial(wrapping, "strace", "-f", "-ttt", "-e", "trace=getppid")),
+        partial(_lines, r".*getppid\("),
+    ),
+]
+
+
+def _of_capture(session: Session) -> int:
+    found = re.search(r"syscalls.calls: ([\d,]+) records", session.told())
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def measure(options: Options) -> list[Part]:
+    """Run every rate under every tool."""
+    found, seconds = Gathering(), 0.5 if options.quick else 1.0
+    chosen = [each for each in CONTENDERS if options.wants(each[0].name)]
+    rates = (1_000_000,) if options.quick else RATES
+    begun = time.perf_counter()
+    for number in range(options.rounds(2)):
+        for rate in rates:
+            for tool, count in chosen:
+                _one(tool, count, rate, seconds, found)
+        print(f"  streams, round {number + 1}", file=sys.stderr, flush=True)
+    names = [tool.name for tool, _ in chosen]
+    return [
+        Part(
+            "streams",
+            "Records streamed out of the kernel",
+            WHAT,
+            list(COLUMNS),
+            found.rows(names, COLUMNS),
+            across="records wanted a second",
+            pairs=PAIRS,
+            plots=["made_rate", "delivered", "cpu_ns", "memory_mb"],
+            seconds=time.perf_counter() - begun,
+        )
+    ]
+
+
+def _one(
+    tool: Contender, count: Callable[[Session], int] | None, rate: int, seconds: float, into: Gathering
+) -> None:
+    with started(tool, into, at=rate) as session:
+        if session is None:
+            return
+        pace = [str(built.storm("pace")), str(rate), str(seconds)]
+        command = [*session.prefix, "taskset", "-c", str(WORK_CPU), *pace]
+        made, made_rate = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        # Who reads at intervals has had one.
+        time.sleep(0.3)
+    into.add(tool.name, tool.kind, "made_rate", float(made_rate), at=rate)
+    if count is not None:
+        into.add(tool.name, tool.kind, "delivered", count(session) / int(made) * 100, at=rate)
+        into.said(tool.name, tool.kind, _said(tool, session), at=rate)
+    if session.memory is not None and session.cpu is not None:
+        into.add(
+            tool.name, tool.kind, "memory_mb", session.memory.resident_mb + session.memory.kernel_mb, at=rate
+        )
+        spent = session.cpu.user_s + session.cpu.kernel_s
+        into.add(tool.name, tool.kind, "cpu_ns", spent / int(made) * 1e9, at=rate)
+        into.add(tool.name, tool.kind, "ended_s", session.ended_s, at=rate)
+
+
+def _said(tool: Contender, session: Session) -> str:
+    if tool.name == NUMPY:
+        return f"lost {_last_json(session, 'lost'):,} of {_last_json(session, 'seen'):,}"
+    return said_lost(tool, session) if "JSON" in tool.name else session.of_loss()
+
+
+if __name__ == "__main__":
+    run_part(measure, __doc__)

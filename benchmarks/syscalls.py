@@ -1,0 +1,143 @@
+"""What counting system calls costs: loops, threads and real programs under every tool: ``python -m benchmarks.syscalls``.
+
+Rounds go A B C … A B C …; in each a tool is started, all work is done under it, and it is ended by Ctrl-C. So a round has every
+figure of a tool: what it adds, how long it took to start and to answer, its CPU time and its memory.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from benchmarks import syscall_tools
+from benchmarks.contender import Contender, Session, started
+from benchmarks.options import Options, run_part
+from benchmarks.results import Column, Gathering, Part
+from benchmarks.works import Work, programs, storms
+
+WHAT = """\
+Every tool that counts system calls, by process where it can, over the whole machine; strace starts its target, for it can look at one
+only. `getppid` is a loop of nothing else; a mixed call is one of `getppid`, `read`, `write`, `openat`, `close`, `newfstatat`, `lseek`, and a failing `openat`.
+Loops of one thread run on one CPU and the tools on another; with several threads all CPUs are shared.
+"""
+
+WHOLE = (
+    Column("attached_s", "start to attached", "s"),
+    Column("ended_s", "Ctrl-C to answer", "s"),
+    Column("resident_mb", "resident", "MB"),
+    Column("kernel_mb", "BPF maps and buffers", "MB"),
+    Column("memory_mb", "memory in all", "MB"),
+    Column("user_share", "its CPU, user", "% of a CPU"),
+    Column("kernel_share", "its CPU, kernel", "% of a CPU"),
+)
+
+
+def measure(options: Options) -> list[Part]:
+    """Run all rounds; the parts are loops, programs, and the tools themselves."""
+    loops, real = storms(options.of(200_000, 100_000)), programs(quick=options.quick)
+    works = loops + real
+    tools = [each for each in syscall_tools.contenders() if options.wants(each.name)]
+    costs, whole = Gathering(), Gathering()
+    begun = time.perf_counter()
+    for work in works:
+        # Pages and caches are warm from here on.
+        _ = work.missing or work.measure([], 1)
+    for number in range(options.rounds(5)):
+        base: dict[str, float] = {}
+        for tool in tools:
+            _one(tool, works, base, costs, whole)
+        print(f"  system calls, round {number + 1}", file=sys.stderr, flush=True)
+    spent = time.perf_counter() - begun
+    names, pairs = [tool.name for tool in tools], syscall_tools.PAIRS
+    added, slowdowns = _added(loops), _slowdowns(works)
+    return [
+        Part(
+            "syscalls",
+            "Counting system calls: what a call takes more",
+            WHAT,
+            added,
+            costs.rows(names, added),
+            pairs=pairs,
+            plots=[column.key for column in added],
+            seconds=spent,
+        ),
+        Part(
+            "programs",
+            "Counting system calls: real programs",
+            WHAT_PROGRAMS,
+            slowdowns,
+            costs.rows(names, slowdowns),
+            pairs=pairs,
+            plots=[column.key for column in slowdowns],
+        ),
+        Part(
+            "tools",
+            "The tools that count system calls: themselves",
+            WHAT_TOOLS,
+            list(WHOLE),
+            whole.rows(names, WHOLE),
+            pairs=pairs,
+            plots=["attached_s", "memory_mb"],
+        ),
+    ]
+
+
+WHAT_PROGRAMS = """\
+The same tools in the same rounds, under programs as people run them; 1.00 is the time that the work takes without a tool. nginx serves a
+page of 612 bytes to wrk; both, and everything else on the machine, are traced by all tools but strace, which has nginx alone.
+"""
+WHAT_TOOLS = """\
+The same tools in the same rounds, themselves: from their start to the last program attached, from Ctrl-C to their end with all rows
+printed, memory at its peak (resident pages, and what the kernel holds for them in BPF maps and perf buffers), CPU time between.
+"""
+
+
+def _added(loops: list[Work]) -> list[Column]:
+    return [Column(f"{work.key}_added", work.title, work.unit) for work in loops]
+
+
+def _slowdowns(works: list[Work]) -> list[Column]:
+    return [Column(f"{work.key}_slowdown", work.title, "×") for work in works if work.unit != "ns"]
+
+
+def _one(
+    tool: Contender, works: list[Work], base: dict[str, float], costs: Gathering, whole: Gathering
+) -> None:
+    """Start one tool, do all work, end it."""
+    with started(tool, costs) as session:
+        if session is None:
+            return whole.missing(tool.name, tool.kind, "see above")
+        begun = time.perf_counter()
+        for work in works:
+            if work.missing:
+                continue
+            spent = work.measure(session.prefix, tool.slow)
+            base.setdefault(work.key, spent)
+            costs.add(tool.name, tool.kind, work.key, spent)
+            costs.add(tool.name, tool.kind, f"{work.key}_slowdown", spent / base[work.key])
+            costs.add(tool.name, tool.kind, f"{work.key}_added", spent - base[work.key])
+        session.watch()
+        lasted = time.perf_counter() - begun
+    if session.pid:
+        add_whole(tool, session, lasted, whole)
+    return None
+
+
+def add_whole(tool: Contender, session: Session, lasted: float, whole: Gathering) -> None:
+    """Add what a session took by itself."""
+    assert session.memory is not None
+    assert session.cpu is not None
+    for key, value in {
+        "attached_s": session.attached_s,
+        "ended_s": session.ended_s,
+        "resident_mb": session.memory.resident_mb,
+        "kernel_mb": session.memory.kernel_mb,
+        "memory_mb": session.memory.resident_mb + session.memory.kernel_mb,
+        "user_share": session.cpu.user_s / lasted * 100,
+        "kernel_share": session.cpu.kernel_s / lasted * 100,
+    }.items():
+        whole.add(tool.name, tool.kind, key, value)
+
+
+if __name__ == "__main__":
+    run_part(measure, __doc__)
