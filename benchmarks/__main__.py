@@ -10,7 +10,7 @@ import importlib
 import sys
 import time
 
-from benchmarks import built, machine, options, page, results
+from benchmarks import built, machine, options, page, readmes, results
 from benchmarks.results import Part, Results, printed
 
 PARTS = (
@@ -74,6 +74,7 @@ def _write(found: Results, *, publish: bool) -> None:
     if publish:
         found.write(KEPT)
         page.write(found, DOCS, plots_in="comparison")
+        readmes.write_all(found)
 
 
 if __name__ == "__main__":

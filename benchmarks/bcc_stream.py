@@ -16,7 +16,7 @@ TRACEPOINT_PROBE(syscalls, sys_enter_getppid) {
     struct record record = {};
     record.time_ns = bpf_ktime_get_ns();
     record.process_thread = bpf_get_current_pid_tgid();
-    if (ring.ringbuf_output(&record, sizeof(record), BPF_RB_NO_WAKEUP))
+    if (ring.ringbuf_output(&record, sizeof(record), 0))
         lost.atomic_increment(0);
     return 0;
 }

@@ -56,8 +56,8 @@ def _pairs(told: str, pattern: str, share: int = 1) -> Counter[int]:
 ANSWERS: dict[str, Callable[[str], Counter[int]]] = {
     syscall_tools.COUNTS: _of_sonde,
     syscall_tools.LATENCY: _of_sonde,
-    "syscount": lambda told: _pairs(told, r"^(\d+) +\S.*? +(\d+)(?: +[\d.]+)?$"),
-    "BCC syscount": lambda told: _pairs(told, r"^(\d+) +\S.*? +(\d+)(?: +[\d.]+)?$"),
+    "syscount": lambda told: _pairs(told, r"^(\d+) +\S.*? +(\d+)(?: +\d+\.\d+)?$"),
+    "BCC syscount": lambda told: _pairs(told, r"^(\d+) +\S.*? +(\d+)(?: +\d+\.\d+)?$"),
     "bpftrace count": lambda told: _pairs(told, r"^@\[(\d+)\]: (\d+)$"),
     # It counts entries and exits.
     "perf trace": lambda told: _pairs(told, r"\((\d+)\), (\d+) events", share=2),

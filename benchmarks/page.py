@@ -29,7 +29,7 @@ kernel has none, Debian's of another version are given to it.
 def page(found: Results) -> str:
     """Write the page."""
     lines = [INTRODUCTION, _machine(found), "## What is to be reached\n", *_targets(found)]
-    lines += ["\n## Where sonde loses\n", *_losses(found)]
+    lines += ["\n## Where sonde loses\n", *losses(found)]
     for part in found.parts.values():
         lines += _part(part)
     lines += matrix.lines(found)
@@ -62,7 +62,7 @@ def _targets(found: Results) -> list[str]:
     ]
 
 
-def _losses(found: Results) -> Iterator[str]:
+def losses(found: Results) -> Iterator[str]:
     """Name every figure in which a peer that does the same is better by more than a twentieth, and why."""
     none = True
     for part in found.parts.values():
@@ -70,9 +70,9 @@ def _losses(found: Results) -> Iterator[str]:
             worse = [(peer, ours, ratio) for peer, ours, ratio in _ratios(part, column) if ratio > LOSES_FROM]
             if column.better and worse:
                 none = False
-                told = ", ".join(f"{peer} {ratio:.2f}" for peer, _, ratio in worse)
-                why = reasons.why(part.name, column.key)
-                yield f"* **{part.title}, {column.title}**: sonde takes more than, times: {told}. {why}"
+                told = ", ".join(f"{peer} by {ratio:.2f}" for peer, _, ratio in worse)
+                at = f", at most {part.across}" if part.across else ""
+                yield f"* **{part.title}{at}: {column.title}.** Behind {told}. {reasons.why(part.name, column.key)}"
     if none:
         yield "Nowhere in this run by more than a twentieth."
 
@@ -103,7 +103,7 @@ def _part(part: Part) -> Iterator[str]:
 
 def _table(part: Part) -> Iterator[str]:
     said = any(row.said for row in part.rows)
-    heads = [_heading(column) for column in part.columns] + ["what it said"] * said
+    heads = [_heading(column) for column in part.columns] + [part.said] * said
     yield f"| | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"
     for row in part.rows:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
 from benchmarks.results import Column, Kind, Part, Row
 
-mpl.use("svg")
 # Text stays text, and the same figures give the same file.
-mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sonde", "font.size": 9, "axes.axisbelow": True})
+STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "sonde", "font.size": 9, "axes.axisbelow": True}
 COLOURS: dict[Kind, str] = {"sonde": "#d9480f", "peer": "#748ca3", "floor": "#212529"}
 LINES = ("-", "--", ":", "-.")
 LOGARITHMIC_FROM = 30
@@ -23,8 +20,11 @@ def draw(part: Part, path: Path) -> bool:
     columns = [column for column in part.columns if column.key in part.plots and _measured(part, column)]
     if not columns:
         return False
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    mpl.use("svg")
+    mpl.rcParams.update(STYLE)
     across = 2 if len(columns) > 1 else 1
     down = -(-len(columns) // across)
     contenders = [name for name, kind in part.kinds().items() if kind != "floor" and _has(part, name)]

@@ -82,7 +82,16 @@ def measure(_: Options) -> list[Part]:
                 found.add(name, kind, key, count)
         found.said(name, kind, EXPORTS[name])
     rows = found.rows(TOOLS, COLUMNS)
-    return [Part("reach", "What tools can look at, and how they answer", WHAT, list(COLUMNS), rows)]
+    return [
+        Part(
+            "reach",
+            "What tools can look at, and how they answer",
+            WHAT,
+            list(COLUMNS),
+            rows,
+            said="filters; answers",
+        )
+    ]
 
 
 if __name__ == "__main__":

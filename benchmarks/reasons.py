@@ -1,10 +1,65 @@
-"""Why sonde loses where it does: looked into by hand, one reason for a part and a figure."""
+"""Why sonde loses where it does: looked into by hand, one reason for a figure, or for a figure of one part."""
 
 from __future__ import annotations
 
-REASONS: dict[tuple[str, str], str] = {}
+PYTHON = (
+    "It is a Python process: the interpreter and sonde's modules are imported before anything is loaded, where the tools of libbpf are one small C "
+    "program; loading the programs takes about as long."
+)
+NUMPY = "What is resident is the interpreter, libbpf's copy of the kernel's types, and NumPy, which the first reading imports: as much again as everything before it."
+READING = "The first reading imports NumPy, which takes most of that; in a run of some seconds it has happened before Ctrl-C."
+ROOM = "Room for 10,240 rows with their histograms and names is taken when the table is made, so that it cannot grow; the others' maps have fewer columns."
+JSON = "Every line is formatted by Python, and is longer: all arguments, the result and the latency in JSON."
+MORE = "It answers more: each process, call and error, where the other has a sum for each process; and it is exact where two CPUs count at once."
+
+OF_PART: dict[tuple[str, str], str] = {
+    ("tools", "attached_s"): PYTHON,
+    ("tools", "ended_s"): READING,
+    ("tools", "kernel_mb"): ROOM,
+    ("crowds", "kernel_mb"): ROOM,
+    (
+        "crowds",
+        "ended_s",
+    ): "Every row is written as JSON by Python, with the name of its process, its call and its error.",
+    (
+        "crowds",
+        "found",
+    ): "Rows of processes beyond the room are in one row named `other`: counted, and not under their process.",
+    ("streams", "cpu_ns"): JSON,
+    (
+        "streams",
+        "delivered",
+    ): "Its ring has 1 MiB unless `--max-entries` says otherwise; what finds no room is counted, and said.",
+    ("sizes", "own_mb"): "Two thirds of it is NumPy.",
+    ("sizes", "installed_mb"): "Two thirds of it without Python is NumPy.",
+    ("sizes", "packages"): "Most of them are Debian's below Python.",
+    ("reach", "places"): "Kinds of hooks are compared with places here: not the same thing.",
+    (
+        "opens",
+        "delivered",
+    ): "A flood overruns a ring of 1 MiB; what was lost is told. Who holds the target up instead loses less.",
+    (
+        "packets",
+        "alone_ns",
+    ): "`sonde filter` looks an address up in a trie of networks; xdp-filter knows single addresses, in a hash.",
+}
+OF_FIGURE = {
+    "attached_s": PYTHON,
+    "first_s": PYTHON,
+    "ended_s": READING,
+    "resident_mb": NUMPY,
+    "memory_mb": NUMPY,
+    "kernel_mb": ROOM,
+    "cpu_us": JSON,
+    "user_share": "It reads and prints at intervals while it runs, in Python.",
+    "kernel_share": "It reads the table at intervals, so that rows of processes that ended leave the kernel's map.",
+    "tight_1_added": MORE,
+    "tight_2_added": MORE,
+    "tight_8_added": MORE,
+    "mixed_added": MORE,
+}
 
 
 def why(part: str, key: str) -> str:
     """Give the reason, or say that nobody has looked."""
-    return REASONS.get((part, key), "Why has not been looked into.")
+    return OF_PART.get((part, key)) or OF_FIGURE.get(key) or "Why has not been looked into."

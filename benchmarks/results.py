@@ -61,6 +61,7 @@ class Part(msgspec.Struct, frozen=True):
     across: str = ""
     pairs: dict[str, str] = {}
     plots: list[str] = []
+    said: str = "what it said of loss"
     seconds: float = 0
 
     def row(self, contender: str, at: float = 0) -> Row | None:
@@ -169,6 +170,6 @@ def cell(value: float | None) -> str:
     """Write a figure with as many digits as mean something."""
     if value is None:
         return "–"
-    if value == 0 or abs(value) >= 100:
+    if float(value).is_integer() or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -170,7 +170,18 @@ def measure(options: Options) -> list[Part]:
     names = [tool.name for tool in chosen]
     rows = found.rows(names, COLUMNS)
     title, spent = "What tools do to their target", time.perf_counter() - begun
-    return [Part("safety", title, WHAT, list(COLUMNS), rows, plots=["longest_ms"], seconds=spent)]
+    return [
+        Part(
+            "safety",
+            title,
+            WHAT,
+            list(COLUMNS),
+            rows,
+            plots=["longest_ms"],
+            said="capabilities",
+            seconds=spent,
+        )
+    ]
 
 
 def _one(tool: Tool, base: float, into: Gathering) -> float:

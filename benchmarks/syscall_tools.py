@@ -12,6 +12,8 @@ FLOOR = "empty program, entry"
 FLOOR_BOTH = "empty programs, entry and exit"
 COUNTS = "sonde top syscalls --count-only"
 LATENCY = "sonde top syscalls"
+SAMPLED = "sonde top syscalls --sample 100"
+CHOSEN = "sonde top syscalls --syscall openat"
 TOP = ("top", "syscalls", "--format", "json", "--limit", "0", "--every", "1h")
 ROWS = "100000"
 PAIRS = {
@@ -42,6 +44,8 @@ def contenders() -> list[Contender]:
         Contender(FLOOR_BOTH, "floor", partial(floor, "floor_enter", "floor_exit")),
         Contender(COUNTS, "sonde", partial(sonde, *TOP, "--count-only")),
         Contender(LATENCY, "sonde", partial(sonde, *TOP)),
+        Contender(SAMPLED, "sonde", partial(sonde, *TOP, "--sample", "100")),
+        Contender(CHOSEN, "sonde", partial(sonde, *TOP, "--syscall", "openat")),
         *peers(),
     ]
 
