@@ -16,16 +16,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import built
+from benchmarks.contender import CannotRunError, running
 from benchmarks.filter_lists import SIZES, filtering
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Kind, Part
 from benchmarks.xdp_filter import attached_xdp_filter, why_no_xdp_filter
 from sonde.bpf import ObjectSpec
-from sonde.bpf.hooks import Xdp
+from sonde.bpf.hooks import Tc, Xdp
 from sonde.bpf.program import Program
 
 sys.path.insert(0, str(built.ROOT / "tests"))
@@ -34,6 +36,12 @@ from kernel.network import Pair, pair
 CPU = max(os.sched_getaffinity(0))
 FLOOR = "an empty XDP program"
 FLOORS = ("no program", FLOOR)
+BY_TC = {"packets, by protocol, at tc": "protocols", "packets, by flow, at tc": "flows"}
+RECEIVED = "net:netif_receive_skb"
+BESIDE = {
+    "bpftrace count()": ("bpftrace", "-e", f"tracepoint:{RECEIVED} {{ @[str(args->name)] = count(); }}"),
+    "perf stat": ("perf", "stat", "-a", "-e", RECEIVED),
+}
 PASS = 2  # XDP_PASS
 REPEAT, TRIES = 50_000, 12
 
@@ -79,6 +87,25 @@ def _nothing(_: Pair) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def _by_tc(ends: Pair, table: str) -> Iterator[None]:
+    """Attach where a packet has its socket buffer, as bpftrace and perf see it: no page is copied for that."""
+    from sonde.probes.packets.measured import loaded
+
+    with ExitStack() as stack:
+        made, _ = stack.enter_context(loaded(table))
+        with ends.far.entered():
+            stack.enter_context(made.programs[f"{table}_ingress"].attach(Tc(ends.far.interface)))
+        yield
+
+
+@contextmanager
+def _tool(_: Pair, command: tuple[str, ...]) -> Iterator[None]:
+    """Run a tool that looks at all packets of the machine."""
+    with running(*command):
+        yield
+
+
 def _rows() -> list[Row]:
     """Everything, in the order in which it is printed."""
     with_program: dict[str, Callable[[], AbstractContextManager[Program]]] = {
@@ -89,6 +116,8 @@ def _rows() -> list[Row]:
     }
     return [
         Row("no program", attach=_nothing),
+        *(Row(title, attach=partial(_by_tc, table=table)) for title, table in BY_TC.items()),
+        *(Row(title, attach=partial(_tool, command=command)) for title, command in BESIDE.items()),
         *(Row(name, loaded=loaded) for name, loaded in with_program.items()),
         Row("xdp-filter, 10 addresses", attach=attached_xdp_filter, missing=why_no_xdp_filter()),
     ]
@@ -173,13 +202,17 @@ def by_storm(rows: list[Row], frames: list[bytes], *, rounds: int, packets: int)
     storm = built.storm("packet_storm")
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for row in rows:
+        for row in list(rows):
             if row.missing:
                 continue
-            with pair() as ends, _attached(row, ends):
-                _storm_ns(storm, ends, frames, packets // 10)
-                spent = min(_storm_ns(storm, ends, frames, packets) for _ in range(3))
-                found.setdefault(row.name, []).append(spent)
+            try:
+                with pair() as ends, _attached(row, ends):
+                    _storm_ns(storm, ends, frames, packets // 10)
+                    spent = min(_storm_ns(storm, ends, frames, packets) for _ in range(3))
+            except CannotRunError as error:
+                rows[rows.index(row)] = replace(row, missing=str(error))
+                continue
+            found.setdefault(row.name, []).append(spent)
     return found
 
 
@@ -187,11 +220,18 @@ def by_storm(rows: list[Row], frames: list[bytes], *, rounds: int, packets: int)
 
 WHAT = """\
 By `BPF_PROG_TEST_RUN` a program alone, on frames in the CPU's cache; and a storm over a veth pair in two network namespaces of its own, from `sendmmsg()` to where the
-receiver's IP drops the packet, all on one CPU. A veth with XDP copies each frame into a page first: any XDP program, an empty one too, costs that. `xdp-filter` knows
-single addresses, `sonde filter` networks.
+receiver's IP drops the packet, all on one CPU. A veth with XDP copies each frame into a page first: any XDP program, an empty one too, costs that. At tc, and for bpftrace and
+perf, a packet has its socket buffer, and no page is copied. `xdp-filter` knows single addresses, `sonde filter` networks.
 """
-COLUMNS = (Column("alone_ns", "test run", "ns"), Column("storm_ns", "storm on veth", "ns"))
-PAIRS = {"xdp-filter, 10 addresses": "filter, 10 networks"}
+COLUMNS = (
+    Column("alone_ns", "test run", "ns"),
+    Column("storm_ns", "storm on veth", "ns"),
+    Column("storm_added", "of which added", "ns"),
+)
+PAIRS = {
+    "xdp-filter, 10 addresses": "filter, 10 networks",
+    **dict.fromkeys(BESIDE, "packets, by protocol, at tc"),
+}
 
 
 def measure(options: Options) -> list[Part]:
@@ -204,7 +244,9 @@ def measure(options: Options) -> list[Part]:
         kind: Kind = "floor" if row.name in FLOORS else "peer" if row.name in PAIRS else "sonde"
         if row.missing:
             gathered.missing(row.name, kind, row.missing)
-        for key, found in (("alone_ns", alone), ("storm_ns", storms)):
+        more = zip(storms.get(row.name, ()), storms["no program"], strict=False)
+        added = {row.name: [value - base for value, base in more]}
+        for key, found in (("alone_ns", alone), ("storm_ns", storms), ("storm_added", added)):
             for value in found.get(row.name, ()):
                 gathered.add(row.name, kind, key, value)
     names, spent = [row.name for row in rows], time.perf_counter() - begun
@@ -216,7 +258,7 @@ def measure(options: Options) -> list[Part]:
             list(COLUMNS),
             gathered.rows(names, COLUMNS),
             pairs=PAIRS,
-            plots=[column.key for column in COLUMNS],
+            plots=["alone_ns", "storm_ns"],
             seconds=spent,
         )
     ]
