@@ -22,6 +22,7 @@ SONDE = Path(sys.executable).with_name("sonde")
 TOLD = built.BUILD / "told"
 ATTACH_TIMEOUT_S = 40.0
 SETTLE_S = 0.3
+WATCH_S = 0.05
 END_TIMEOUT_S = 30.0
 TOOLS_CPU = min(os.sched_getaffinity(0))
 WORK_CPU = max(os.sched_getaffinity(0))
@@ -64,7 +65,11 @@ class Session:
         """Give the CPU time since it had attached."""
         assert self.begun is not None
         now = resources.cpu(self.pid)
-        return resources.Cpu(now.user_s - self.begun.user_s, now.kernel_s - self.begun.kernel_s)
+        return resources.Cpu(
+            now.user_s - self.begun.user_s,
+            now.kernel_s - self.begun.kernel_s,
+            now.exact_s - self.begun.exact_s,
+        )
 
     def told(self) -> str:
         """Give all that it has printed."""
@@ -247,12 +252,15 @@ def _end(process: subprocess.Popen[bytes], session: Session) -> None:
         return
     session.cpu = session.cpu_spent() if session.begun else None
     session.watch()
-    begun = time.perf_counter()
+    begun = watched = time.perf_counter()
     process.send_signal(signal.SIGINT)
     while process.poll() is None and time.perf_counter() - begun < END_TIMEOUT_S:
-        with contextlib.suppress(OSError):
-            session.watch()
-        time.sleep(0.01)
+        # Looking at a process's pages holds it up: not more often than it takes to see the most.
+        if time.perf_counter() - watched > WATCH_S:
+            watched = time.perf_counter()
+            with contextlib.suppress(OSError):
+                session.watch()
+        time.sleep(0.001)
     session.ended_s = time.perf_counter() - begun
     if process.poll() is None:
         process.kill()

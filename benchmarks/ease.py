@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Kind, Part
 from benchmarks.tasks import TASKS, TOOLS, Task
 
-LIMIT_S = 60
+LIMIT_S = 30
 PORT = 19464
 COLUMNS = (
     Column("seconds", "from Enter to the answer, of which one second is measured", "s"),
@@ -93,16 +94,8 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
     for name, value in places.items():
         filled = filled.replace(f"{{{name}}}", value)
     begun = time.perf_counter()
-    try:
-        done = subprocess.run(
-            ["sh", "-c", filled],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LIMIT_S,
-            env=os.environ | {"PATH": f"{SONDE.parent}:{os.environ['PATH']}", "COLUMNS": "200"},
-        )
-    except subprocess.TimeoutExpired:
+    done = _run(filled)
+    if done is None:
         return into.missing(tool, kind, f"no answer in {LIMIT_S} s", at=number)
     spent = time.perf_counter() - begun
     # Of some the status says nothing: opensnoop ends with 1 after an answer, who is interrupted with 124 or 130.
@@ -111,6 +104,27 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
     into.add(tool, kind, "seconds", spent, at=number)
     into.add(tool, kind, "characters", len(command), at=number)
     return None
+
+
+def _run(command: str) -> subprocess.CompletedProcess[str] | None:
+    """Run a command of a shell; None where it does not end: then it and all that it started are killed."""
+    process = subprocess.Popen(
+        ["sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env=os.environ | {"PATH": f"{SONDE.parent}:{os.environ['PATH']}", "COLUMNS": "200"},
+    )
+    try:
+        out, errors = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return None
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:

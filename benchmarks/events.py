@@ -69,7 +69,7 @@ def _one(kind: Kind, tool: Tool, base: float, into: Gathering) -> float:
         into.add(name, of, "delivered", tool.shown(session) / events * 100)
         into.said(name, of, event_kinds.said(tool, session))
     if session.pid and session.memory is not None and session.cpu is not None:
-        into.add(name, of, "cpu_us", (session.cpu.user_s + session.cpu.kernel_s) / events * 1e6)
+        into.add(name, of, "cpu_us", session.cpu.exact_s / events * 1e6)
         into.add(name, of, "attached_s", session.attached_s)
         into.add(name, of, "ended_s", session.ended_s)
         into.add(name, of, "memory_mb", session.memory.resident_mb + session.memory.kernel_mb)

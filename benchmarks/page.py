@@ -66,6 +66,11 @@ def losses(found: Results) -> Iterator[str]:
     """Name every figure in which a peer that does the same is better by more than a twentieth, and why."""
     none = True
     for part in found.parts.values():
+        for ours in sorted(set(part.pairs.values())):
+            row = part.row(ours)
+            if row is not None and row.missing:
+                none = False
+                yield f"* **{part.title}**: sonde has nothing for it. {row.missing}"
         for column in part.columns:
             worse = [(peer, ours, ratio) for peer, ours, ratio in _ratios(part, column) if ratio > LOSES_FROM]
             if column.better and worse:
@@ -90,6 +95,8 @@ def _ratios(part: Part, column: Column) -> Iterator[tuple[str, str, float]]:
 def _part(part: Part) -> Iterator[str]:
     yield f"\n## {part.title}\n"
     yield part.what
+    rounds = max((len(values) for row in part.rows for values in row.cells.values()), default=0)
+    yield f"{rounds} rounds.\n" if rounds > 1 else "One round.\n"
     if part.plots and any(row.cells for row in part.rows):
         yield f"![{part.title}](comparison/{part.name}.svg)\n"
     if part.across:

@@ -193,8 +193,7 @@ def _one(
         into.add(
             tool.name, tool.kind, "memory_mb", session.memory.resident_mb + session.memory.kernel_mb, at=rate
         )
-        spent = session.cpu.user_s + session.cpu.kernel_s
-        into.add(tool.name, tool.kind, "cpu_ns", spent / int(made) * 1e9, at=rate)
+        into.add(tool.name, tool.kind, "cpu_ns", session.cpu.exact_s / int(made) * 1e9, at=rate)
         into.add(tool.name, tool.kind, "ended_s", session.ended_s, at=rate)
 
 

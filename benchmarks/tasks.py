@@ -31,8 +31,8 @@ TASKS = (
             "bpftrace": "bpftrace -e 'tracepoint:raw_syscalls:sys_enter { @[pid, comm] = count(); } "
             + END
             + "'",
-            "perf": "perf trace -a -s sleep 1",
-            "strace": "timeout -s INT 1 strace -f -c -p {pid} 2>&1",
+            "perf": "perf trace -a -s sleep 1 2>&1",
+            "strace": "timeout -s INT -k 5 1 strace -f -c -p {pid} 2>&1",
             "SystemTap": "stap -e 'global c; probe kernel.trace(\"raw_syscalls:sys_enter\") { c[pid()]++ } probe timer.s(1) { exit() }'",
         },
     ),
@@ -58,7 +58,7 @@ TASKS = (
             + END
             + "'",
             "perf": "perf trace -a --failure -e openat sleep 1 2>&1",
-            "strace": "timeout -s INT 1 strace -f -Z -e trace=openat -p {pid} 2>&1",
+            "strace": "timeout -s INT -k 5 1 strace -f -Z -e trace=openat -p {pid} 2>&1",
         },
     ),
     Task(
@@ -69,7 +69,7 @@ TASKS = (
             "libbpf-tools": "timeout -s INT 1 execsnoop",
             "bpftrace": "timeout -s INT 2 execsnoop.bt",
             "perf": "perf trace -a -e execve sleep 1 2>&1",
-            "strace": "timeout -s INT 1 strace -f -e trace=execve -p {pid} 2>&1",
+            "strace": "timeout -s INT -k 5 1 strace -f -e trace=execve -p {pid} 2>&1",
         },
     ),
     Task(
