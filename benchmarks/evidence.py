@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks import syscall_tools
+from benchmarks import syscall_tools, systemtap
 from benchmarks.results import Results, cell
 from benchmarks.tasks import TASKS
 
@@ -111,7 +111,10 @@ def drawbacks(found: Results) -> Iterator[tuple[str, str]]:
     )
     yield "ptrace stops the target", stops
     yield "perf needs root", root
-    yield "SystemTap needs a kernel module", f"here: {_said(found, 'syscalls', 'SystemTap')}."
+    yield (
+        "SystemTap needs a kernel module",
+        f"{_said(found, 'syscalls', 'SystemTap')}; {_said(found, 'syscalls', systemtap.NAME)}.",
+    )
     yield (
         "perf is hard to configure, eBPF takes learning",
         f"characters typed for the first task, system calls by process: {typed}.",

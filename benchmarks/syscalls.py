@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks import syscall_tools
+from benchmarks import syscall_tools, systemtap
 from benchmarks.contender import Contender, Session, started
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Part
@@ -48,8 +48,29 @@ def measure(options: Options) -> list[Part]:
             _one(tool, works, base, costs, whole)
         print(f"  system calls, round {number + 1}", file=sys.stderr, flush=True)
     spent = time.perf_counter() - begun
-    names, pairs = [tool.name for tool in tools], syscall_tools.PAIRS
-    added, slowdowns = _added(loops), _slowdowns(works)
+    names = [tool.name for tool in tools]
+    if not options.quick and options.wants(systemtap.NAME):
+        names.append(systemtap.NAME)
+        costs.missing(systemtap.NAME, "peer", systemtap.for_debians_kernel())
+    return _parts(works, names, costs, whole, spent)
+
+
+WHAT_PROGRAMS = """\
+The same tools in the same rounds, under programs as people run them; 1.00 is the time that the work takes without a tool. nginx serves a
+page of 612 bytes to wrk; both, and everything else on the machine, are traced by all tools but strace, which has nginx alone.
+"""
+WHAT_TOOLS = """\
+The same tools in the same rounds, themselves: from their start to the last program attached, from Ctrl-C to their end with all rows
+printed, memory at its peak (resident pages, and what the kernel holds for them in BPF maps and perf buffers), CPU time between.
+"""
+
+
+def _parts(
+    works: list[Work], names: list[str], costs: Gathering, whole: Gathering, spent: float
+) -> list[Part]:
+    """Tell the same rounds in three parts; who could not run is named in the first."""
+    pairs = syscall_tools.PAIRS
+    added, slowdowns = _added(works), _slowdowns(works)
     return [
         Part(
             "syscalls",
@@ -66,7 +87,7 @@ def measure(options: Options) -> list[Part]:
             "Counting system calls: real programs",
             WHAT_PROGRAMS,
             slowdowns,
-            costs.rows(names, slowdowns),
+            [row for row in costs.rows(names, slowdowns) if not row.missing],
             pairs=pairs,
             plots=[column.key for column in slowdowns],
         ),
@@ -75,25 +96,15 @@ def measure(options: Options) -> list[Part]:
             "The tools that count system calls: themselves",
             WHAT_TOOLS,
             list(WHOLE),
-            whole.rows(names, WHOLE),
+            [row for row in whole.rows(names, WHOLE) if not row.missing],
             pairs=pairs,
             plots=["attached_s", "memory_mb"],
         ),
     ]
 
 
-WHAT_PROGRAMS = """\
-The same tools in the same rounds, under programs as people run them; 1.00 is the time that the work takes without a tool. nginx serves a
-page of 612 bytes to wrk; both, and everything else on the machine, are traced by all tools but strace, which has nginx alone.
-"""
-WHAT_TOOLS = """\
-The same tools in the same rounds, themselves: from their start to the last program attached, from Ctrl-C to their end with all rows
-printed, memory at its peak (resident pages, and what the kernel holds for them in BPF maps and perf buffers), CPU time between.
-"""
-
-
-def _added(loops: list[Work]) -> list[Column]:
-    return [Column(f"{work.key}_added", work.title, work.unit) for work in loops]
+def _added(works: list[Work]) -> list[Column]:
+    return [Column(f"{work.key}_added", work.title, work.unit) for work in works if work.unit == "ns"]
 
 
 def _slowdowns(works: list[Work]) -> list[Column]:
