@@ -7,6 +7,7 @@ run again keep what they had. ``--publish`` writes docs/comparison.md, its plots
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 
@@ -29,6 +30,22 @@ PARTS = (
 )
 BESIDE = ("delivery",)
 """Parts that tell of sonde alone: printed, and in the page after the others."""
+ORDER = (
+    *(
+        "syscalls",
+        "programs",
+        "tools",
+        "crowds",
+        "streams",
+        "opens",
+        "execs",
+        "connections",
+        "disk",
+        "profiles",
+    ),
+    *("packets", "probes", "rules", "first", "safety", "ease", "sizes", "reach", "delivery"),
+)
+"""Of the page: a module may give several parts."""
 OUT = built.BUILD / "comparison"
 DOCS = built.ROOT / "docs"
 KEPT = built.HERE / "results.json"
@@ -65,10 +82,12 @@ def _kept(*, quick: bool) -> Results:
         before = results.read(path)
         if before.quick == quick and before.machine == now:
             return before
-    return Results(now, quick, dict[str, Part]())
+    return Results(now, quick, dict[str, Part](), os.getloadavg()[0])
 
 
 def _write(found: Results, *, publish: bool) -> None:
+    place = {name: number for number, name in enumerate(ORDER)}
+    found.parts = dict(sorted(found.parts.items(), key=lambda item: place[item[0]]))
     found.write(OUT / "results.json")
     page.write(found, OUT, plots_in="comparison")
     if publish:

@@ -198,11 +198,13 @@ def started(
 @contextmanager
 def _started(contender: Contender, into: Gathering, at: float) -> Iterator[Session | None]:
     with contextlib.ExitStack() as stack:
-        try:
-            session = stack.enter_context(contender.start())
-        except CannotRunError as error:
-            into.missing(contender.name, contender.kind, str(error), at=at)
-            session = None
+        session = None
+        # Who could not run in the first round cannot in the next.
+        if not into.is_missing(contender.name, at=at):
+            try:
+                session = stack.enter_context(contender.start())
+            except CannotRunError as error:
+                into.missing(contender.name, contender.kind, str(error), at=at)
         yield session
 
 

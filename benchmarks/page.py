@@ -51,7 +51,7 @@ def _machine(found: Results) -> str:
         if found.quick
         else ""
     )
-    return f"This machine: {told}.{quick}\n"
+    return f"This machine {told}. Its load before this was {found.load_before:.2f}.{quick}\n"
 
 
 def _targets(found: Results) -> list[str]:

@@ -89,6 +89,7 @@ class Results(msgspec.Struct):
     machine: dict[str, str]
     quick: bool
     parts: dict[str, Part]
+    load_before: float = 0
 
     def write(self, path: Path) -> None:
         """Write JSON that a person can compare line by line."""
