@@ -9,6 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from benchmarks import built
+
 VERSIONS = {
     "bpftrace": ("bpftrace", "--version"),
     "libbpf-tools": ("dpkg-query", "-W", "-f", "${Version}", "libbpf-tools"),
@@ -25,7 +27,7 @@ def describe() -> dict[str, str]:
     """Say what the machine is; tools that are not there are left out, for their rows say so."""
     from importlib.metadata import version
 
-    told = {"has": _processor(), "Linux": platform.release(), "Python": platform.python_version()}
+    told = {"has": _processor(), "Linux": plain(platform.release()), "Python": platform.python_version()}
     told["sonde"] = version("sonde")
     for name, command in VERSIONS.items():
         with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -33,6 +35,16 @@ def describe() -> dict[str, str]:
             if found := VERSION.search(said):
                 told[name] = found[0]
     return told
+
+
+def plain(text: str) -> str:
+    """Take out of a tool's words what is of this machine alone: where this lies, and how its kernel calls itself."""
+    release = platform.release()
+    return (
+        text.replace(release, release.partition("-")[0])
+        .replace(str(built.ROOT), ".")
+        .replace(str(Path.home()), "~")
+    )
 
 
 def _processor() -> str:

@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from benchmarks.machine import plain
+
 Kind = Literal["floor", "sonde", "peer"]
 Better = Literal["less", "more", ""]
 
@@ -126,12 +128,12 @@ class Gathering:
     def said(self, contender: str, kind: Kind, text: str, *, at: float = 0) -> None:
         """Keep what a tool said of itself."""
         row = self._row(contender, kind, at)
-        self._rows[contender, at] = msgspec.structs.replace(row, said=text)
+        self._rows[contender, at] = msgspec.structs.replace(row, said=plain(text))
 
     def missing(self, contender: str, kind: Kind, why: str, *, at: float = 0) -> None:
         """Note why a contender has no figures."""
         if (contender, at) not in self._rows:
-            self._rows[contender, at] = Row(contender, kind, {}, at, missing=why)
+            self._rows[contender, at] = Row(contender, kind, {}, at, missing=plain(why))
 
     def is_missing(self, contender: str, *, at: float = 0) -> bool:
         """Tell whether a contender was noted as one that cannot run."""
