@@ -42,6 +42,7 @@ ORDER = (
         "connections",
         "disk",
         "profiles",
+        "switches",
     ),
     *("packets", "probes", "rules", "first", "safety", "ease", "sizes", "reach", "delivery"),
 )

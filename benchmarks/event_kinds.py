@@ -265,7 +265,7 @@ def profiles(*, quick: bool) -> Kind:
         partial(_burn, size=3_000_000 if quick else 20_000_000),
         [
             Tool(NONE),
-            _sonde("profile cpu"),
+            _sonde("profile cpu", "-o", str(SCRATCH / "cpu.folded")),
             _peer(
                 "perf record -g", "perf", "record", "-a", "-g", "-F", "99", "-o", str(SCRATCH / "perf.data")
             ),
@@ -287,7 +287,48 @@ def profiles(*, quick: bool) -> Kind:
     )
 
 
+# ---- switches ---------------------------------------------------------------------------------------------------
+
+
+def _hand_overs(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
+    code = f"from benchmarks.per_switch import hand_over; print(hand_over({size}))"
+    command = [*prefix, sys.executable, "-c", code]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=built.ROOT).stdout
+    return float(told) / 1e3, 2 * size
+
+
+def switches(*, quick: bool) -> Kind:
+    """Threads that wait for a CPU, and for each other."""
+    SCRATCH.mkdir(exist_ok=True)
+    ours, offcpu = "sonde hist runqueue", "sonde profile offcpu"
+    return Kind(
+        "switches",
+        "Each switch from a thread to another",
+        "Two processes on one CPU hand a byte to and fro. Of each hand-over is summed how long who was woken waited for the CPU (`runqueue`, `runqlat`), or how long it was\n"
+        "blocked, with the stack in which (`offcpu`, `offcputime`).\n",
+        partial(_hand_overs, size=5_000 if quick else 40_000),
+        [
+            Tool(NONE),
+            Tool(Contender("empty programs", "floor", partial(floor, "floor_switch", "floor_wakeup"))),
+            _sonde("hist runqueue"),
+            _peer("runqlat", "runqlat"),
+            _peer("bpftrace's runqlat.bt", "runqlat.bt"),
+            _bcc("runqlat"),
+            _sonde("profile offcpu", "-o", str(SCRATCH / "offcpu.folded")),
+            _peer("offcputime", "offcputime"),
+            _bcc("offcputime"),
+        ],
+        {
+            "runqlat": ours,
+            "bpftrace's runqlat.bt": ours,
+            "BCC runqlat": ours,
+            "offcputime": offcpu,
+            "BCC offcputime": offcpu,
+        },
+    )
+
+
 def kinds(*, quick: bool) -> list[Kind]:
     """All of them, or two."""
-    found = (opens, connections) if quick else (opens, execs, connections, disk, profiles)
+    found = (opens, connections) if quick else (opens, execs, connections, disk, profiles, switches)
     return [kind(quick=quick) for kind in found]

@@ -40,6 +40,11 @@ class Measured:
     programs: Mapping[str, str]
     knobs: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """Name the probe with its knobs, as the command line has them."""
+        return " ".join((self.probe, *(f"--{name.replace('_', '-')}" for name in self.knobs)))
+
 
 MEASURED = (
     Measured("runqueue", {"runqueue_switched": "switch", "runqueue_woken": "wakeup"}),
@@ -77,7 +82,7 @@ def _spent(programs: Mapping[str, Program]) -> dict[str, tuple[int, int]]:
     return {name: (program.run_time_ns, program.run_count) for name, program in programs.items()}
 
 
-def _round(measured: Measured) -> tuple[dict[str, float], float]:
+def one_round(measured: Measured) -> tuple[dict[str, float], float]:
     """Nanoseconds of each program, the empty ones among them, for each time that it ran; and of a hand-over."""
     with ExitStack() as stack:
         run = stack.enter_context(
@@ -105,8 +110,8 @@ def _round(measured: Measured) -> tuple[dict[str, float], float]:
 def main() -> None:
     """Print what each program adds."""
     for measured in MEASURED:
-        print(measured.probe, *(f"--{name.replace('_', '-')}" for name in measured.knobs))
-        rounds = [_round(measured) for _ in range(ROUNDS)]
+        print(measured.title)
+        rounds = [one_round(measured) for _ in range(ROUNDS)]
         hand_over_ns = statistics.median(spent for _, spent in rounds)
         for name, kind in measured.programs.items():
             added = statistics.median(each[name] - each[kind] for each, _ in rounds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks import per_connection, per_drop, per_process
+from benchmarks import per_connection, per_drop, per_process, per_switch
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Part
 from sonde.probes import all_probes, probe
@@ -44,6 +44,10 @@ def measure(options: Options) -> list[Part]:
             for kind, floor in per_process.KINDS.items():
                 if f"{output}_{kind}" in told:
                     add(f"processes.{output}, {kind}", told[f"{output}_{kind}"], told[floor])
+        for measured in per_switch.MEASURED:
+            told, _ = per_switch.one_round(measured)
+            for program, kind in measured.programs.items():
+                add(f"{measured.title}, {kind}", told[program], told[kind])
         for output in ("counts", "packets"):
             ours, empty, _ = per_drop.one_round(output)
             add(f"drops.{output}, packet", ours, empty)

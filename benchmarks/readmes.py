@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks import built, results, syscall_tools
@@ -37,6 +38,8 @@ def blocks() -> dict[Path, tuple[tuple[str, ...], Callable[[Results], Iterator[s
         PROBES / "drops" / "README.md": (("probes",), _drops),
         PROBES / "packets" / "README.md": (("packets", "probes"), _packets),
         PROBES / "tcp" / "README.md": (("probes",), _tcp),
+        PROBES / "runqueue" / "README.md": (("probes",), partial(_switches, probe="runqueue")),
+        PROBES / "offcpu" / "README.md": (("probes",), partial(_switches, probe="offcpu")),
         built.ROOT / "docs" / "best-practices.md": (("rules", "syscalls"), _rules),
         built.ROOT / "README.md": (("syscalls", "tools"), _summary),
     }
@@ -151,6 +154,22 @@ def _tcp(found: Results) -> Iterator[str]:
         if name.startswith("tcp.") and what == "connection":
             cells = _ns(row.median("ours_ns")), _ns(row.median("empty_ns"))
             yield f"| `{name.removeprefix('tcp.')}` | {cells[0]} | {cells[1]} | {_maps(found, name)} |"
+
+
+def _switches(found: Results, *, probe: str) -> Iterator[str]:
+    """Write what a switch and a wake-up take more, with each of the probe's knobs that matter."""
+    part, kinds = found.parts["probes"], {"switch": "a switch", "wakeup": "a wake-up", "waking": "a wake-up"}
+    yield "| | added | (empty program) |"
+    yield "|---|---|---|"
+    for row in part.rows:
+        title, _, kind = row.contender.partition(", ")
+        name, *knobs = title.split()
+        if name == probe and kind in kinds:
+            what = ", ".join((kinds[kind], *(f"`{knob}`" for knob in knobs)))
+            yield f"| {what} | {_ns(row.median('added_ns'))} | {_ns(row.median('empty_ns'))} |"
+    maps = [row for row in part.rows if row.contender.partition(".")[0] == probe and row.cells.get("maps_mb")]
+    for row in maps:
+        yield f"| maps of `{row.contender.partition('.')[2]}` | {cell(row.median('maps_mb'))} MB | {cell(row.median('maps_128_mb'))} MB with 128 CPUs |"
 
 
 def _rules(found: Results) -> Iterator[str]:

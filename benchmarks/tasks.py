@@ -101,7 +101,7 @@ TASKS = (
         "a CPU profile, as stacks",
         r"\w+",
         {
-            "sonde": "sonde profile cpu --for 1s",
+            "sonde": "sonde profile cpu --for 1s --format folded",
             "bpftrace": "bpftrace -e 'profile:hz:99 { @[kstack, ustack, comm] = count(); } " + END + "'",
             "perf": FOLDED,
         },
