@@ -15,18 +15,8 @@ from benchmarks import built, machine, options, page, readmes, results
 from benchmarks.results import Part, Results, printed
 
 PARTS = (
-    "syscalls",
-    "crowds",
-    "streams",
-    "events",
-    "packets",
-    "probes",
-    "rules",
-    "first_data",
-    "safety",
-    "ease",
-    "sizes",
-    "reach",
+    *("syscalls", "streams", "probes", "packets", "rules", "sizes", "reach"),
+    *("crowds", "safety", "events", "first_data", "ease"),
 )
 BESIDE = ("delivery",)
 """Parts that tell of sonde alone: printed, and in the page after the others."""

@@ -144,10 +144,15 @@ def _said(part: Part) -> Iterator[str]:
 
 
 def _missing(part: Part) -> Iterator[str]:
-    missing = {row.contender: row.missing for row in part.rows if row.missing}
+    missing: dict[tuple[str, str], list[str]] = {}
+    for row in part.rows:
+        if row.missing:
+            missing.setdefault((row.contender, row.missing), []).append(f"{row.at:,g}")
     if missing:
         yield "\nNot run:\n"
-        yield from (f"* {name}: {why}" for name, why in missing.items())
+    for (name, why), places in missing.items():
+        where = f" ({part.across} {', '.join(places)})" if part.across else ""
+        yield f"* {name}{where}: {why}"
 
 
 def _pairs(part: Part) -> Iterator[str]:

@@ -1,14 +1,16 @@
 """Read the records of stream.bpf.c into NumPy until Ctrl-C, then say how many came, and how many were lost.
 
-``python -m benchmarks.ring_reader OBJECT [--ready-fd N]``: what a program that uses the library looks like.
+``python -m benchmarks.ring_reader OBJECT [--ring-bytes N] [--ready-fd N]``: what a program that uses the library looks like.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, cast
 
 from sonde.bpf import ObjectSpec, RingBuffer
@@ -19,14 +21,21 @@ TICK_S = 0.01
 
 def main() -> None:
     """Run from the command line."""
-    path, ready = sys.argv[1], int(sys.argv[-1]) if "--ready-fd" in sys.argv else None
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("object")
+    parser.add_argument("--ring-bytes", type=int, default=16 << 20)
+    parser.add_argument("--ready-fd", type=int)
+    asked = parser.parse_args()
     delivered = last_ns = 0
-    with open(path, "rb") as file, ObjectSpec.open(file.read(), name="stream") as spec, spec.load() as loaded:
+    with ExitStack() as stack:
+        spec = stack.enter_context(ObjectSpec.open(Path(asked.object).read_bytes(), name="stream"))
+        spec.maps["ring"].max_entries = asked.ring_bytes
+        loaded = stack.enter_context(spec.load())
         assert loaded.btf is not None
         with RingBuffer(loaded.maps["ring"], record=record_of(loaded.btf, "ring")) as ring:
             loaded.attach_all()
-            if ready is not None:
-                os.write(ready, b".")
+            if asked.ready_fd is not None:
+                os.write(asked.ready_fd, b".")
             try:
                 while True:
                     while len(batch := ring.drain()):

@@ -34,17 +34,20 @@ from benchmarks.results import Column, Gathering, Part
 
 RATES = (1_000, 100_000, 500_000, 1_000_000, 2_000_000)
 NUMPY = "sonde, into NumPy"
+SMALL = "sonde, into NumPy, ring of 128 KiB"
 EVENT = "syscalls:sys_enter_getppid"
 SCRIPT = 'tracepoint:syscalls:sys_enter_getppid { printf("%llu %d\\n", nsecs, tid); }'
 CAPTURE, PERF_DATA = TOLD / "stream.sonde", Path("/dev/shm/sonde-bench-perf.data")
 WHAT = """\
 A process makes `getppid` calls at a rate, on one CPU; each is to become a record of its time and thread, and come out of the kernel on the other CPU.
 *Made* is the rate that was reached: above it the record in the kernel, or the tool, holds the process up. Rings are of 16 MB for sonde's library and BCC, the others'
-as they come. *Delivered* is what came out of what was made; sonde's library counts what finds no room.
+as they come. *Delivered* is what came out of what was made. What did not, a tool may have told of: with that it should be 100 % again, and where a tool gives no
+number, or none that is of records, there is none. A ring of 128 KiB has room for five thousand records, which is too few: what is lost there is to be counted exactly.
 """
 COLUMNS = (
     Column("made_rate", "made", "records/s", "more"),
     Column("delivered", "delivered", "%", "more"),
+    Column("accounted", "delivered, or said to be lost", "%", ""),
     Column("cpu_ns", "CPU of the tool for a record made", "ns"),
     Column("memory_mb", "memory in all", "MB"),
     Column("ended_s", "Ctrl-C to answer", "s"),
@@ -58,8 +61,8 @@ PAIRS = {
 
 
 @contextmanager
-def _library() -> Iterator[Session]:
-    with python_module("benchmarks.ring_reader", str(built.bpf_object("stream"))) as session:
+def _library(*arguments: str) -> Iterator[Session]:
+    with python_module("benchmarks.ring_reader", str(built.bpf_object("stream")), *arguments) as session:
         yield session
 
 
@@ -97,6 +100,10 @@ CALLS = ("syscalls", "--syscall", "getppid", "--own")
 CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
     (Contender("no tracer", "floor", nothing), None),
     (Contender(NUMPY, "sonde", _library), lambda session: _last_json(session, "delivered")),
+    (
+        Contender(SMALL, "sonde", partial(_library, "--ring-bytes", str(128 << 10))),
+        lambda session: _last_json(session, "delivered"),
+    ),
     (
         Contender(
             "sonde trace, JSON to a file", "sonde", partial(sonde, "trace", *CALLS, "--format", "json")
@@ -187,7 +194,10 @@ def _one(
         time.sleep(0.3)
     into.add(tool.name, tool.kind, "made_rate", float(made_rate), at=rate)
     if count is not None:
-        into.add(tool.name, tool.kind, "delivered", count(session) / int(made) * 100, at=rate)
+        delivered, lost = count(session), told_lost(tool, session)
+        into.add(tool.name, tool.kind, "delivered", delivered / int(made) * 100, at=rate)
+        if lost is not None:
+            into.add(tool.name, tool.kind, "accounted", (delivered + lost) / int(made) * 100, at=rate)
         into.said(tool.name, tool.kind, _said(tool, session), at=rate)
     if session.memory is not None and session.cpu is not None:
         into.add(
@@ -197,8 +207,35 @@ def _one(
         into.add(tool.name, tool.kind, "ended_s", session.ended_s, at=rate)
 
 
+LOST = (
+    r'"lost": ?(\d+)',
+    r"\blost ([\d,]+) \(",
+    r"\blost (\d+),",
+    r"\bLOST (\d+) events",
+    r"\bLost (\d+) events",
+)
+"""How a number of records that are lost is told: by sonde's library, by its captures, BCC's script, perf trace, bpftrace."""
+
+
+def told_lost(tool: Contender, session: Session) -> int | None:
+    """Give the number of records of which a tool says that they are lost; None where it gives none of records."""
+    if "JSON" in tool.name:
+        return _lost_of_accounting(session)
+    if tool.name == "perf record":
+        return None
+    text = session.told()
+    return sum(int(found.replace(",", "")) for pattern in LOST for found in re.findall(pattern, text))
+
+
+def _lost_of_accounting(session: Session) -> int:
+    for line in reversed(session.told().splitlines()):
+        if line.startswith('{"accounting"'):
+            return sum(json.loads(line)["accounting"]["lost"].values())
+    return 0
+
+
 def _said(tool: Contender, session: Session) -> str:
-    if tool.name == NUMPY:
+    if tool.name in (NUMPY, SMALL):
         return f"lost {_last_json(session, 'lost'):,} of {_last_json(session, 'seen'):,}"
     return said_lost(tool, session) if "JSON" in tool.name else session.of_loss()
 
