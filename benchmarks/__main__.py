@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 import time
+import traceback
 
 from benchmarks import built, machine, options, page, readmes, results
 from benchmarks.results import Part, Results, printed
+from sonde.errors import SondeError
 
 PARTS = (
     *("syscalls", "streams", "probes", "packets", "rules", "sizes", "reach"),
@@ -54,16 +57,25 @@ def main() -> None:
     chosen = options.options(parsed)
     options.own_tracefs()
     found = _kept(quick=chosen.quick)
-    begun = time.monotonic()
+    begun, failed = time.monotonic(), list[str]()
     for name in parsed.part or [*PARTS, *(() if chosen.quick else BESIDE)]:
         if time.monotonic() - begun > parsed.seconds_max:
             print(f"{name} is not run: it has taken {parsed.seconds_max:.0f} s already", file=sys.stderr)
             continue
-        for part in importlib.import_module(f"benchmarks.{name}").measure(chosen):
+        try:
+            parts: list[Part] = importlib.import_module(f"benchmarks.{name}").measure(chosen)
+        except (OSError, RuntimeError, subprocess.SubprocessError, SondeError):
+            # An hour of the others is not thrown away for one; who reads this sees which, and why.
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        for part in parts:
             print(printed(part), flush=True)
             found.parts[part.name] = part
         _write(found, publish=parsed.publish)
     print(f"\nwritten in {time.monotonic() - begun:.0f} s: {OUT}/comparison.md, {OUT}/results.json")
+    if failed:
+        sys.exit(f"failed, and not written: {', '.join(failed)}")
 
 
 def _kept(*, quick: bool) -> Results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,15 +189,9 @@ def _saying_ready(command: list[str], name: str) -> Iterator[Session]:
         _end(process, session)
 
 
-def started(
-    contender: Contender, into: Gathering, *, at: float = 0
-) -> AbstractContextManager[Session | None]:
-    """Start a contender; where it cannot run, its words go into the results, and the block gets None."""
-    return _started(contender, into, at)
-
-
 @contextmanager
-def _started(contender: Contender, into: Gathering, at: float) -> Iterator[Session | None]:
+def started(contender: Contender, into: Gathering, *, at: float = 0) -> Iterator[Session | None]:
+    """Start a contender; where it cannot run, its words go into the results, and the block gets None."""
     with contextlib.ExitStack() as stack:
         session = None
         # Who could not run in the first round cannot in the next.
@@ -209,8 +204,6 @@ def _started(contender: Contender, into: Gathering, at: float) -> Iterator[Sessi
 
 
 def _find(program: str) -> None:
-    import shutil
-
     if shutil.which(program) is None:
         raise CannotRunError(
             f"{program} is not installed (tools/contenders installs what the comparison needs)"

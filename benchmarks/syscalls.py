@@ -129,7 +129,8 @@ def _one(
             costs.add(tool.name, tool.kind, f"{work.key}_added", spent - base[work.key])
         session.watch()
         lasted = time.perf_counter() - begun
-    if session.pid:
+    # One that has ended by itself has answered to nobody.
+    if session.cpu is not None:
         add_whole(tool, session, lasted, whole)
     return None
 
