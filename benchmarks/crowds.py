@@ -75,7 +75,7 @@ def measure(options: Options) -> list[Part]:
         for size in sizes:
             for tool in tools:
                 if tool.slow < 100 or size <= SLOW_SIZE_MAX:
-                    _one(tool, size, found)
+                    one(tool, size, found)
         print(f"  processes, round {number + 1}", file=sys.stderr, flush=True)
     names = [tool.name for tool in tools]
     return [
@@ -103,7 +103,8 @@ def _answer(tool: Contender) -> Callable[[str], Counter[int]] | None:
     )
 
 
-def _one(tool: Contender, size: int, into: Gathering) -> None:
+def one(tool: Contender, size: int, into: Gathering) -> None:
+    """Run one size under one tool."""
     with started(tool, into, at=size) as session:
         if session is None:
             return

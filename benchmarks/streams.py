@@ -163,7 +163,7 @@ def measure(options: Options) -> list[Part]:
     for number in range(options.rounds(2)):
         for rate in rates:
             for tool, count in chosen:
-                _one(tool, count, rate, seconds, found)
+                one(tool, count, rate, seconds, found)
         print(f"  streams, round {number + 1}", file=sys.stderr, flush=True)
     names = [tool.name for tool, _ in chosen]
     return [
@@ -181,9 +181,10 @@ def measure(options: Options) -> list[Part]:
     ]
 
 
-def _one(
+def one(
     tool: Contender, count: Callable[[Session], int] | None, rate: int, seconds: float, into: Gathering
 ) -> None:
+    """Run one rate under one tool."""
     with started(tool, into, at=rate) as session:
         if session is None:
             return
