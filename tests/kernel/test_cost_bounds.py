@@ -37,7 +37,7 @@ def test_no_program_has_grown_beyond_its_bound() -> None:
 
 
 def test_no_start_imports_more_than_it_did() -> None:
-    assert grown(BOUNDS["starts"], cost_bounds.starts(), 1) == []
+    assert grown(BOUNDS["starts"], cost_bounds.starts(), SLACK) == []
 
 
 def test_growth_is_seen() -> None:
