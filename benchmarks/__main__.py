@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--seconds-max", type=float, default=2400, help="begin no part after so long")
     parsed = parser.parse_args()
     chosen = options.options(parsed)
+    options.heed_ctrl_c()
     options.own_tracefs()
     found = _kept(quick=chosen.quick)
     begun, failed = time.monotonic(), list[str]()
@@ -92,6 +93,8 @@ def _write(found: Results, *, publish: bool) -> None:
     place = {name: number for number, name in enumerate(ORDER)}
     found.parts = dict(sorted(found.parts.items(), key=lambda item: place[item[0]]))
     found.write(OUT / "results.json")
+    # As whoever reads the file will find them: with the digits that it has.
+    found = results.read(OUT / "results.json")
     page.write(found, OUT, plots_in="comparison")
     if publish:
         found.write(KEPT)

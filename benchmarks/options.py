@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,9 +53,19 @@ def options(parsed: argparse.Namespace) -> Options:
 def run_part(measure: Callable[[Options], list[Part]], description: str | None) -> None:
     """Run one part from the command line and print it."""
     parsed = arguments(description).parse_args()
+    heed_ctrl_c()
     own_tracefs()
     for part in measure(options(parsed)):
         print(printed(part))
+
+
+def heed_ctrl_c() -> None:
+    """Take back what a shell does to what it starts in the background: to ignore Ctrl-C, which every tool would inherit.
+
+    An end that is asked for otherwise is the same: tools that are running are ended, for else they would trace what comes next.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def own_tracefs() -> None:

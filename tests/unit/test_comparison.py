@@ -1,0 +1,136 @@
+"""The comparison says what its figures say: ratios, losses, the document's totals, and the pages that are made from results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks import contender, crowds, matrix, page, readmes, resources, results
+from benchmarks.results import Column, Gathering, Part, Results, Row
+
+pytestmark = pytest.mark.host_only
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = [Column("ns", "a call", "ns"), Column("shown", "shown", "%", "more")]
+
+
+def part(ours: list[float], theirs: list[float], *, key: str = "ns") -> Part:
+    rows = [Row("sonde", "sonde", {key: ours}), Row("peer", "peer", {key: theirs})]
+    return Part("made", "Made up", "Nothing.\n", COLUMNS, rows, pairs={"peer": "sonde"})
+
+
+def test_a_ratio_is_of_one_round() -> None:
+    """What slows the whole of a round down is in both sides."""
+    assert part([10, 100, 10], [20, 200, 20]).ratio("ns", "sonde", "peer") == 0.5
+
+
+def test_who_was_not_measured_has_no_ratio() -> None:
+    assert part([10], []).ratio("ns", "sonde", "peer") is None
+    assert part([10], [0]).ratio("ns", "sonde", "peer") is None
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (part([30, 30], [20, 20]), "Behind peer by 1.50."),
+        (part([50], [100], key="shown"), "Behind peer by 2."),
+        (part([20], [20]), "Nowhere in this run"),
+        (part([10], [20]), "Nowhere in this run"),
+    ],
+)
+def test_where_sonde_loses_is_said(made: Part, told: str) -> None:
+    losses = "\n".join(page.losses(Results({}, quick=False, parts={"made": made})))
+
+    assert told in losses
+
+
+def test_rounds_are_gathered_in_order() -> None:
+    gathering = Gathering()
+    for value in (1.0, 2.0):
+        gathering.add("b", "peer", "ns", value)
+        gathering.add("a", "sonde", "ns", value * 2)
+    gathering.missing("c", "peer", "it is not installed")
+
+    rows = gathering.rows(["a", "b", "c"], COLUMNS)
+
+    assert [(row.contender, row.cells, row.missing) for row in rows] == [
+        ("a", {"ns": [2.0, 4.0]}, ""),
+        ("b", {"ns": [1.0, 2.0]}, ""),
+        ("c", {}, "it is not installed"),
+    ]
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    found = Results({"Linux": "6.18"}, quick=True, parts={"made": part([1.5, 2.5], [3.25])})
+    found.write(tmp_path / "results.json")
+
+    assert results.read(tmp_path / "results.json") == found
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0"), (24.0, "24"), (0.456, "0.46"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_a_figure_has_the_digits_that_mean_something(value: float | None, text: str) -> None:
+    assert results.cell(value) == text
+
+
+def test_the_documents_totals_are_recomputed() -> None:
+    """None of the four that it prints follows from its own weights."""
+    assert matrix.totals() == pytest.approx([9.45, 6.00, 7.70, 7.25])
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "counts"),
+    [
+        ("syscount -P", "PID    COMM               COUNT\n4711   a name with 7       101\n", {4711: 101}),
+        ("syscount -P -L", "4711   storm     101     250.125\n", {4711: 101}),
+        ("bpftrace count()", "Attaching 1 probe...\n\n@[4711]: 101\n@[1]: 5\n", {4711: 101, 1: 5}),
+        ("perf trace -s", " crowd (4711), 202 events, 0.1%\n", {4711: 101}),
+        (
+            "sonde top syscalls",
+            '{"pid":4711,"count":100}\n{"pid":4711,"count":1}\n{"pid":null,"count":9}\n',
+            {4711: 101},
+        ),
+    ],
+)
+def test_an_answer_is_read_process_by_process(name: str, told: str, counts: dict[int, int]) -> None:
+    read = next(read for beginning, read in crowds.ANSWERS.items() if name.startswith(beginning))
+
+    assert read(told) == counts
+
+
+def test_what_a_tool_says_of_its_end_is_quoted() -> None:
+    session = contender.Session(output=ROOT / "nowhere")
+
+    assert contender.complaint(session, 1) == "it ended with status 1 and said: nothing"
+
+
+def test_memory_is_that_of_a_process() -> None:
+    import os
+
+    own = resources.memory(os.getpid())
+
+    assert own.resident_mb > 5
+    assert own.kernel_mb >= 0
+
+
+@pytest.fixture(scope="module")
+def published() -> Results:
+    return results.read(readmes.KEPT)
+
+
+def test_the_page_is_what_the_published_results_make(published: Results) -> None:
+    assert (ROOT / "docs" / "comparison.md").read_text() == page.page(published)
+
+
+@pytest.mark.parametrize("path", readmes.blocks(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_figures_agree_with_the_published_results(path: Path, published: Results) -> None:
+    assert path.read_text() == readmes.with_figures(path, published)
+
+
+def test_every_plot_of_the_page_is_there(published: Results) -> None:
+    text = (ROOT / "docs" / "comparison.md").read_text()
+    drawn = {path.stem for path in (ROOT / "docs" / "comparison").glob("*.svg")}
+
+    assert drawn == {name for name in published.parts if f"(comparison/{name}.svg)" in text}
