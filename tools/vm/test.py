@@ -40,8 +40,10 @@ SUITE = ("-m", "not host_only", "tools/vm/guest", "tests/kernel", "--pyargs", "s
 # more than half an hour.
 ESSENTIAL = (
     "-k",
-    "guest or attached_program_runs or prime_count or childs_return or still_running or small_ring"
-    " or every_tick or counts_once_over or untimed_and_what",
+    (
+        "guest or attached_program_runs or prime_count or childs_return or still_running or small_ring"
+        " or every_tick or counts_once_over or untimed_and_what"
+    ),
     "tools/vm/guest",
     "tests/kernel/test_links.py",
     "--pyargs",
