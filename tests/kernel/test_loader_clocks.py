@@ -6,13 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from sonde.agent.loader.loader import Loader
 from sonde.probe import Selection
 
-pytestmark = [pytest.mark.kernel]
+PARANOID = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text())
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(
+        PARANOID > 2,
+        reason=f"kernel.perf_event_paranoid is {PARANOID}: CAP_SYS_ADMIN, which loaders have not",
+    ),
+]
 
 SPIN = "import sys, time; sys.stdin.readline()\nwhile time.thread_time() < 0.7: pass"
 

@@ -22,7 +22,7 @@ from sonde.bpf.link.hook import (
 )
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.perf_source import PerfAttachment, attach_to_event
-from sonde.errors import AttachError, KernelError, NotSupportedError
+from sonde.errors import AttachError, KernelError, NotSupportedError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from sonde.bpf.program import Program
@@ -48,6 +48,7 @@ EVENTS = {
 FREQUENCY_HZ = 99
 """Not 100: in step with nothing that wakes up a hundred times a second."""
 RATE_MAX = Path("/proc/sys/kernel/perf_event_max_sample_rate")
+PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 CPUS_ONLINE = Path("/sys/devices/system/cpu/online")
 CAPABILITY = "CAP_PERFMON CAP_BPF"
 
@@ -157,9 +158,22 @@ class PerfEvent(Hook):
                 why="this machine does not count it (virtual machines often have no counters)",
                 provides="a CPU with performance counters, or the event cpu-clock",
             )
-        if number == errno.EINVAL and self.period is None and (limit := _rate_max()) < (self.frequency or 0):
+        if (
+            number == errno.EINVAL
+            and self.period is None
+            and (limit := _number_in(RATE_MAX)) < (self.frequency or 0)
+        ):
             hint = f"the kernel allows {limit} a second: sysctl kernel.perf_event_max_sample_rate"
             return AttachError(f"attach program {subject}", why="the frequency is too high", hint=hint)
+        if number == errno.EACCES and _number_in(PARANOID) > 2:
+            return PermissionDeniedError(
+                number,
+                operation="attach program",
+                subject=subject,
+                capability="CAP_SYS_ADMIN",
+                why="kernel.perf_event_paranoid is 3, with which Debian's kernels take no other capability for it",
+                hint="sysctl kernel.perf_event_paranoid=2",
+            )
         return error_for(number, "attach program", subject, capability=CAPABILITY)
 
     def _not_online(self) -> AttachError:
@@ -223,8 +237,8 @@ def _threads(pid: int) -> list[int]:
         return []
 
 
-def _rate_max() -> int:
+def _number_in(path: Path) -> int:
     try:
-        return int(RATE_MAX.read_text())
+        return int(path.read_text())
     except OSError:
         return 0
