@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_ETHER, ARPHRD_LOOPBACK in linux/if_arp.h
 ALLOW_NETLINK = "allow AF_NETLINK, as packaging/systemd/interfaces.conf does"
+RENAMED_TRIES, RENAMED_WAIT_S = 200, 0.005
 NAMES_MAX = 12
 """So many interfaces a message names."""
 
@@ -58,17 +60,26 @@ def interfaces() -> list[Interface]:
         raise KernelError(number, operation="list network interfaces", hint=hint) from None
     # Any socket takes these calls (dev_ioctl), and is of the namespace that it was made in.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
-        found = [Interface(index, name, _link_type(wire, name)) for index, name in here]
-    return [each for each in found if each.link_type >= 0]
+        found = [_interface(wire, index, name) for index, name in here]
+    return [each for each in found if each is not None]
 
 
-def _link_type(wire: socket.socket, name: str) -> int:
-    """Read ARPHRD_*; -1 where the interface has gone meanwhile."""
-    try:
-        answer = fcntl.ioctl(wire, SIOCGIFHWADDR, struct.pack("16s24x", os.fsencode(name)))
-    except OSError:
-        return -1
-    return int(struct.unpack_from("H", answer, 16)[0])
+def _interface(wire: socket.socket, index: int, name: str) -> Interface | None:
+    """Tell of a listed interface, which may have got another name since; None where it has gone meanwhile.
+
+    While one is renamed the kernel finds it by neither name, for a grace period of RCU (dev_change_name).
+    """
+    for _ in range(RENAMED_TRIES):
+        try:
+            answer = fcntl.ioctl(wire, SIOCGIFHWADDR, struct.pack("16s24x", os.fsencode(name)))
+        except OSError:
+            name = interface_name(index)
+            if name == str(index):
+                return None
+            time.sleep(RENAMED_WAIT_S)
+            continue
+        return Interface(index, name, int(struct.unpack_from("H", answer, 16)[0]))
+    return None
 
 
 def interface_index(interface: str | int, hook: Hook) -> int:
