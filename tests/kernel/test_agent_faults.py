@@ -31,10 +31,17 @@ sys.stdin.read()
 
 
 @contextmanager
-def many() -> Iterator[list[int]]:
-    """Processes that have each made calls of very many kinds, and live."""
+def many(cgroup: Path | None = None) -> Iterator[list[int]]:
+    """Processes that have each made calls of very many kinds, and live; in this cgroup."""
+
+    def join() -> None:
+        if cgroup is not None:
+            (cgroup / "cgroup.procs").write_text("0")
+
     started = [
-        subprocess.Popen([sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=join
+        )
         for _ in range(PROCESSES)
     ]
     try:
@@ -73,14 +80,20 @@ def is_folded(page: str) -> str | None:
     return page if folded > PROCESSES * KINDS - 500 else None
 
 
-def test_beyond_the_bound_they_are_one_and_the_sum_is_right(tmp_path: Path) -> None:
-    with agent(tmp_path, probes__processes__enabled="false", series__by="pid", series__max="500") as running:
-        with many():
+def test_beyond_the_bound_they_are_one_and_the_sum_is_right(tmp_path: Path, cgroup: Path) -> None:
+    # Series of processes that end are given back: only those count here that all live.
+    settings = {
+        "probes__processes__enabled": "false",
+        "probes__syscalls__cgroup": str(cgroup),
+        "series__by": "pid",
+        "series__max": "500",
+    }
+    with agent(tmp_path, **settings) as running:
+        with many(cgroup):
             page = running.until(lambda: is_folded(running.fresh_page()))
             series = [line for line in page.splitlines() if line.startswith("sonde_syscall_count_total{")]
         summary = running.end()
 
-    # Series of processes that have ended meanwhile are gone.
     assert 450 < len(series) <= 500
     assert counts(page, "sonde_series_folded_total", sonde_metric_name="sonde.syscall.count") > 0
     account = summary["outputs"]["syscalls.counts"]
