@@ -112,6 +112,15 @@ def test_a_terminal_is_told_how_a_file_comes_on(tmp_path: Path) -> None:
     assert f"in {path}; sonde itself" in text
 
 
+def test_a_terminal_that_goes_away_ends_it_and_the_file_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.folded"
+    with terminal("profile", "cpu", "--every", "100ms", "-o", str(path)) as window:
+        window.read("\r\x1b[K", count=3)
+        window.hang_up()
+        assert window.process.wait(timeout=60) == 0
+    assert sum(weight for _, weight in lines_of(path)) > 0
+
+
 def test_a_terminal_gets_no_bytes_that_are_no_text() -> None:
     with terminal("profile", "cpu", "--for", "1s", "--format", "pprof") as window:
         text = window.finish()

@@ -68,6 +68,12 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
 
+    def hang_up(self) -> None:
+        """Close the window: the process gets SIGHUP, and what it writes there from now on fails."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+
 
 @contextmanager
 def terminal(*arguments: str, rows: int = 24, columns: int = 80, **more: str) -> Iterator[Terminal]:
@@ -89,13 +95,14 @@ def terminal(*arguments: str, rows: int = 24, columns: int = 80, **more: str) ->
         [*SONDE, *arguments], stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal, **options
     )
     os.close(slave)
+    window = Terminal(process, master)
     try:
-        yield Terminal(process, master)
+        yield window
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        os.close(master)
+        window.hang_up()
 
 
 def screens(text: str) -> list[str]:

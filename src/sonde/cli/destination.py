@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TextIO
 
-from sonde.cli.failure import ReaderGoneError, forget_output
+from sonde.cli.failure import ReaderGoneError
+from sonde.cli.standard_streams import forget
 from sonde.errors import CommandError, SondeError, errno_text
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Destination:
         if failure is None:
             return
         if self._file is None:
-            forget_output()
+            forget(sys.stdout)
         if isinstance(failure, BrokenPipeError):
             raise ReaderGoneError from failure
         where = self._path or "the output"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
 import click
 
+from sonde.cli.standard_streams import forget, say
 from sonde.errors import (
     CommandError,
     ConfigError,
@@ -51,7 +51,7 @@ def status_after(error: Exception) -> int:
         return error.status
     status, sentence = _told(error)
     # A misuse names the whole command already.
-    _say(sentence if sentence.startswith(("sonde ", "sonde:")) else f"sonde: {sentence}")
+    say(sentence if sentence.startswith(("sonde ", "sonde:")) else f"sonde: {sentence}")
     return status
 
 
@@ -74,7 +74,7 @@ def _told(error: Exception) -> tuple[int, str]:
         case SondeError():
             return FAILED, str(error)
         case OSError():
-            forget_output()
+            forget(sys.stdout)
             what = f"{error.filename}: " if error.filename else ""
             return FAILED, f"{what}{errno_text(error.errno) if error.errno else error}"
         case MemoryError():
@@ -133,20 +133,3 @@ def _no_such_option(error: click.NoSuchOption) -> str:
         if isinstance(parameter, click.Option) and not parameter.hidden
     ]
     return f"{what}: valid: {', '.join(valid)}"
-
-
-def forget_output() -> None:
-    """Give up standard output: what is still buffered must not raise once more when Python exits."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError, AttributeError):
-        return
-
-
-def _say(sentence: str) -> None:
-    try:
-        print(sentence, file=sys.stderr, flush=True)
-    except OSError:
-        return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from sonde.cli.destination import Destination
 from sonde.cli.measurement import tell_ready
 from sonde.cli.ruling import Ruling
 from sonde.cli.signals import Signals
+from sonde.cli.standard_streams import say
 from sonde.errors import CommandError, ConfigError, SondeError
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class Filtering:
 
     def _tell_messages(self) -> None:
         for message in self._messages:
-            print(f"sonde: {message}", file=sys.stderr, flush=True)
+            say(f"sonde: {message}")
         self._messages.clear()
 
 

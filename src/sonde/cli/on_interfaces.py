@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sonde.cli.standard_streams import say
 
 if TYPE_CHECKING:
     from sonde.run import Run
@@ -87,4 +88,4 @@ def told_interfaces(run: Run, *, has_heading: bool) -> Iterator[Callable[[], Seq
 
 def _say(lines: Sequence[str]) -> None:
     for line in lines:
-        print(f"sonde: {line}", file=sys.stderr)
+        say(f"sonde: {line}")

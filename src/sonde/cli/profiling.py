@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sonde.cli.measurement import Measurement
 from sonde.cli.profile_formats import maker_of
+from sonde.cli.standard_streams import is_heard, say
 from sonde.probe import Table
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ class ProfileFile:
     def write(self, batch: RecordBatch) -> None:
         """Take a batch: a table's rows are cumulative, so that it holds all before."""
         self.last = batch
-        if batch.accounting.final or self.asked.command or self.asked.captured or not sys.stderr.isatty():
+        if batch.accounting.final or self.asked.command or self.asked.captured or not is_heard():
             return
         self.progress.measured(batch)
-        print(f"\r\x1b[K{self.progress.line}", end="", file=sys.stderr, flush=True)
+        say(f"\r\x1b[K{self.progress.line}", end="")
         self.has_line = True
 
     def close(self, accounting: Accounting) -> None:
@@ -163,7 +163,7 @@ class ProfileFile:
         from sonde.views.profile import HINT, broken_lines, facts, has_frameless
 
         if self.has_line:
-            print("\r\x1b[K", end="", file=sys.stderr)
+            say("\r\x1b[K", end="")
         measured = profile.measured
         lines = [f"{self.asked.name}: {', '.join(facts(profile))}"]
         lines += [f"  {plain(line)}" for line in equation(measured.accounting, filtered=self.asked.filtered)]
@@ -174,7 +174,7 @@ class ProfileFile:
         where = f"{size(size_bytes)} in {path}" if path else size(size_bytes)
         if self.asked.captured is None:
             where += f"; {own_cost(measured.duration_ns / _NS)}"
-        print("\n".join([*lines, where]), file=sys.stderr)
+        say("\n".join([*lines, where]))
 
 
 def file_sink(asked: Measurement) -> Sink:

@@ -16,6 +16,7 @@ from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started, tel
 from sonde.cli.on_interfaces import told_interfaces
 from sonde.cli.profiling import frequency_of
 from sonde.cli.signals import Signals
+from sonde.cli.standard_streams import is_heard, say
 from sonde.cli.target import Target
 from sonde.errors import CommandError, errno_text
 from sonde.probe import Selection, Stream, Table
@@ -193,10 +194,10 @@ def _flow_one(recorded: Recorded, ends: Sequence[int], began: float) -> None:
 
 
 def _say_beginning(outputs: Sequence[Recorded], path: str, *, has_end: bool) -> None:
-    if sys.stderr.isatty():
+    if is_heard():
         names = " and ".join(each.name for each in outputs)
         end = "" if has_end else "; Ctrl-C ends it"
-        print(f"recording {names} into {path}{end}", file=sys.stderr)
+        say(f"recording {names} into {path}{end}")
 
 
 def _say_end(outputs: Sequence[Recorded], writer: CaptureWriter, path: str) -> None:
@@ -204,15 +205,15 @@ def _say_end(outputs: Sequence[Recorded], writer: CaptureWriter, path: str) -> N
     from sonde.views.equation import equation
     from sonde.views.line import plain
 
-    if sys.stderr.isatty():
+    if is_heard():
         # The terminal has echoed ^C at the beginning of this line.
-        print("\r\x1b[K", end="", file=sys.stderr)
+        say("\r\x1b[K", end="")
     for each in outputs:
         noun = "records" if isinstance(each.asked.output, Stream) else "readings"
         noun = noun.removesuffix("s") if each.count == 1 else noun
-        print(f"{each.name}: {each.count:,} {noun}", file=sys.stderr)
+        say(f"{each.name}: {each.count:,} {noun}")
         assert each.accounting is not None, "it has ended"
         for line in equation(each.accounting, filtered=each.asked.filtered):
-            print(f"  {plain(line)}", file=sys.stderr)
+            say(f"  {plain(line)}")
     shows = "" if path == STDOUT else f": sonde report {path} shows it"
-    print(f"{size(writer.size_bytes)} in {path}{shows}", file=sys.stderr)
+    say(f"{size(writer.size_bytes)} in {path}{shows}")

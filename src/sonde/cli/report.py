@@ -20,6 +20,7 @@ from sonde.cli.formats import TABLE
 from sonde.cli.measurement import Captured, Measurement
 from sonde.cli.parameter import one_of
 from sonde.cli.profile_formats import FILES
+from sonde.cli.standard_streams import say
 from sonde.cli.verb import VerbGroup
 from sonde.errors import CommandError, SondeError, errno_text
 from sonde.probe import Probe, Selection, Stream, Table
@@ -108,9 +109,8 @@ def _told(name: str, end: End) -> int:
     if not end.why:
         return 0
     noun = "reading" if end.readings == 1 else "readings"
-    print(
-        f"sonde: {name}: {end.why} behind byte {end.at_bytes:,}: shown is what was whole, {end.readings:,} {noun}",
-        file=sys.stderr,
+    say(
+        f"sonde: {name}: {end.why} behind byte {end.at_bytes:,}: shown is what was whole, {end.readings:,} {noun}"
     )
     return 1
 

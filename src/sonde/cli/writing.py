@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
+
+from sonde.cli.standard_streams import say
 
 if TYPE_CHECKING:
     from sonde.cli.destination import Destination
@@ -35,7 +36,7 @@ def machine_writer(asked: Shown, columns: Sequence[str]) -> Writer | None:
     if asked.format == "csv":
         from sonde.views.csv import CsvWriter
 
-        return CsvWriter(asked.destination.file, columns, sys.stderr)
+        return CsvWriter(asked.destination.file, columns, say)
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from sonde.records.accounting import Accounting
@@ -14,12 +14,12 @@ from sonde.views.page import MOMENTS, TIME, Page
 class CsvWriter:
     """Writes rows under one header; unknown values are empty, lists are joined by blanks.
 
-    CSV has no place for the accounting: it goes to ``notes`` (stderr), in one line.
+    CSV has no place for the accounting: ``note`` takes it (and says it on stderr), in one line.
     """
 
-    def __init__(self, file: TextIO, columns: Sequence[str], notes: TextIO) -> None:
+    def __init__(self, file: TextIO, columns: Sequence[str], note: Callable[[str], None]) -> None:
         """Write to ``file``, which the caller closes; the header at once, so that even no rows are a table."""
-        self._file, self._notes = file, notes
+        self._file, self._note = file, note
         self._names = [TIME, *(name for name in columns if name not in MOMENTS)]
         self._csv = csv.writer(file, lineterminator="\n")
         self._csv.writerow(self._names)
@@ -33,7 +33,7 @@ class CsvWriter:
     def close(self, accounting: Accounting) -> None:
         """Say the accounting beside the table."""
         self._file.flush()
-        print(accounting, file=self._notes)
+        self._note(str(accounting))
 
 
 def _field(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from sonde.cli.measurement import INTERVAL_S, tell_ready
 from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Process
 from sonde.cli.setting import set_text
 from sonde.cli.signals import Signals
+from sonde.cli.standard_streams import say
 from sonde.cli.target import Target
 from sonde.errors import CommandError
 
@@ -162,10 +162,7 @@ def _watch(
             target.resume()
         for each in told:
             if each.why_not:
-                print(
-                    f"sonde: program {each.program} is loaded and not attached: {each.why_not}",
-                    file=sys.stderr,
-                )
+                say(f"sonde: program {each.program} is loaded and not attached: {each.why_not}")
         iterators = [link for link in loaded.links if isinstance(link, IteratorLink)]
         only_at_end = target is not None and options["every_s"] is None
         writer = _writer(options, destination, loaded, streams, is_live=not (target or streams or iterators))
