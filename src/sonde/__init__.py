@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.errors import SondeError
 from sonde.probe import Selection
 from sonde.probes import all_probes, probe
+from sonde.version import VERSION
 
 if TYPE_CHECKING:
     from sonde.bpf import Object, ObjectSpec
@@ -26,10 +27,13 @@ __all__ = [
     "Run",
     "Selection",
     "SondeError",
+    "__version__",
     "all_probes",
     "export_to_opentelemetry",
     "probe",
 ]
+
+__version__ = VERSION
 
 _HOMES = {
     "Accounting": "sonde.records.accounting",

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sonde.agent.budget import Budget
@@ -23,6 +22,7 @@ from sonde.agent.signals import ENDING, Signals
 from sonde.agent.summary import Summary, summary_of
 from sonde.errors import ConfigError, LoaderError, SondeError
 from sonde.probes import probe as find_probe
+from sonde.version import VERSION
 
 if TYPE_CHECKING:
     from sonde.agent.loader import Identity, Loader, RemoteRun
@@ -270,7 +270,7 @@ def resource_of(config: Config) -> dict[str, Any]:
     system = os.uname()
     return {
         "service.name": "sonde",
-        "service.version": version("sonde"),
+        "service.version": VERSION,
         "service.instance.id": INSTANCE,
         "host.name": system.nodename,
         "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(system.machine, system.machine),

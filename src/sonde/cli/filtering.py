@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sonde.cli.destination import Destination
-from sonde.cli.measurement import tell_ready
+from sonde.cli.ready import tell_ready
 from sonde.cli.ruling import Ruling
 from sonde.cli.signals import Signals
 from sonde.cli.standard_streams import say

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.cli.destination import Destination
 from sonde.cli.on_interfaces import told_interfaces
+from sonde.cli.ready import tell_ready
 from sonde.cli.signals import Signals
 from sonde.cli.target import Target
 from sonde.errors import CommandError, KernelError
@@ -179,13 +180,3 @@ def ends_of(selection: Selection, target: Target | None, stack: ExitStack) -> li
         raise CommandError(f"measure process {selection.pid}", why="it has ended meanwhile") from error
     stack.callback(os.close, fd)
     return [fd]
-
-
-def tell_ready(fd: int | None) -> None:
-    """Write one byte to the descriptor of ``--ready-fd``: everything is attached and counts."""
-    if fd is None:
-        return
-    try:
-        os.write(fd, b"\n")
-    except OSError as error:
-        raise CommandError(f"write to --ready-fd {fd}", why=error.strerror or "it failed") from error

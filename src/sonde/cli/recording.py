@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started, tell_ready
+from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started
 from sonde.cli.on_interfaces import told_interfaces
 from sonde.cli.profiling import frequency_of
+from sonde.cli.ready import tell_ready
 from sonde.cli.signals import Signals
 from sonde.cli.standard_streams import is_heard, say
 from sonde.cli.target import Target

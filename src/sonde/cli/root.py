@@ -53,9 +53,9 @@ class Commands(click.Group):
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click calls it
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from sonde.version import VERSION
 
-        click.echo(f"sonde {version('sonde')}")
+        click.echo(f"sonde {VERSION}")
         ctx.exit()
 
 

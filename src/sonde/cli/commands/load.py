@@ -11,8 +11,9 @@ import click
 from sonde.cli.attaching import Places, attach, plan
 from sonde.cli.behind import MeasuringCommand
 from sonde.cli.destination import Destination
-from sonde.cli.measurement import INTERVAL_S, tell_ready
+from sonde.cli.measurement import INTERVAL_S
 from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Process
+from sonde.cli.ready import tell_ready
 from sonde.cli.setting import set_text
 from sonde.cli.signals import Signals
 from sonde.cli.standard_streams import say

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sonde.cli.measurement import tell_ready
 from sonde.cli.parameter import Descriptor, Duration, OneOf
+from sonde.cli.ready import tell_ready
 from sonde.errors import CommandError
 
 if TYPE_CHECKING:

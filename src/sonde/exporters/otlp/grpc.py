@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from sonde.exporters.otlp.credentials import Credentials
-from sonde.exporters.otlp.scope import sonde_version
 from sonde.exporters.otlp.transport import Outcome, shortened
+from sonde.version import VERSION
 
 if TYPE_CHECKING:
     from sonde.exporters.otlp.settings import OtlpDelivery
@@ -85,7 +85,7 @@ class GrpcTransport:
 
     def _open(self) -> Any:
         options = [
-            ("grpc.primary_user_agent", f"sonde/{sonde_version()}"),
+            ("grpc.primary_user_agent", f"sonde/{VERSION}"),
             # The endpoint is where requests go, as with HTTP.
             ("grpc.enable_http_proxy", 0),
             # When to try again is decided in one place (retry.py), and then at once.

@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 
 from sonde.exporters.otlp.credentials import Credentials
 from sonde.exporters.otlp.retry import retry_after_s
-from sonde.exporters.otlp.scope import sonde_version
 from sonde.exporters.otlp.transport import Outcome, shortened
+from sonde.version import VERSION
 
 if TYPE_CHECKING:
     from sonde.exporters.otlp.settings import OtlpDelivery
@@ -60,7 +60,7 @@ class HttpTransport:
         self._is_aborted = False
         self._headers = {
             "Content-Type": "application/x-protobuf",
-            "User-Agent": f"sonde/{sonde_version()}",
+            "User-Agent": f"sonde/{VERSION}",
             **({"Content-Encoding": "gzip"} if self._is_gzip else {}),
             **delivery.headers,
         }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -12,17 +10,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sonde.exporters.otlp.attributes import key_values
 from sonde.exporters.otlp.wire import framed, tag
+from sonde.version import VERSION
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 SCOPE = "sonde"
-
-
-@cache
-def sonde_version() -> str:
-    """Give the installed version; looked up once, for that reads files."""
-    return version("sonde")
 
 
 def resource_field(parent: type[Message], attributes: Mapping[str, Any]) -> bytes:
@@ -33,5 +26,5 @@ def resource_field(parent: type[Message], attributes: Mapping[str, Any]) -> byte
 
 def scope_field(parent: type[Message]) -> bytes:
     """Encode the field ``scope`` of ScopeMetrics or ScopeLogs."""
-    content: bytes = InstrumentationScope(name=SCOPE, version=sonde_version()).SerializeToString()
+    content: bytes = InstrumentationScope(name=SCOPE, version=VERSION).SerializeToString()
     return framed(tag(parent, "scope"), content)

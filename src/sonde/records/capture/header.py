@@ -15,6 +15,7 @@ from sonde.records.capture.stacks import FRAME_KINDS, NUMBER, NUMBER_KIND
 from sonde.records.frames import COLUMNS
 from sonde.records.metrics import Metric
 from sonde.records.model import Column, Schema
+from sonde.version import VERSION
 
 FORMAT_PLAIN, FORMAT = 1, 2
 """Rises when an older sonde could not read what a newer one writes: 2 where there are stacks, written once (stacks.py)."""
@@ -146,12 +147,10 @@ def clocks_now() -> dict[str, int]:
 
 def header_here(outputs: tuple[OutputHeader, ...], clocks: dict[str, int] | None = None) -> Header:
     """Make the header of a capture on this machine that begins now, or began at ``clocks``; companions are added."""
-    from importlib.metadata import version
-
     companions = tuple(output.companion for output in outputs if output.frames)
     system = os.uname()
     return Header(
-        sonde=version("sonde"),
+        sonde=VERSION,
         kernel=system.release,
         machine=system.machine,
         host=system.nodename,
