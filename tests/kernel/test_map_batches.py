@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from kernel.shaped import loaded
+from sonde.bpf.map import map as map_module
 from sonde.bpf.map import possible_cpus
 from sonde.errors import KernelError
 
 MANY = 100_000
 
 
+@pytest.mark.parametrize("room", [map_module.ROOM_FIRST_BYTES, 0])
 @pytest.mark.parametrize("name", ["many", "many_slots", "many_per_cpu", "many_routes"])
-def test_many_entries_in_a_few_system_calls(name: str) -> None:
-    """Reading begins with room for 4,096 and grows until the kernel has no more."""
+def test_many_entries_in_a_few_system_calls(name: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading begins with room for all, or for 4,096 and grows until the kernel has no more."""
+    monkeypatch.setattr(map_module, "ROOM_FIRST_BYTES", room)
     with loaded("big_hash") as made:
         big = made.maps[name]
         keys = np.zeros(MANY, big.key_dtype)

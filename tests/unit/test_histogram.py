@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonde.records.histogram import bounds, quantiles
+from sonde.records.histogram import BLOCK_ROWS, bounds, quantiles
 
 
 def counted(values: np.ndarray, buckets: int, scale: int) -> np.ndarray:
@@ -55,3 +55,16 @@ def test_one_value_stays_in_its_bucket() -> None:
     found = quantiles(counts, 1, (0.01, 0.5, 1.0))
 
     assert all(2**3 <= value <= 2**3.5 for value in found[:, 0])
+
+
+def test_each_of_many_rows_has_its_own_quantiles() -> None:
+    """More rows than are worked on at once, and not a whole number of times as many."""
+    counts = np.zeros((2 * BLOCK_ROWS + 7, 40), np.uint64)
+    at = np.arange(len(counts))
+    counts[at, at % 39] = 1
+    counts[at % 10 == 9] = 0
+
+    found = quantiles(counts, 1, (0.5, 1.0))
+
+    alone = [quantiles(row[None, :], 1, (0.5, 1.0))[:, 0].tolist() for row in counts]
+    assert found.T.tolist() == alone

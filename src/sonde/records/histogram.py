@@ -24,12 +24,27 @@ def bounds(buckets: int, scale: int, *, unit: float = 1.0) -> Floats:
     return found
 
 
+BLOCK_ROWS = 1024
+"""So many histograms are worked on at once: what that needs for all of a large table would be several times its size."""
+
+
 def quantiles(counts: Counts, scale: int, fractions: tuple[float, ...], *, unit: float = 1.0) -> Any:
     """Estimate quantiles of histograms, one a row of ``counts`` (n, buckets); an empty row is masked.
 
     Gives a masked array of shape (fractions, n), in the unit that the buckets' is ``unit`` of. Within a bucket, values are taken as spread evenly on the logarithmic
     scale: the estimate lies in the right bucket, so it is off by at most the bucket's width (41 % at scale 1, 19 % at 2).
     """
+    import numpy as np
+
+    rows = len(counts)
+    found = np.ma.masked_array(np.zeros((len(fractions), rows)), mask=True)
+    for begin in range(0, rows, BLOCK_ROWS):
+        block = slice(begin, begin + BLOCK_ROWS)
+        found[:, block] = _quantiles(counts[block], scale, fractions, unit)
+    return found
+
+
+def _quantiles(counts: Counts, scale: int, fractions: tuple[float, ...], unit: float) -> Any:
     import numpy as np
 
     rows, buckets = counts.shape

@@ -128,8 +128,9 @@ class TableSource:
                 self._rows_before.forget(self._rows.ended)
             _, other = self._other_before.of(np.zeros(len(other), keys.dtype), other)
         folded = np.arange(len(keys) + len(other)) >= len(keys)
-        keys = np.concatenate([keys, np.zeros(len(other), keys.dtype)])
-        values = np.concatenate([values, other])
+        if len(other):
+            keys = np.concatenate([keys, np.zeros(len(other), keys.dtype)])
+            values = np.concatenate([values, other])
         columns = split(keys, self._key_columns) | split(values, self._value_columns)
         aggregated = int(self._count(columns).sum()) if len(keys) else 0
         if self._rows_before is not None:

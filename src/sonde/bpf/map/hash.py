@@ -50,12 +50,8 @@ class HashMap(Map, MutableMapping[Any, Any]):
     def _pairs(self) -> Iterator[tuple[memoryview, memoryview]]:
         keys, values, count = self.read_bytes()
         key_size, stride = self.key_size, self.stride_bytes
-        all_keys, all_values = memoryview(keys), memoryview(values)
         for at in range(count):
-            yield (
-                all_keys[at * key_size : (at + 1) * key_size],
-                all_values[at * stride : (at + 1) * stride],
-            )
+            yield keys[at * key_size : (at + 1) * key_size], values[at * stride : (at + 1) * stride]
 
     def __iter__(self) -> Iterator[Any]:
         return (self.decode_key(key) for key, _ in self._pairs())

@@ -24,8 +24,19 @@ if TYPE_CHECKING:
 
 BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK = 0, 1, 2, 4
 
-CAPACITY_FIRST = 4096
-"""Entries for which a reader makes room at first; it doubles as long as there are more."""
+CAPACITY_FIRST, ROOM_FIRST_BYTES = 4096, 64 << 20
+"""A reader makes room at first for all entries, where that is not more than so many bytes (or entries); it doubles as
+long as there are more. Room that the kernel does not write to takes no memory."""
+
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+def _room(size_bytes: int, before: memoryview | None = None) -> memoryview:
+    """Make room for so many bytes, which begin with those that were read before."""
+    room = memoryview(ffi.buffer(_uncleared("char[]", size_bytes)))
+    if before is not None:
+        room[: len(before)] = before
+    return room
 
 
 @functools.cache
@@ -167,14 +178,17 @@ class Map:
 
     # ---- many entries ---------------------------------------------------------------------------------------
 
-    def read_bytes(self) -> tuple[bytearray, bytearray, int]:
+    def read_bytes(self) -> tuple[memoryview, memoryview, int]:
         """Read all entries by batch system calls: keys, values, count; no Python per entry.
 
         Entries that are written meanwhile may or may not be among them.
         """
         # A storage has no limit of its own, and 0 for max_entries.
-        capacity = min(self.max_entries or CAPACITY_FIRST, CAPACITY_FIRST)
-        keys, values = bytearray(capacity * self.key_size), bytearray(capacity * self.stride_bytes)
+        entry_bytes = self.key_size + self.stride_bytes
+        capacity = min(
+            self.max_entries or CAPACITY_FIRST, max(CAPACITY_FIRST, ROOM_FIRST_BYTES // entry_bytes)
+        )
+        keys, values = _room(capacity * self.key_size), _room(capacity * self.stride_bytes)
         cursor, count, total = ffi.new("struct sonde_cursor *"), ffi.new("uint32_t *"), 0
         while True:
             with ffi.from_buffer(keys) as c_keys, ffi.from_buffer(values) as c_values:
@@ -194,8 +208,8 @@ class Map:
             if result != -errno.ENOSPC:
                 self._check(result, "read map")
             capacity *= 2
-            keys.extend(bytes(capacity * self.key_size - len(keys)))
-            values.extend(bytes(capacity * self.stride_bytes - len(values)))
+            keys = _room(capacity * self.key_size, keys[: total * self.key_size])
+            values = _room(capacity * self.stride_bytes, values[: total * self.stride_bytes])
         return keys, values, total
 
     def to_numpy(self) -> tuple[Array, Array]:
