@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 from collections.abc import Sequence
 from typing import Self
@@ -110,6 +109,8 @@ def _name_of(pid: int) -> str:
 
 
 def _resolved(name: str) -> str:
+    import shutil
+
     path = shutil.which(name)
     if path is not None:
         return path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +16,8 @@ REMEMBERED_MAX = 4096
 
 def names_here() -> Mapping[int, str]:
     """Give number → name in this network namespace, now."""
+    import socket
+
     try:
         return dict(socket.if_nameindex())
     except OSError:
@@ -27,6 +27,8 @@ def names_here() -> Mapping[int, str]:
 
 def names_in_sysfs() -> Mapping[int, str]:
     """Give number → name as /sys has them: of the namespace that it was mounted in."""
+    from pathlib import Path
+
     found: dict[int, str] = {}
     for each in Path("/sys/class/net").glob("*/ifindex"):
         try:
