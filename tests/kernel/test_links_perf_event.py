@@ -21,6 +21,8 @@ from kernel.hook_objects import (
 from sonde.bpf.hooks import (
     PerfEvent,
 )
+from sonde.bpf.link.perf_event import online_cpus
+from sonde.bpf.link.perf_source import count_of, stopped_events
 from sonde.errors import AttachError, NotSupportedError
 
 
@@ -85,3 +87,25 @@ def test_perf_event_says_what_is_wrong() -> None:
         with pytest.raises(AttachError, match="CPU 4095 is not online: online are 0"):
             program.attach(PerfEvent(cpu=4095))
         assert loaded.links == []
+
+
+def test_only_an_event_whose_time_stands_still_has_stopped() -> None:
+    """Each CPU's goes on while it is enabled, whether the CPU has something to do or not; a disabled one's does not."""
+    with load(HOOKS, "at_perf_event") as loaded:
+        program, hook = loaded.programs["at_perf_event"], PerfEvent(period=1_000_000_000)
+        attached = [event for cpu in online_cpus() if (event := hook.attach_disabled(program, cpu))]
+        events = {each.event for each in attached}
+        try:
+            assert stopped_events(events) == events
+            assert all(count_of(event).enabled_ns == 0 for event in events)
+            for each in attached:
+                each.enable()
+            for _ in range(100):
+                assert stopped_events(events) == set()
+            attached[0].disable()
+            assert stopped_events(events) == {attached[0].event}
+            attached[0].enable()
+            assert stopped_events(events) == set()
+        finally:
+            for each in attached:
+                each.detach()

@@ -58,6 +58,23 @@ def test_ticks_that_the_kernel_skips_are_lost_and_counted() -> None:
     assert accounting.seen <= cpus * (math.ceil(outer_s * FREQUENCY) + 2)
 
 
+def test_clocks_that_tick_stay_while_they_are_read() -> None:
+    """A read between any two ticks opens no other event: each new one would begin its period again, and tick late."""
+    with Run(CPU, values={"frequency": FREQUENCY}) as run:
+        begun = time.monotonic()
+        clocks = next(link for link in run.loaded.links if link.program.name == "cpu_tick")
+        before = clocks.descriptors
+        while time.monotonic() - begun < 0.5:
+            run.read()
+            assert clocks.descriptors == before
+        inner_s = time.monotonic() - begun
+        run.stop()
+        accounting = run.read().accounting
+
+    assert accounting.balanced, str(accounting)
+    assert accounting.seen >= len(online_cpus()) * (math.floor(inner_s * FREQUENCY) - 2)
+
+
 @contextmanager
 def offline() -> Iterator[None]:
     """Take the second CPU offline, and bring it back."""

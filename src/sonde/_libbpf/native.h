@@ -66,7 +66,6 @@ struct sonde_side_band;
 int sonde_side_band_open(int cpu, uint32_t data_pages, struct sonde_side_band **ring);
 void sonde_side_band_close(struct sonde_side_band *ring);
 int sonde_side_band_fd(const struct sonde_side_band *ring);
-int64_t sonde_side_band_enabled_ns(const struct sonde_side_band *ring);
 void sonde_side_band_reset(struct sonde_side_band_batch *batch);
 /* 1 where the batch is full before the ring is empty. */
 int sonde_side_band_drain(struct sonde_side_band *ring, struct sonde_side_band_batch *batch);

@@ -58,7 +58,7 @@ int sonde_side_band_open(int cpu, uint32_t data_pages, struct sonde_side_band **
 		.type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_DUMMY,
 		.sample_type = PERF_SAMPLE_TIME,
-		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
 		.mmap = 1, /* of code alone: mmap_data would tell of the rest */
 		.mmap2 = 1,
 		.comm = 1,
@@ -109,14 +109,6 @@ void sonde_side_band_close(struct sonde_side_band *ring)
 int sonde_side_band_fd(const struct sonde_side_band *ring)
 {
 	return ring->fd;
-}
-
-/* How long the event has been on: that stands still once its CPU has gone, even if the CPU comes back. */
-int64_t sonde_side_band_enabled_ns(const struct sonde_side_band *ring)
-{
-	uint64_t values[2];
-
-	return read(ring->fd, values, sizeof(values)) == sizeof(values) ? (int64_t)values[1] : -errno;
 }
 
 static inline void copy_out(const struct sonde_side_band *ring, uint64_t position, void *out, uint64_t length)

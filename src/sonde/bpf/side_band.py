@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sonde._libbpf import ffi, lib
 from sonde._libbpf.check import check
 from sonde.bpf.link.perf_event import online_cpus
+from sonde.bpf.link.perf_source import stopped_events
 from sonde.errors import SondeError
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ class SideBand:
         """Open a ring of ``pages_per_cpu`` pages (a power of two) on every online CPU; raises KernelError."""
         self._pages = pages_per_cpu
         self._rings: dict[int, Any] = {}
-        self._enabled_ns: dict[int, int] = {}
         self._lock = threading.Lock()
         self._batch: Any = None
         self._kept: tuple[Any, ...] = ()
@@ -84,10 +84,10 @@ class SideBand:
     def _follow(self) -> None:
         """Be on every CPU that is online; the events of one that was away do not come back with it."""
         online = set(online_cpus())
-        for cpu, ring in list(self._rings.items()):
-            before, now = self._enabled_ns[cpu], int(lib.sonde_side_band_enabled_ns(ring))
-            self._enabled_ns[cpu] = now
-            if cpu not in online or now <= before:
+        events = {cpu: int(lib.sonde_side_band_fd(ring)) for cpu, ring in self._rings.items()}
+        stopped = stopped_events(event for cpu, event in events.items() if cpu in online)
+        for cpu, event in events.items():
+            if cpu not in online or event in stopped:
                 self._leave(cpu)
         for cpu in sorted(online - self._rings.keys()):
             self._join(cpu)
@@ -100,7 +100,6 @@ class SideBand:
             return
         check(result, "open perf's side band", f"on CPU {cpu}", capability="CAP_PERFMON")
         self._rings[cpu] = ffi.gc(ring[0], lib.sonde_side_band_close)
-        self._enabled_ns[cpu] = -1
         self._epoll.register(lib.sonde_side_band_fd(ring[0]), select.EPOLLIN)
 
     def _leave(self, cpu: int) -> None:

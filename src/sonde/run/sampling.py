@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.link.link import Link
 from sonde.bpf.link.perf_event import PerfEvent, online_cpus
-from sonde.bpf.link.perf_source import PerfAttachment
+from sonde.bpf.link.perf_source import PerfAttachment, count_of, stopped_events
 from sonde.bpf.map.map import possible_cpus
 from sonde.errors import KnobError
 from sonde.probe import EVENT, EVENTS, FREQUENCY, FREQUENCY_MAX_HZ
@@ -58,7 +58,6 @@ class Clock:
     monotonic_ns: int
     raw_ns: int
     ticks_before: int = 0
-    ticks: int = 0
     skipped: int = 0
 
 
@@ -120,9 +119,11 @@ class Sampling:
         """Open events on CPUs that are back, and write how many ticks were skipped so far."""
         if self._is_over:
             return
-        for cpu in online_cpus():
-            clock = self._clocks.by_cpu.get(cpu)
-            if clock is None or self._stands_still(clock):
+        events = {cpu: clock.event.event for cpu, clock in self._clocks.by_cpu.items()}
+        online = online_cpus()
+        stopped = stopped_events(events[cpu] for cpu in online if cpu in events)
+        for cpu in online:
+            if cpu not in events or events[cpu] in stopped:
                 self._open_on(cpu)
         self._account()
 
@@ -148,14 +149,9 @@ class Sampling:
         if self._is_enabled:
             event.enable()
 
-    @staticmethod
-    def _stands_still(clock: Clock) -> bool:
-        """Tell whether the event is of a time before its CPU was offline: such a one never counts again."""
-        return clock.event.count().enabled_ns == clock.event.count().enabled_ns
-
     def _ticks_of(self, clock: Clock) -> int:
         """Compute how many ticks a CPU's clocks have made."""
-        count = clock.event.count()
+        count = count_of(clock.event.event)
         if not self._is_time:
             return clock.ticks_before + count.value // self._period
         monotonic_ns, raw_ns = _times()
@@ -167,12 +163,11 @@ class Sampling:
         )
 
     def _account(self) -> None:
-        for clock in self._clocks.by_cpu.values():
-            clock.ticks = self._ticks_of(clock)
+        ticks = {cpu: self._ticks_of(clock) for cpu, clock in self._clocks.by_cpu.items()}
         # What was seen is read after the ticks: what comes between them can only make less of what was skipped.
         seen = self._seen()
         for cpu, clock in self._clocks.by_cpu.items():
-            missing = clock.ticks - seen[cpu]
+            missing = ticks[cpu] - seen[cpu]
             if missing > TOLERATED:
                 clock.skipped = max(clock.skipped, missing)
         skipped = [0] * possible_cpus()
