@@ -54,6 +54,21 @@ def test_records_of_one_size_are_an_array() -> None:
         assert ring.pending_bytes == 0
 
 
+def test_a_record_across_the_end_of_the_ring_is_whole() -> None:
+    """4 KiB are 170 records of 24 bytes, and two thirds: the next one's length stands at the beginning again."""
+    with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=record_of(made)) as ring:
+        numbers: list[int] = []
+        lengths: list[int] = []
+        for _ in range(7):
+            for length in range(100, 153):
+                send(made.programs["write"], packet=bytes(length))
+            records: Any = ring.drain()
+            numbers += records["number"].tolist()
+            lengths += records["length"].tolist()
+        assert numbers == list(range(7 * 53))
+        assert lengths == [*range(100, 153)] * 7
+
+
 def test_records_of_another_size_than_their_type_are_refused() -> None:
     with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=np.dtype("u8")) as ring:
         send(made.programs["write"])

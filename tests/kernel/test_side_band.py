@@ -113,6 +113,19 @@ def test_what_finds_a_ring_full_is_counted() -> None:
         assert max(lost, band.lost) > 0
 
 
+def test_records_across_the_end_of_a_ring_are_whole() -> None:
+    """In small rings, which are gone around several times and never full, each program's paths and kinds are the same."""
+    with SideBand(pages_per_cpu=4) as band:
+        told = []
+        for _ in range(197):
+            child = subprocess.Popen([PROGRAM, "0"])
+            child.wait()
+            told.append(of(band.drain(), child.pid))
+        assert band.lost == 0
+        assert all(each == told[0] for each in told)
+        assert (MAP, str(PROGRAM)) in told[0]
+
+
 def test_it_is_on_every_cpu_and_leaves_nothing_open() -> None:
     before = os.listdir("/proc/self/fd")
     with SideBand() as band:

@@ -2,11 +2,11 @@
 /* The consumer of a ring buffer. */
 #define _GNU_SOURCE
 #include "native.h"
+#include "ring_bytes.h"
 
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -92,15 +92,7 @@ static inline bool ring_next(const struct sonde_ring *ring, uint64_t *position, 
 /* Copy the record whose header is at a position; a header is never split, for both are multiples of eight. */
 static inline void ring_copy(const struct sonde_ring *ring, uint64_t position, void *out, uint32_t length)
 {
-	uint64_t at = (position + BPF_RINGBUF_HDR_SZ) & (ring->size_bytes - 1);
-	uint64_t before_end = ring->size_bytes - at;
-
-	if (length <= before_end) {
-		memcpy(out, ring->data + at, length);
-		return;
-	}
-	memcpy(out, ring->data + at, before_end);
-	memcpy((uint8_t *)out + before_end, ring->data, length - before_end);
+	copy_ring_bytes(ring->data, ring->size_bytes, position + BPF_RINGBUF_HDR_SZ, out, length);
 }
 
 static inline uint64_t ring_after(uint64_t position, uint32_t length)

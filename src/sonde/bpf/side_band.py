@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-MAP, EXEC, FORK, EXIT = 1, 2, 3, 4
+MAP, EXEC, FORK, EXIT = (
+    lib.SONDE_SIDE_BAND_MAP,
+    lib.SONDE_SIDE_BAND_EXEC,
+    lib.SONDE_SIDE_BAND_FORK,
+    lib.SONDE_SIDE_BAND_EXIT,
+)
 """Kinds of records: code was mapped; a program begins in a process; a process begins; one ends."""
 
 PAGES_PER_CPU = 64
@@ -206,8 +211,8 @@ def mapped_path(path: str, device: int, inode: int) -> MappedPath:
 
 @functools.cache
 def event_dtype() -> np.dtype[Any]:
-    """Give the layout of ``SideBandRecords.events``."""
+    """Give the layout of ``SideBandRecords.events``: the struct's, all of whose fields are unsigned."""
     import numpy as np
 
-    wide, narrow = ("time_ns", "start", "end", "file_offset"), ("pid", "parent", "file", "kind")
-    return np.dtype([*((name, np.uint64) for name in wide), *((name, np.uint32) for name in narrow)])
+    fields = ffi.typeof("struct sonde_side_band_event").fields
+    return np.dtype([(name, f"u{ffi.sizeof(field.type)}") for name, field in fields])

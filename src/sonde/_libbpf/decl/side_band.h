@@ -3,7 +3,6 @@
 #define SONDE_SIDE_BAND_EXEC 2
 #define SONDE_SIDE_BAND_FORK 3
 #define SONDE_SIDE_BAND_EXIT 4
-#define SONDE_SIDE_BAND_FILES 4096
 
 struct sonde_side_band_event {
 	uint64_t time_ns, start, end, file_offset;
@@ -19,7 +18,7 @@ struct sonde_side_band_batch {
 	uint32_t event_count_max, text_bytes_max;
 	uint32_t event_count, file_count, text_bytes;
 	uint64_t lost;
-	struct sonde_side_band_file files[4096];
+	struct sonde_side_band_file files[...];
 	...;
 };
 struct sonde_side_band;
