@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A value for each task, for programs on the scheduler's hooks: PER_TASK(NAME, TYPE) gives NAME_look, NAME_find, NAME_make
- * and NAME_forget.
+ * A value for each task: PER_TASK(NAME, TYPE) gives NAME_look, NAME_find, NAME_make and NAME_forget.
  *
  * It lies in the task's own storage, which costs a third of a hash and goes with the task. There the scheduler's hooks only
  * look: making it allocates memory, which may wake kswapd, and a wake-up from below a runqueue's lock can wait for that
@@ -15,7 +14,8 @@
 #ifndef SONDE_PER_TASK_BPF_H
 #define SONDE_PER_TASK_BPF_H
 
-#include "task.bpf.h"
+#include "kernel.bpf.h"
+#include "knob.bpf.h"
 
 enum { PER_TASK_MAX = 32768 };
 
@@ -55,7 +55,7 @@ KNOB(bool, in_task_storage, true, "false where values of tasks are in a hash by 
 		bpf_map_update_elem(&name##_by_task, &address, &name##_none, BPF_NOEXIST);                             \
 		return bpf_map_lookup_elem(&name##_by_task, &address);                                                 \
 	}                                                                                                              \
-	/* Where nothing is locked. */                                                                                 \
+	/* Where nothing is locked; NULL where there is no room, or the kernel is changing this task's storage just now. */\
 	static __always_inline value_type *name##_make(struct task_struct *task)                                       \
 	{                                                                                                              \
 		if (in_task_storage)                                                                                   \

@@ -123,7 +123,7 @@ static __always_inline void call_begins(struct syscall_counters *counters, const
 	if (!is_selected(&call->process) || !syscall_is_selected(call->number, call->abi) ||
 	    !is_selected_now(&call->process))
 		return;
-	start = make_start(call->process.task);
+	start = starts_make(call->process.task);
 	if (!start) {
 		counters->start_failed++;
 		return;
@@ -145,7 +145,7 @@ static __always_inline void call_begins(struct syscall_counters *counters, const
 /* A task that makes its last call has none before it in flight: one that is still noted has ended unseen. */
 static __always_inline void forget_start(struct syscall_counters *counters, struct task_struct *task)
 {
-	struct start *start = find_start(task);
+	struct start *start = starts_look(task);
 
 	if (start && start->time_ns) {
 		start->time_ns = 0;
@@ -237,7 +237,7 @@ static __always_inline bool call_ends(struct syscall_counters *counters, struct 
 		return false;
 	}
 	call->time_ns = bpf_ktime_get_ns();
-	start = find_start(call->process.task);
+	start = starts_look(call->process.task);
 	if (likely(start && start->time_ns)) {
 		if (!call_ends_seen(counters, call, start, for_stream))
 			return false;

@@ -219,7 +219,7 @@ PROBE = Probe(
         # Before Linux 5.12 task storage is for LSM programs only.
         Variant(
             "tp_btf, starts in a hash",
-            globals={"starts_in_task_storage": False},
+            globals={"in_task_storage": False},
             programs=("task_exit",),
             without=("starts",),
         ),
