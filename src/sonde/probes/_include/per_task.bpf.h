@@ -55,7 +55,7 @@ KNOB(bool, in_task_storage, true, "false where values of tasks are in a hash by 
 		bpf_map_update_elem(&name##_by_task, &address, &name##_none, BPF_NOEXIST);                             \
 		return bpf_map_lookup_elem(&name##_by_task, &address);                                                 \
 	}                                                                                                              \
-	/* Where nothing is locked; NULL where there is no room, or the kernel is changing this task's storage just now. */\
+	/* Where nothing is locked; NULL where there is no room, or the kernel is changing this task's storage. */         \
 	static __always_inline value_type *name##_make(struct task_struct *task)                                       \
 	{                                                                                                              \
 		if (in_task_storage)                                                                                   \

@@ -17,6 +17,9 @@
 
 enum { STACK_DEPTH_MAX = 127 };
 
+KNOB(bool, no_user, false, "without user stacks");
+KNOB(bool, no_kernel, false, "without kernel stacks");
+
 /* kernel.perf_event_max_stack where that is less: a stack of so many frames is taken to go on. */
 KNOB(u32, stack_depth_max, STACK_DEPTH_MAX, "so many frames of a stack are taken at most");
 
@@ -186,6 +189,23 @@ static __always_inline u64 stack_number(void *ctx, void *stacks, struct stack *s
 
 	return cause ? cause : keep_stack(stacks, scratch);
 }
+
+/*
+ * Both stacks of the current task, by way of the scratch, as far as they are wanted: their numbers are set, and noted in the
+ * counters where they are not whole.
+ */
+#define TAKE_STACKS(ctx, stacks, scratch, counters, has_user, user_number, kernel_number)                              \
+	do {                                                                                                           \
+		*(user_number) = *(kernel_number) = STACK_NONE;                                                        \
+		if (!no_user && (has_user)) {                                                                          \
+			*(user_number) = stack_number(ctx, stacks, scratch, BPF_F_USER_STACK);                         \
+			NOTE_STACK(counters, scratch);                                                                 \
+		}                                                                                                      \
+		if (!no_kernel) {                                                                                      \
+			*(kernel_number) = stack_number(ctx, stacks, scratch, 0);                                      \
+			NOTE_STACK(counters, scratch);                                                                 \
+		}                                                                                                      \
+	} while (0)
 
 /* The row of a key in a generation, made of `fresh` where there is none; NULL when the map is full. */
 static __always_inline void *row_in(void *rows, const void *key, const void *fresh)

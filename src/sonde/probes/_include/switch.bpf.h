@@ -57,6 +57,15 @@ static __always_inline u32 task_runs(const struct task_struct *task)
 	return bpf_core_field_exists(now->sched_info) ? ARGUMENT_READ(now, sched_info.pcount) : 0;
 }
 
+/*
+ * How often a task has got a CPU that we were not shown: next_runs is what task_runs() was to be when we saw it next, and one
+ * more; 0: unknown.
+ */
+static __always_inline u32 untraced_runs(u32 next_runs, u32 runs)
+{
+	return next_runs && runs + 1 > next_runs ? runs + 1 - next_runs : 0;
+}
+
 /* Whether a task that leaves its CPU goes on waiting for one: preempted, also on its way to sleep, or yielding. */
 static __always_inline bool stays_runnable(const struct task_struct *task, bool is_preempted)
 {

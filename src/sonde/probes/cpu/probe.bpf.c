@@ -3,13 +3,9 @@
 #include "accounting.bpf.h"
 #include "followed.bpf.h"
 #include "kernel.bpf.h"
-#include "knob.bpf.h"
 #include "selection.bpf.h"
 #include "stack.bpf.h"
 #include "unfollowed.bpf.h"
-
-KNOB(bool, no_user, false, "without user stacks");
-KNOB(bool, no_kernel, false, "without kernel stacks");
 
 /* seen = aggregated + filtered + lost; user space adds the ticks at which the kernel did not run the program. */
 struct samples_counters {
@@ -66,14 +62,8 @@ static __always_inline void sample(void *ctx, struct samples_counters *counters,
 	if (!scratch)
 		return;
 	bpf_get_current_comm(key.comm, sizeof(key.comm));
-	if (!no_user && has_user_stack(process->task)) {
-		key.user_stack = stack_number(ctx, now.stacks, scratch, BPF_F_USER_STACK);
-		NOTE_STACK(counters, scratch);
-	}
-	if (!no_kernel) {
-		key.kernel_stack = stack_number(ctx, now.stacks, scratch, 0);
-		NOTE_STACK(counters, scratch);
-	}
+	TAKE_STACKS(ctx, now.stacks, scratch, counters, has_user_stack(process->task), &key.user_stack,
+		    &key.kernel_stack);
 	fresh.first_seen_ns = bpf_ktime_get_ns();
 	row = row_in(now.rows, &key, &fresh);
 	if (!row)

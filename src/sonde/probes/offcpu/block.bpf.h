@@ -8,8 +8,6 @@
 #include "stack.bpf.h"
 #include "switch.bpf.h"
 
-KNOB(bool, no_user, false, "without user stacks");
-KNOB(bool, no_kernel, false, "without kernel stacks");
 KNOB(bool, with_kernel_threads, false, "threads of the kernel, too");
 KNOB(bool, with_waker, false, "note who ended the block, and in which stacks");
 KNOB(bool, no_blocked, false, "without blocks of threads that could not run");
@@ -90,12 +88,10 @@ static __always_inline bool is_thread_selected(const struct process *process)
 /* When a thread is seen: how often it got a CPU since the last time that we were not shown. */
 static __always_inline void count_untraced(struct blocked_counters *counters, const struct block *block, u32 runs)
 {
-	if (block->next_runs && runs + 1 > block->next_runs) {
-		u32 untraced = runs + 1 - block->next_runs;
+	u32 untraced = untraced_runs(block->next_runs, runs);
 
-		counters->seen += untraced;
-		counters->lost_untraced += untraced;
-	}
+	counters->seen += untraced;
+	counters->lost_untraced += untraced;
 }
 
 static __always_inline u8 state_of(const struct task_struct *task, bool is_runnable)

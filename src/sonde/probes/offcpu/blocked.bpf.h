@@ -52,17 +52,10 @@ static __always_inline void take_stacks(void *ctx, struct blocked_counters *coun
 	struct generation now = CURRENT_GENERATION(blocked);
 	struct stack *scratch = bpf_map_lookup_elem(&blocked_scratch, &program);
 
-	block->user_stack = block->kernel_stack = STACK_NONE;
 	if (!scratch)
 		return;
-	if (!no_user && !(ARGUMENT_READ(task, flags) & PF_KTHREAD)) {
-		block->user_stack = stack_number(ctx, now.stacks, scratch, BPF_F_USER_STACK);
-		NOTE_STACK(counters, scratch);
-	}
-	if (!no_kernel) {
-		block->kernel_stack = stack_number(ctx, now.stacks, scratch, 0);
-		NOTE_STACK(counters, scratch);
-	}
+	TAKE_STACKS(ctx, now.stacks, scratch, counters, !(ARGUMENT_READ(task, flags) & PF_KTHREAD), &block->user_stack,
+		    &block->kernel_stack);
 }
 
 static __always_inline bool is_duration_wanted(u64 duration_ns)

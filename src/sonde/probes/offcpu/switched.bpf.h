@@ -133,15 +133,8 @@ int offcpu_waking(u64 *ctx)
 		waker = current_task();
 		block->waker_pid = pidns_pid(waker);
 		bpf_get_current_comm(block->waker_comm, sizeof(block->waker_comm));
-		block->waker_user_stack = block->waker_kernel_stack = STACK_NONE;
-		if (!no_user && has_user_stack(waker)) {
-			block->waker_user_stack = stack_number(ctx, now.stacks, scratch, BPF_F_USER_STACK);
-			NOTE_STACK(counters, scratch);
-		}
-		if (!no_kernel) {
-			block->waker_kernel_stack = stack_number(ctx, now.stacks, scratch, 0);
-			NOTE_STACK(counters, scratch);
-		}
+		TAKE_STACKS(ctx, now.stacks, scratch, counters, has_user_stack(waker), &block->waker_user_stack,
+			    &block->waker_kernel_stack);
 	}
 	block->woken_ns = bpf_ktime_get_ns();
 	return 0;

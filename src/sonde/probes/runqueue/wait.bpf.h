@@ -113,12 +113,10 @@ static __always_inline bool wait_ends_unseen(struct waits_counters *counters, st
 /* When a thread gets a CPU: how often it got one since the last time, or its fork, that we were not shown. */
 static __always_inline void count_untraced(struct waits_counters *counters, struct waiting *waiting, u32 runs)
 {
-	if (waiting->next_runs && runs + 1 > waiting->next_runs) {
-		u32 untraced = runs + 1 - waiting->next_runs;
+	u32 untraced = untraced_runs(waiting->next_runs, runs);
 
-		counters->seen += untraced;
-		counters->lost_untraced += untraced;
-	}
+	counters->seen += untraced;
+	counters->lost_untraced += untraced;
 	waiting->next_runs = runs + 2;
 }
 
