@@ -17,6 +17,7 @@ from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Tab
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
 from sonde.run.room import entries_of
+from sonde.run.selection import checked, fill_filters, globals_of
 from sonde.run.walks import Walks
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 STACK_DEPTH_MAX = "stack_depth_max"
 """The knob of probes that take stacks (stack.bpf.h), and the kernel's own bound."""
 PERF_EVENT_MAX_STACK = "/proc/sys/kernel/perf_event_max_stack"
-
-ONLY_CGROUP = "only_cgroup_id"
-INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
 def object_of(probe: Probe) -> bytes:
@@ -97,7 +95,7 @@ class RunControl:
         try:
             self._attach_all(self._object)
             self._walks = Walks(self._object, self.output)
-            self._fill_filters(self._object)
+            fill_filters(self._object, self.selection)
             cells = Cells.of(self._object, self.output.map)
             if cells is not None:
                 cells.start()
@@ -191,7 +189,9 @@ class RunControl:
 
     def _set_globals(self, spec: ObjectSpec, variant: Variant) -> None:
         knobs = spec.knobs
-        values = {**variant.globals, **(self._whose() if self.probe.selects_processes else {})}
+        values = dict(variant.globals)
+        if self.probe.selects_processes:
+            values |= globals_of(self.selection, own_pid=self._own_pid or os.getpid())
         for name, value in values.items():
             if name in knobs:
                 knobs[name].value = value
@@ -203,29 +203,6 @@ class RunControl:
         for knob in self.probe.knobs:
             if knob.is_global and knob.name in self.values:
                 knobs[knob.symbol or knob.name].value = self.values[knob.name]
-
-    def _whose(self) -> dict[str, Any]:
-        """Give the globals that say whose events count."""
-        chosen, values = self.selection, dict[str, Any]()
-        values["own_pid"] = 0 if chosen.own else self._own_pid or os.getpid()
-        values["only_pid"] = (chosen.pid or 0) if not chosen.children else 0
-        values["only_followed"] = chosen.pid is not None and chosen.children
-        values["only_cgroup"] = chosen.cgroup is not None
-        values["only_comm"] = chosen.comm is not None
-        if chosen.comm is not None:
-            values["comm"] = chosen.comm
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-        values["pidns_inum"] = 0 if namespace == INITIAL_PID_NAMESPACE else namespace
-        return values
-
-    def _fill_filters(self, loaded: Object) -> None:
-        if self.selection.cgroup is not None:
-            loaded.maps["cgroups"][0] = self.selection.cgroup  # type: ignore[index]
-            # Only the current task can be looked for in a map of cgroups: others go by the number, task.bpf.h.
-            if ONLY_CGROUP in loaded.variables:
-                loaded.variables[ONLY_CGROUP].value = os.stat(self.selection.cgroup).st_ino
-        if self.selection.pid is not None and self.selection.children:
-            loaded.maps["followed"][self.selection.pid] = 0  # type: ignore[index]
 
     @property
     def _prefers_tc(self) -> bool:
@@ -390,20 +367,6 @@ def _hook_text(link: Link) -> str:
         return hook
     direction = place.partition(":")[2]
     return ":".join(each for each in (mechanism or kind, direction) if each)
-
-
-def checked(selection: Selection, probe: Probe) -> Selection:
-    """Give the selection back; raises KnobError where the probe cannot select so."""
-    others = Selection(interfaces=selection.interfaces, exclude_interfaces=selection.exclude_interfaces)
-    if probe.on_interfaces and replace(selection, own=False) != others:
-        why = "it counts what passes interfaces, of whichever process"
-        raise KnobError(f"select processes for probe {probe.name}", why=why, hint="select interfaces")
-    if not probe.selects_processes and replace(selection, own=False) != others:
-        raise KnobError(f"select processes for probe {probe.name}", why="its events are no process's doing")
-    if not probe.on_interfaces and others != Selection():
-        why = "it is on no interface"
-        raise KnobError(f"select interfaces for probe {probe.name}", why=why, hint="select processes")
-    return selection
 
 
 def wait_for_programs() -> None:
