@@ -6,20 +6,18 @@ import os
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Thread
-from typing import Any
 
 import numpy as np
 import pytest
 
 import kernel.frames as frames
 import kernel.network as network
-from kernel.network import End, Pair
-from sonde.enrich.drop_reason import CORE, CORE_PREFIX
-from sonde.enrich.kernel_enum import kernel_enum
+from kernel.drop_cases import DROPS, UDP6_RECEIVE, UDP_RECEIVE, datagram, segment, told
+from kernel.network import Pair
 from sonde.errors import KnobError
 from sonde.probe import Probe, Selection
 from sonde.probes import probe
@@ -33,8 +31,6 @@ pytestmark = [
 ]
 COUNT = 1009
 NETIF_RECEIVE = "__netif_receive_skb_core"
-# In Linux 7.2 the two functions of each are one.
-UDP_RECEIVE, UDP6_RECEIVE = ("__udp4_lib_rcv", "udp_rcv"), ("__udp6_lib_rcv", "udpv6_rcv")
 VARIANTS = probe("drops").variants
 
 
@@ -58,123 +54,6 @@ def counted(pair: Pair, frame: bytes, count: int = COUNT, *, of: Probe | None = 
     assert batch.accounting.balanced
     assert not any(batch.accounting.lost.values())
     return batch
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Frames that the far end drops: made by ``make``, after ``prepare``; nstat counts them as ``counter``.
-
-    ``functions`` are the kernel's over the years, ``reason`` is the one since it has one for it.
-    """
-
-    reason: str
-    functions: tuple[str, ...]
-    make: Callable[[End, End], bytes]
-    counter: str = ""
-    protocol: str | None = "UDP"
-    prepare: Callable[[End], None] = lambda far: None
-
-
-def _datagram(near: End, far: End, **options: Any) -> bytes:
-    return frames.ipv4(near, far, frames.UDP, frames.udp(near, far, 9), **options)
-
-
-def _segment(near: End, far: End, *, sum_off_by: int = 0) -> bytes:
-    return frames.ipv4(near, far, frames.TCP, frames.tcp(near, far, 9, sum_off_by=sum_off_by))
-
-
-def _forward(far: End) -> None:
-    far.sysctl("ipv4.ip_forward", 1)
-
-
-def _filter_reverse_path(far: End) -> None:
-    far.sysctl("ipv4.conf.all.rp_filter", 1)
-    far.ip("route add 10.97.0.0/24 dev lo")
-
-
-DROPS = {
-    "a port without a socket": Drop("NO_SOCKET", UDP_RECEIVE, _datagram, "UdpNoPorts"),
-    "a port without a socket, IPv6": Drop(
-        "NO_SOCKET",
-        UDP6_RECEIVE,
-        lambda near, far: frames.ipv6(near, far, frames.UDP, frames.udp6(near, far, 9)),
-        "Udp6NoPorts",
-    ),
-    "a connection that nobody takes": Drop(
-        "NO_SOCKET", ("tcp_v4_rcv",), _segment, "TcpOutRsts", protocol="TCP"
-    ),
-    "a wrong checksum of UDP": Drop(
-        "UDP_CSUM",
-        UDP_RECEIVE,
-        lambda near, far: frames.ipv4(near, far, frames.UDP, frames.udp(near, far, 9, sum_off_by=1)),
-        "UdpInCsumErrors",
-    ),
-    "a wrong checksum of TCP": Drop(
-        "TCP_CSUM",
-        ("tcp_v4_rcv",),
-        lambda near, far: _segment(near, far, sum_off_by=1),
-        "TcpInCsumErrors",
-        protocol="TCP",
-    ),
-    "a wrong checksum of IP": Drop(
-        "IP_CSUM",
-        ("ip_rcv_core",),
-        lambda near, far: _datagram(near, far, sum_off_by=1),
-        "IpExtInCsumErrors",
-    ),
-    "a protocol that nobody speaks": Drop(
-        "IP_NOPROTO",
-        ("ip_local_deliver_finish", "ip_protocol_deliver_rcu"),
-        lambda near, far: frames.ipv4(near, far, 253, b"x" * 100),
-        "IpInUnknownProtos",
-        protocol="protocol_253",
-    ),
-    "another host's": Drop(
-        "OTHERHOST",
-        ("ip_rcv_core",),
-        lambda near, far: b"\x02\0\0\0\0\x09" + _datagram(near, far)[6:],
-    ),
-    "an address that is not here": Drop(
-        "IP_INADDRERRORS",
-        ("ip_error",),
-        lambda near, far: _datagram(near, far, destination="10.98.0.1"),
-        "IpInAddrErrors",
-    ),
-    "no hops left": Drop(
-        "IP_INHDR",
-        ("ip_forward",),
-        lambda near, far: _datagram(near, far, destination="10.99.0.7", hops=1),
-        "IpInHdrErrors",
-        prepare=_forward,
-    ),
-    "no route": Drop(
-        "IP_INNOROUTES",
-        ("ip_error",),
-        lambda near, far: _datagram(near, far, destination="10.98.0.7"),
-        "IpExtInNoRoutes",
-        prepare=_forward,
-    ),
-    "a way back by another interface": Drop(
-        "IP_RPFILTER",
-        ("ip_rcv_finish_core",),
-        lambda near, far: _datagram(near, far, source="10.97.0.7"),
-        "TcpExtIPReversePathFilter",
-        prepare=_filter_reverse_path,
-    ),
-    "a loopback address from outside": Drop(
-        "IP_LOCALNET",
-        ("ip_rcv_finish_core",),
-        lambda near, far: _datagram(near, far, source="127.0.0.7"),
-    ),
-}
-
-
-def told(reason: str) -> tuple[str | None, ...]:
-    """What this kernel may say where the newest says so: none before 5.17, then nothing in particular for long."""
-    known = kernel_enum(CORE)
-    if not known:
-        return (None,)
-    return ("NOT_SPECIFIED", reason) if CORE_PREFIX + reason in known.values() else ("NOT_SPECIFIED",)
 
 
 @pytest.mark.parametrize("name", DROPS)
@@ -244,7 +123,7 @@ def test_a_firewall_that_drops_is_told(pair: Pair) -> None:
         pair.far.run(*command)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no firewall can be had here: {error} {getattr(error, 'stderr', '')}")
-    (row,) = counted(pair, _datagram(pair.near, pair.far)).rows()
+    (row,) = counted(pair, datagram(pair.near, pair.far)).rows()
     assert row["reason"] in told("NETFILTER_DROP")
     assert row["packets"] == COUNT
     listed = pair.far.run("iptables", "-L", "INPUT", "-v", "-x", "-n").splitlines()[-1].split()
@@ -259,7 +138,7 @@ def test_a_full_receive_buffer_drops_what_the_socket_does_not_get(pair: Pair) ->
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         receiver.bind((pair.far.address, 9))
         receiver.setblocking(False)
-        (row,) = counted(pair, _datagram(pair.near, pair.far)).rows()
+        (row,) = counted(pair, datagram(pair.near, pair.far)).rows()
         received = 0
         with suppress(BlockingIOError):
             while receiver.recv(2048):
@@ -297,7 +176,7 @@ def test_what_is_taken_is_no_drop(pair: Pair) -> None:
     with receiver, Run(probe("drops"), "counts") as run:
         receiver.bind((pair.far.address, 9))
         receiver.settimeout(60)
-        pair.send(_datagram(pair.near, pair.far), count=101)
+        pair.send(datagram(pair.near, pair.far), count=101)
         assert sum(len(receiver.recv(2048)) for _ in range(101)) == 101 * 92
         run.stop()
         batch = run.read()
@@ -307,7 +186,7 @@ def test_what_is_taken_is_no_drop(pair: Pair) -> None:
 
 def test_other_namespaces_are_filtered(pair: Pair) -> None:
     with Run(probe("drops"), "counts", values={"netns": pair.near.path}) as run:
-        pair.send(_datagram(pair.near, pair.far), count=COUNT)
+        pair.send(datagram(pair.near, pair.far), count=COUNT)
         run.stop()
         batch = run.read()
     assert not [row for row in batch.rows() if row["function"] in UDP_RECEIVE]
@@ -357,7 +236,7 @@ def test_drops_that_are_left_out_are_stood_for(pair: Pair) -> None:
     """What the agent does above its budget: packets still add up, and what none stands for yet is sampled out."""
     with Run(probe("drops"), "counts", values={"netns": pair.far.path}) as run:
         run.set_variable("thin_every", 8)
-        pair.send(_datagram(pair.near, pair.far), count=COUNT)
+        pair.send(datagram(pair.near, pair.far), count=COUNT)
         run.stop()
         batch = run.read()
     (row,) = batch.rows()
@@ -369,7 +248,7 @@ def test_drops_that_are_left_out_are_stood_for(pair: Pair) -> None:
 
 def test_differences_add_up(pair: Pair) -> None:
     """What the agent reads: each packet once, over several readings."""
-    frame, added = _datagram(pair.near, pair.far), 0
+    frame, added = datagram(pair.near, pair.far), 0
     with Run(probe("drops"), "counts", values={"netns": pair.far.path}, differences=True) as run:
         for _ in range(3):
             pair.send(frame, count=101)
@@ -384,8 +263,8 @@ def test_the_stream_tells_each_packet(pair: Pair) -> None:
     """Addresses and ports of both versions, the reason, the function, the place."""
     near, far = pair.near, pair.far
     with Run(probe("drops"), "packets", values={"netns": far.path}) as run:
-        pair.send(_datagram(near, far), count=7)
-        pair.send(_segment(near, far), count=11)
+        pair.send(datagram(near, far), count=7)
+        pair.send(segment(near, far), count=11)
         pair.send(frames.ipv6(near, far, frames.UDP, frames.udp6(near, far, 9)), count=13)
         pair.send(network.frame(near, far, 0x88B5, b"sonde"), count=3)
         run.stop()
@@ -413,7 +292,7 @@ def test_the_stream_tells_each_packet(pair: Pair) -> None:
 
 def test_a_full_ring_loses_and_says_so(pair: Pair) -> None:
     with Run(probe("drops"), "packets", values={"netns": pair.far.path}, max_entries=4096) as run:
-        pair.send(_datagram(pair.near, pair.far), count=COUNT)
+        pair.send(datagram(pair.near, pair.far), count=COUNT)
         run.stop()
         batch = run.read()
     assert batch.accounting.lost["ring_full"] == COUNT - len(batch) > 0

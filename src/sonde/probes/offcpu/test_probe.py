@@ -10,21 +10,18 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from kernel.places import ask, cgroup
-from kernel.workers import Worker, together, wait_until_blocked, workers
+from kernel.block_runs import OFFCPU, Measured, compared, total
+from kernel.places import ask
+from kernel.workers import together, wait_until_blocked, workers
 from sonde.bpf.features import have
 from sonde.errors import KernelError
 from sonde.probe import Selection
-from sonde.probes import probe
-from sonde.probes.offcpu.workload import BLOCK_S, BLOCKS, Timed
-from sonde.records.accounting import Accounting
+from sonde.probes.offcpu.workload import BLOCK_S, BLOCKS
 from sonde.records.frames import Frame, frames_of
 from sonde.run import Run
 
@@ -32,81 +29,10 @@ pytestmark = [
     pytest.mark.kernel,
     pytest.mark.skipif(os.geteuid() != 0, reason=f"needs root, runs as user {os.geteuid()}: use sudo"),
 ]
-OFFCPU = probe("offcpu")
-SETUP = "from sonde.probes.offcpu.workload import run"
 REASONS = {"sleep": "sleep", "futex": "futex", "pipe": "pipe", "lock": "lock", "disk": "I/O"}
 BEFORE_US = "[no stack: blocked before the start]"
-ROUNDS = 10
-"""Some kernels keep a few switches from programs (README.md of runqueue): of such a round it is known, and another is made."""
 INTERRUPTS_SHARE = 0.5
 """Where the processor is emulated much of a read goes by in interrupts: neither the thread's CPU time, nor off its CPU."""
-Row = dict[str, Any]
-
-
-class Measured:
-    """A run of the probe, with one of its variants alone if it is named, and the account of what was read at its end."""
-
-    def __init__(self, *, variant: str = "", **options: Any) -> None:
-        variants = tuple(each for each in OFFCPU.variants if variant in ("", each.name))
-        self.run = Run(replace(OFFCPU, variants=variants), **options)
-        self.accounting = Accounting()
-
-    def __enter__(self) -> Measured:
-        self.run.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.run.close()
-
-    def rows(self) -> list[Row]:
-        """Stop, read, and check that the account holds."""
-        self.run.stop()
-        batch = self.run.read()
-        self.accounting = batch.accounting
-        assert batch.accounting.balanced, str(batch.accounting)
-        assert batch.accounting.final
-        # Distributions' kernels show all switches.
-        assert not batch.accounting.lost["untraced"] or "SONDE_VM_KERNEL" not in os.environ
-        return list(batch.rows())
-
-    @property
-    def is_whole(self) -> bool:
-        """Tell whether the kernel has shown all switches of the selected threads."""
-        return not self.accounting.lost_total
-
-
-def total(rows: list[Row], name: str = "total_ns", **wanted: Any) -> int:
-    """Add up a column of the rows that have these values."""
-    return sum(row[name] or 0 for row in rows if all(row[key] == value for key, value in wanted.items()))
-
-
-def told_by(worker: Worker, kind: str) -> Timed:
-    """Have a worker be blocked in one way, and say what it measured."""
-    arguments = [kind]
-    if kind == "disk" and "SONDE_VM_KERNEL" in os.environ:
-        # Its files are in memory, but for those of the host, which come by 9p: a large one, and nothing of it in the cache.
-        libraries = Path(np.__file__).parents[1].glob("numpy.libs/*")
-        arguments.append(str(max(libraries, key=lambda path: path.stat().st_size)))
-        Path("/proc/sys/vm/drop_caches").write_text("1")
-    code = f"timed = run(*{arguments!r}); print(timed.blocks, timed.off_cpu_ns, flush=True)"
-    blocks, off_cpu_ns = ask(worker, code).split()
-    assert worker.stdout is not None
-    assert "done\n" == worker.stdout.readline()
-    return Timed(int(blocks), int(off_cpu_ns))
-
-
-def compared(kind: str, **options: Any) -> tuple[list[Row], Timed]:
-    """Measure a thread that is blocked in one way; in rounds, until the kernel has shown all of it."""
-    for _ in range(ROUNDS):
-        with (
-            workers(setup=SETUP) as (worker,),
-            Measured(selection=Selection(pid=worker.pid), **options) as measured,
-        ):
-            told = told_by(worker, kind)
-            rows = [row for row in measured.rows() if row["comm"] == kind]
-        if measured.is_whole:
-            return rows, told
-    pytest.fail(f"in {ROUNDS} rounds the kernel has kept switches from us: {measured.accounting}")
 
 
 @pytest.mark.parametrize("kind", REASONS)
@@ -296,80 +222,6 @@ def test_who_wakes_is_told_on_request() -> None:
     assert 7 - asked.accounting.lost_total <= total(of_us, "count") <= 7
     assert all(row["waker_kernel_stack"] > 16 for row in of_us)
     assert {None} == {row["waker_pid"] for row in others} == {row["waker_comm"] for row in others}
-
-
-def test_only_short_ones_or_long_ones() -> None:
-    """Blocks of 2 ms and of 60 ms: those below min and above max are filtered, unfinished ones too."""
-    code = "[(time.sleep(0.002), time.sleep(0.06)) for _ in range(5)]"
-    bounds = ({"min": 30_000_000}, {"max": 30_000_000})
-    with workers() as (worker,), ExitStack() as stack:
-        selection = Selection(pid=worker.pid)
-        long, short = (stack.enter_context(Measured(selection=selection, values=each)) for each in bounds)
-        together([worker], code)
-        time.sleep(0.05)
-        rows, others = long.rows(), short.rows()
-
-    sleeps, naps = (total(each, "count", reason="sleep") for each in (rows, others))
-    assert 5 - long.accounting.lost_total <= sleeps <= 5
-    assert 5 - short.accounting.lost_total <= naps <= 5
-    assert all(30_000_000 <= row["total_ns"] for row in rows)
-    assert all((row["max_ns"] or 0) <= 30_000_000 for row in others)
-    assert 5 - short.accounting.lost_total <= short.accounting.filtered
-
-
-@pytest.mark.parametrize("state", ["blocked", "runnable"])
-def test_only_one_state(state: str) -> None:
-    """Blocked threads alone, or those alone that are runnable and have no CPU."""
-    spin = "time.sleep(0.01)\nbegun = time.thread_time()\nwhile time.thread_time() < begun + 0.2: pass"
-    with (
-        workers(2) as started,
-        Measured(selection=Selection(pid=started[0].pid), values={"state": state}) as measured,
-    ):
-        together(started, f"exec({spin!r})")
-        rows = measured.rows()
-
-    assert 0 < len(rows)
-    assert {state == "runnable"} == {row["state"] == "runnable" for row in rows}
-    assert 0 < measured.accounting.filtered
-
-
-def test_threads_of_the_kernel_are_counted_on_request() -> None:
-    """They are left out, unless they are asked for; they have no stack of user space."""
-    with Measured() as without, Measured(values={"kernel_threads": True}) as measured:
-        time.sleep(0.3)
-        rows, others = measured.rows(), without.rows()
-
-    kernel = [row for row in rows if row["pid"] == 2]
-    assert {"k"} == set("".join(row["frame_kinds"] for row in kernel))
-    assert {"idle worker"} == {row["reason"] for row in kernel}
-    assert 2 not in {row["pid"] for row in others}
-    assert os.getpid() not in {row["pid"] for row in rows}
-
-
-def test_by_name_cgroup_and_children() -> None:
-    """The selected process is that which is blocked, whoever runs when its block ends."""
-    with cgroup() as place, workers(2) as (one, other), ExitStack() as stack:
-        assert "done" == ask(one, "open('/proc/self/comm', 'w').write('sonde-blocks')")
-        (place / "cgroup.procs").write_text(str(one.pid))
-        selections = (
-            Selection(comm="sonde-blocks"),
-            Selection(cgroup=str(place)),
-            Selection(pid=one.pid, children=True),
-        )
-        runs = [stack.enter_context(Measured(selection=each)) for each in selections]
-        together([one, other], "subprocess.run(['sleep', '0.05'], check=True)")
-        by_comm, by_cgroup, followed = (run.rows() for run in runs)
-        (place.parent / "cgroup.procs").write_text(str(one.pid))
-
-    # A child has its parent's name until it is another program.
-    assert 1 <= len({row["pid"] for row in by_comm}) <= 2
-    for rows in (by_comm, by_cgroup, followed):
-        pids = {row["pid"] for row in rows}
-        assert one.pid in pids
-        assert other.pid not in pids
-    for rows in (by_cgroup, followed):
-        assert 2 == len({row["pid"] for row in rows})
-        assert {"sleep"} == {row["comm"] for row in rows if row["reason"] == "sleep"}
 
 
 def test_what_finds_the_table_full_is_in_other() -> None:
