@@ -16,32 +16,8 @@
 #ifndef SONDE_PACKET_BPF_H
 #define SONDE_PACKET_BPF_H
 
-#include "kernel.bpf.h"
-#include <bpf/bpf_endian.h>
-
-enum {
-	/* IEEE 802: what is below is a length, and the frame has a logical-link header. */
-	ETHERTYPE_MIN = 0x0600,
-	ETHERTYPE_IPV4 = 0x0800,
-	ETHERTYPE_VLAN = 0x8100,
-	ETHERTYPE_IPV6 = 0x86dd,
-	ETHERTYPE_QINQ = 0x88a8,
-};
-
-enum {
-	PROTOCOL_HOP_BY_HOP = 0,
-	PROTOCOL_ICMP = 1,
-	PROTOCOL_TCP = 6,
-	PROTOCOL_UDP = 17,
-	PROTOCOL_DCCP = 33,
-	PROTOCOL_ROUTING = 43,
-	PROTOCOL_FRAGMENT = 44,
-	PROTOCOL_AUTHENTICATION = 51,
-	PROTOCOL_ICMPV6 = 58,
-	PROTOCOL_DESTINATION = 60,
-	PROTOCOL_SCTP = 132,
-	PROTOCOL_UDPLITE = 136,
-};
+#include "headers.bpf.h"
+#include "packet_source.bpf.h"
 
 /* linux/pkt_cls.h: the next program decides, and in the end the kernel as if there were none. */
 enum { TC_ACT_UNSPEC = -1 };
@@ -68,7 +44,7 @@ enum packet_fragment {
 	FRAGMENT_LATER,
 };
 
-enum { PACKET_TAGS_MAX = 2, PACKET_EXTENSIONS_MAX = 8, TAG_ID_MASK = 0x0fff };
+enum { PACKET_TAGS_MAX = 2, PACKET_EXTENSIONS_MAX = 8 };
 
 /* An IPv4 address is in the first four bytes, and zeros behind it. */
 union packet_address {
@@ -106,139 +82,6 @@ struct packet {
 	u8 padding[7];
 };
 _Static_assert(sizeof(struct packet) == 64, "hidden padding");
-
-struct ethernet_header {
-	u8 destination[6];
-	u8 source[6];
-	u16 type;
-};
-
-struct tag_header {
-	u16 tag;
-	u16 type;
-};
-
-struct ipv4_header {
-	u8 version_length;
-	u8 service;
-	u16 total_length;
-	u16 identification;
-	u16 fragment;
-	u8 hops;
-	u8 protocol;
-	u16 checksum;
-	u32 source;
-	u32 destination;
-};
-_Static_assert(sizeof(struct ipv4_header) == 20, "as on the wire");
-
-struct ipv6_header {
-	u8 version_class;
-	u8 class_flow[3];
-	u16 payload_length;
-	u8 next_header;
-	u8 hops;
-	u64 source[2];
-	u64 destination[2];
-};
-_Static_assert(sizeof(struct ipv6_header) == 40, "as on the wire");
-
-struct extension_header {
-	u8 next_header;
-	u8 length;
-	u16 fragment;
-	u32 rest;
-};
-
-enum { IPV4_FRAGMENT_OFFSET = 0x1fff, IPV4_MORE_FRAGMENTS = 0x2000 };
-enum { IPV6_FRAGMENT_OFFSET = 0xfff8, IPV6_MORE_FRAGMENTS = 0x0001 };
-
-/* Where a frame's bytes are. */
-struct packet_source {
-	void *context;
-	void *data;
-	void *data_end;
-	/* All of it; what lies between data and data_end may be less. */
-	u64 length_bytes;
-	/* Of the interface's first header, when the kernel has taken it off or there is none: see skb_source. */
-	u16 ethertype;
-	u16 tag;
-	bool has_tag;
-	bool has_ethernet;
-	bool is_xdp;
-	/* Read by bpf_skb_load_bytes. */
-	bool is_paged;
-};
-
-/*
- * The context's members are 32 bits wide and pointers for the verifier only as they were loaded: without the barrier the
- * compiler may widen them where it uses them, by shifts.
- */
-#define keep_pointers(data, data_end)                                                                                  \
-	do {                                                                                                           \
-		barrier_var(data);                                                                                     \
-		barrier_var(data_end);                                                                                 \
-	} while (0)
-
-static __always_inline struct packet_source xdp_source(struct xdp_md *context)
-{
-	void *data = (void *)(long)context->data, *data_end = (void *)(long)context->data_end;
-
-	keep_pointers(data, data_end);
-	return (struct packet_source){
-		.context = context,
-		.data = data,
-		.data_end = data_end,
-		.length_bytes = data_end - data,
-		.has_ethernet = true,
-		.is_xdp = true,
-	};
-}
-
-/*
- * The tag nearest to the wire is mostly not in the frame but beside it: the card has taken it off, or will put it on, or
- * the kernel did (skb_vlan_untag). has_ethernet is a constant that the program knows from the interface's kind.
- */
-static __always_inline struct packet_source skb_source(struct __sk_buff *skb, bool has_ethernet)
-{
-	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-
-	keep_pointers(data, data_end);
-	return (struct packet_source){
-		.context = skb,
-		.data = data,
-		.data_end = data_end,
-		.length_bytes = skb->len,
-		.ethertype = has_ethernet ? 0 : bpf_ntohs(skb->protocol),
-		.tag = skb->vlan_tci,
-		.has_tag = skb->vlan_present,
-		.has_ethernet = has_ethernet,
-	};
-}
-
-/* A piece of the frame, in place or in the copy; NULL where it is not there. */
-static __always_inline const void *packet_at(const struct packet_source *source, u64 offset, void *copy, u64 size)
-{
-	const void *at = source->data + offset;
-
-	if (source->is_paged)
-		return bpf_skb_load_bytes(source->context, offset, copy, size) ? NULL : copy;
-	return at + size > source->data_end ? NULL : at;
-}
-
-/* The headers that stand between IPv6 and what it carries: those of the kernel's ipv6_ext_hdr() but for NONE, the end. */
-static __always_inline bool is_extension(u64 next_header)
-{
-	const u64 extensions = 1ULL << PROTOCOL_HOP_BY_HOP | 1ULL << PROTOCOL_ROUTING | 1ULL << PROTOCOL_FRAGMENT |
-			       1ULL << PROTOCOL_AUTHENTICATION | 1ULL << PROTOCOL_DESTINATION;
-
-	return next_header < 64 && extensions >> next_header & 1;
-}
-
-static __always_inline bool is_tag(u64 ethertype)
-{
-	return ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ;
-}
 
 /* Walk over the tags: gives the offset behind them, or sets the reason. */
 static __always_inline u64 packet_tags(const struct packet_source *source, struct packet *packet)
