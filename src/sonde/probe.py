@@ -104,6 +104,34 @@ EVENT = Knob(
 CLOCK = (FREQUENCY, EVENT)
 """What probes can be told that have a program of SEC("perf_event"): it runs at the ticks of a clock on each CPU."""
 
+STACKS = (
+    Knob("no_user", "without user stacks", bool, selects=False),
+    Knob("no_kernel", "without kernel stacks", bool, selects=False),
+)
+"""What probes can be told that take stacks (stack.bpf.h)."""
+
+
+def _one_in(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= SAMPLE_MAX):
+        raise ValueError(f"{text!r} is no sample: give a number from 1 on, 1 for all of them")
+    return int(text)
+
+
+SAMPLE_MAX = 2**32 - 1
+
+
+def sample_of(event: str) -> Knob:
+    """Make the knob of probes that can count a part of their events, each of which then stands for N (sampling.bpf.h)."""
+    return Knob(
+        "sample",
+        f"count one {event} in N, chosen at random; totals become estimates",
+        _one_in,
+        metavar="N",
+        symbol="sample_every",
+        selects=False,
+    )
+
+
 BARE = "_bare"
 """How the names of programs end whose packets begin with the IP header: those of tun and WireGuard."""
 
@@ -188,6 +216,27 @@ class Variant:
     globals: Mapping[str, Any] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+
+
+def per_task_variants(
+    values: str, *, raw: tuple[str, ...], only_in_storage: tuple[str, ...]
+) -> tuple[Variant, ...]:
+    """Give the ways to load programs on the scheduler's hooks that keep ``values``, one for each task (per_task.bpf.h).
+
+    ``raw`` are the programs that load as raw tracepoints, too; ``only_in_storage`` those that a hash has no use for.
+    """
+    in_a_hash = (values, *only_in_storage)
+    return (
+        Variant("tp_btf", without=(f"{values}_by_task",)),
+        # Before Linux 5.12 task storage is for LSM programs only.
+        Variant("tp_btf, starts in a hash", globals={"in_task_storage": False}, without=in_a_hash),
+        Variant(
+            "raw_tp, starts in a hash",
+            types=dict.fromkeys((*raw, *FOLLOWERS), "raw_tracepoint"),
+            globals={"in_task_storage": False, "tasks_are_typed": False},
+            without=in_a_hash,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from sonde.bpf import ObjectSpec
-from sonde.enrich.duration import EXPONENT, SCALE
+from sonde.records.metrics import DURATION_EXPONENT, DURATION_SCALE
 
 pytestmark = pytest.mark.beside
 
 BUCKETS = 88
 LONGEST_NS = 2**14 * 10**9
-UNITS_PER_SECOND = 2**-EXPONENT
+UNITS_PER_SECOND = 2**-DURATION_EXPONENT
 
 
 def bucket_of(duration_ns: int) -> int:
@@ -47,7 +47,7 @@ def kernels_bucket(compile_object: Callable[[str | Path], Path]) -> Iterator[Cal
 
 def test_the_scale_is_one() -> None:
     """What follows reckons with two buckets per power of two."""
-    assert SCALE == 1
+    assert DURATION_SCALE == 1
 
 
 @pytest.mark.parametrize("bound", range(BUCKETS + 1))

@@ -5,16 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.histogram import quantiles
-from sonde.records.model import RecordBatch
+from sonde.records.metrics import DURATION_EXPONENT, DURATION_SCALE
+from sonde.records.model import Enricher, RecordBatch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-BUCKET, SCALE, EXPONENT = "sonde_bucket_t", 1, -30
-"""The typedef of a histogram's buckets, its scale, its unit as a power of two of a second: probes/_include/histogram.bpf.h."""
+BUCKET = "sonde_bucket_t"
+"""The typedef of a histogram's buckets."""
 
-UNIT_NS = 1e9 * 2.0**EXPONENT
+UNIT_NS = 1e9 * 2.0**DURATION_EXPONENT
 """The buckets' unit in nanoseconds: bounds are powers of two of a second, as in OpenTelemetry and Prometheus."""
+
+
+def with_count(unmeasured: str) -> Enricher:
+    """Add ``count``: each event is in one of ``duration_buckets``, or is counted in the column ``unmeasured``."""
+
+    def counted(batch: RecordBatch) -> RecordBatch:
+        import numpy as np
+
+        return batch.adding({"count": np.asarray(batch["duration_buckets"]).sum(axis=1) + batch[unmeasured]})
+
+    return counted
 
 
 def with_quantiles(batch: RecordBatch) -> RecordBatch:
@@ -29,7 +41,7 @@ def with_quantiles(batch: RecordBatch) -> RecordBatch:
     for column in batch.schema.having(BUCKET):
         name = column.name.removesuffix("_buckets")
         buckets = np.asarray(batch[column.name])
-        p50, p99 = quantiles(buckets, SCALE, (0.5, 0.99), unit=UNIT_NS)
+        p50, p99 = quantiles(buckets, DURATION_SCALE, (0.5, 0.99), unit=UNIT_NS)
         empty = buckets.sum(axis=1) == 0
         largest = _largest(np.asarray(batch[f"{name}_max_ns"]), buckets)
         added[f"{name}_p50_ns"] = _whole(np.ma.minimum(p50, largest))
@@ -44,7 +56,7 @@ def _largest(maximum: npt.NDArray[Any], buckets: npt.NDArray[Any]) -> npt.NDArra
     import numpy as np
 
     top = buckets.shape[1] - 1 - np.argmax(buckets[:, ::-1] != 0, axis=1)
-    lower = np.floor(np.exp2(top / 2**SCALE) * UNIT_NS).astype(np.uint64)
+    lower = np.floor(np.exp2(top / 2**DURATION_SCALE) * UNIT_NS).astype(np.uint64)
     found: npt.NDArray[Any] = np.maximum(maximum, np.where((buckets != 0).any(axis=1) & (top > 0), lower, 0))
     return found
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.fold import EARLIEST, FIRSTS, MAXIMA
-from sonde.records.model import Column, RecordBatch, Schema
+from sonde.records.frames import COLUMNS as STACK_COLUMNS
+from sonde.records.model import Column, Enricher, RecordBatch, Schema
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,6 +37,18 @@ def grouped(batch: RecordBatch, by: Sequence[str], values: Sequence[str]) -> Rec
     known = {column.name: column for column in batch.schema.columns}
     kept = [replace(known[name], is_key=name in by) for name in columns if name in known]
     return replace(batch, schema=Schema(batch.schema.name, tuple(kept)), columns=columns)
+
+
+def with_alike_stacks_together(by: Sequence[str], values: Sequence[str]) -> Enricher:
+    """Make one row of stacks whose frames have the same names and lines: they differ by the instruction alone.
+
+    ``by`` and ``values`` are as ``grouped``'s, without the columns of frames. Where stacks have no names it does nothing.
+    """
+
+    def together(batch: RecordBatch) -> RecordBatch:
+        return grouped(batch, (*by, *STACK_COLUMNS), values) if STACK_COLUMNS[0] in batch.columns else batch
+
+    return together
 
 
 def _together(batch: RecordBatch, name: str, group: Array, first: Array) -> Any:

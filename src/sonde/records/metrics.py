@@ -45,6 +45,29 @@ class Metric:
     maximum: str = ""
 
 
+DURATION_SCALE, DURATION_EXPONENT = 1, -30
+"""The kernel's histograms of durations: their scale, their unit as a power of two of a second (histogram.bpf.h)."""
+
+
+def durations(
+    name: str, description: str, attributes: Mapping[str, str] | None = None, *, column: str = "duration"
+) -> Metric:
+    """Make a metric, in seconds, of a histogram of the kernel's: ``COLUMN_buckets``, ``COLUMN_sum_ns``, ``COLUMN_max_ns``."""
+    return Metric(
+        name=name,
+        kind="histogram",
+        unit="s",
+        description=description,
+        value=f"{column}_buckets",
+        attributes=attributes or {},
+        factor=1e-9,
+        scale=DURATION_SCALE,
+        exponent=DURATION_EXPONENT,
+        total=f"{column}_sum_ns",
+        maximum=f"{column}_max_ns",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """All series of one metric at one moment, as columns of one length.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sonde.enrich.duration import SCALE, UNIT_NS
+from sonde.enrich.duration import UNIT_NS
+from sonde.records.metrics import DURATION_SCALE
 from sonde.views import cell
 from sonde.views.line import Line, cut, cut_line, fitted
 from sonde.views.page import Page, Row
@@ -92,7 +93,7 @@ def bar(share: float, width: int) -> str:
 
 def coarser(edges: list[float], counts: list[int], *, buckets_max: int) -> tuple[list[float], list[int]]:
     """Merge neighbouring buckets, two by two, until there are no more than ``buckets_max``; bounds stay powers of two of a second."""
-    first = 0 if edges[0] == 0 else round(math.log2(edges[0] / UNIT_NS) * 2**SCALE)
+    first = 0 if edges[0] == 0 else round(math.log2(edges[0] / UNIT_NS) * 2**DURATION_SCALE)
     last = first + len(counts) - 1
     shift = 0
     while (last >> shift) - (first >> shift) + 1 > buckets_max:
@@ -101,4 +102,4 @@ def coarser(edges: list[float], counts: list[int], *, buckets_max: int) -> tuple
     for at, count in enumerate(counts, first):
         merged[(at >> shift) - (first >> shift)] += count
     starts = range(first >> shift, (last >> shift) + 2)
-    return [0.0 if at == 0 else UNIT_NS * 2.0 ** ((at << shift) / 2**SCALE) for at in starts], merged
+    return [0.0 if at == 0 else UNIT_NS * 2.0 ** ((at << shift) / 2**DURATION_SCALE) for at in starts], merged

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.duration import BUCKET, SCALE, UNIT_NS
+from sonde.enrich.duration import BUCKET, UNIT_NS
 from sonde.errors import ProbeError
 from sonde.records.accounting import Accounting
 from sonde.records.histogram import bounds, quantiles
+from sonde.records.metrics import DURATION_SCALE
 from sonde.records.model import Column, RecordBatch
 from sonde.views.measures import Delta, since
 from sonde.views.page import Page, Row, Writer
@@ -103,12 +104,12 @@ def _groups(batch: RecordBatch, by: tuple[str, ...], column: Column) -> list[Row
 def _row(group: Row, counts: Array, largest: int) -> Row:
     import numpy as np
 
-    edges = bounds(len(counts), SCALE, unit=UNIT_NS)
+    edges = bounds(len(counts), DURATION_SCALE, unit=UNIT_NS)
     hit = np.flatnonzero(counts)
     if not len(hit):
         return {**group, "count": 0}
     first, last = int(hit[0]), int(hit[-1])
-    p50, p99 = quantiles(counts[None, :], SCALE, (0.5, 0.99), unit=UNIT_NS)
+    p50, p99 = quantiles(counts[None, :], DURATION_SCALE, (0.5, 0.99), unit=UNIT_NS)
     # The first bucket takes 0 and 1 too, so it begins at 0.
     shown = [0.0 if at == 0 else float(edges[at]) for at in range(first, last + 2)]
     return {

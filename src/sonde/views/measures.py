@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.duration import BUCKET, SCALE, UNIT_NS, with_quantiles
+from sonde.enrich.duration import BUCKET, UNIT_NS, with_quantiles
 from sonde.records.fold import STAYING
+from sonde.records.metrics import DURATION_SCALE
 from sonde.records.model import RecordBatch, Schema
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _maxima(
         earlier[now] = _known(before[name])[then]
         buckets = added[column.name]
         top = buckets.shape[1] - 1 - np.argmax(buckets[:, ::-1] != 0, axis=1)
-        bound = np.floor(np.exp2((top + 1) / 2**SCALE) * UNIT_NS).astype(np.uint64)
+        bound = np.floor(np.exp2((top + 1) / 2**DURATION_SCALE) * UNIT_NS).astype(np.uint64)
         largest = np.where(current > earlier, current, np.minimum(current, bound))
         found[name] = np.ma.masked_array(largest, mask=~(buckets != 0).any(axis=1))
     return found

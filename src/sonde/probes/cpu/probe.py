@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sonde.probe import CLOCK, FOLLOWERS, FREQUENCY, Knob, Probe, Table, Variant
-from sonde.records.frames import COLUMNS as STACK_COLUMNS
+from sonde.probe import CLOCK, FOLLOWERS, FREQUENCY, STACKS, Probe, Table, Variant
 from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
-    from sonde.records.model import Enricher, RecordBatch
+    from sonde.records.model import Enricher
 
 ROOM_S, ROWS_MIN, ROWS_MAX = 4, 1024, 12_672
 """A generation has room for all samples of so many seconds, each of a stack of its own, within these bounds: ROWS_MAX rows
@@ -24,17 +23,10 @@ def _rows(cpus: int, values: Mapping[str, Any]) -> int:
 
 def _enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.comm import with_thread_name
+    from sonde.records.grouping import with_alike_stacks_together
 
-    return (with_thread_name, _with_alike_together)
-
-
-def _with_alike_together(batch: RecordBatch) -> RecordBatch:
-    """Make one row of stacks whose frames have the same names and lines: they differ by the instruction alone."""
-    from sonde.records.grouping import grouped
-
-    if STACK_COLUMNS[0] not in batch.columns:
-        return batch
-    return grouped(batch, ("process_start_ns", "pid", "comm", *STACK_COLUMNS), ("count", "first_seen_ns"))
+    together = with_alike_stacks_together(("process_start_ns", "pid", "comm"), ("count", "first_seen_ns"))
+    return (with_thread_name, together)
 
 
 SAMPLES = Metric(
@@ -63,10 +55,6 @@ PROBE = Probe(
             rows=_rows,
         ),
     ),
-    knobs=(
-        *CLOCK,
-        Knob("no_user", "without user stacks", bool, selects=False),
-        Knob("no_kernel", "without kernel stacks", bool, selects=False),
-    ),
+    knobs=(*CLOCK, *STACKS),
     variants=(Variant("tp_btf"), Variant("raw_tp", types=dict.fromkeys(FOLLOWERS, "raw_tracepoint"))),
 )

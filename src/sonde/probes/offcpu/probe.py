@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.duration import duration_ns
 from sonde.errors import KnobError
-from sonde.probe import FOLLOWERS, Knob, Probe, Table, Variant, Walk
-from sonde.records.frames import COLUMNS as STACK_COLUMNS
+from sonde.probe import STACKS, Knob, Probe, Table, Walk, per_task_variants
 from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
@@ -46,17 +45,10 @@ def _enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.block_reason import with_block_reason
     from sonde.enrich.comm import with_thread_name
     from sonde.enrich.waker import with_waker
+    from sonde.records.grouping import with_alike_stacks_together
 
-    return (with_thread_name, with_waker, with_block_reason, _with_alike_together, _without_unfinished)
-
-
-def _with_alike_together(batch: RecordBatch) -> RecordBatch:
-    """Make one row of blocks in stacks whose frames have the same names and lines: they differ by the instruction alone."""
-    from sonde.records.grouping import grouped
-
-    if STACK_COLUMNS[0] not in batch.columns:
-        return batch
-    return grouped(batch, (*ROW, *STACK_COLUMNS), (*MEASURES, "first_seen_ns"))
+    together = with_alike_stacks_together(ROW, (*MEASURES, "first_seen_ns"))
+    return (with_thread_name, with_waker, with_block_reason, together, _without_unfinished)
 
 
 def _without_unfinished(batch: RecordBatch) -> RecordBatch:
@@ -71,9 +63,28 @@ WAKER = ("waker_pid", "waker_comm", "waker_user_stack", "waker_kernel_stack")
 ROW = ("process_start_ns", "pid", "comm", "reason", "state", *WAKER)
 MEASURES = ("count", "unfinished", "total_ns", "runqueue_ns", "min_ns", "max_ns")
 
-
 HOOKS = ("offcpu_waking", "offcpu_switched")
-RAW = dict.fromkeys((*HOOKS, *FOLLOWERS), "raw_tracepoint")
+
+WHY = {"sonde.offcpu.reason": "reason"}
+"""Attributes; who was blocked is added by what exports them."""
+
+TIME = Metric(
+    name="sonde.offcpu.time",
+    kind="counter",
+    unit="s",
+    description="How long threads were off their CPUs.",
+    value="total_ns",
+    attributes=WHY,
+    factor=1e-9,
+)
+COUNT = Metric(
+    name="sonde.offcpu.blocks",
+    kind="counter",
+    unit="{block}",
+    description="How often threads left their CPUs, and got one again.",
+    value="count",
+    attributes=WHY,
+)
 
 PROBE = Probe(
     name="offcpu",
@@ -89,25 +100,7 @@ PROBE = Probe(
             columns=("pid", "comm", "reason", *MEASURES, "stack"),
             details=("state", *WAKER),
             enrich=_enrichers,
-            metrics=(
-                Metric(
-                    name="sonde.offcpu.time",
-                    kind="counter",
-                    unit="s",
-                    description="How long threads were off their CPUs.",
-                    value="total_ns",
-                    attributes={"sonde.offcpu.reason": "reason"},
-                    factor=1e-9,
-                ),
-                Metric(
-                    name="sonde.offcpu.blocks",
-                    kind="counter",
-                    unit="{block}",
-                    description="How often threads left their CPUs, and got one again.",
-                    value="count",
-                    attributes={"sonde.offcpu.reason": "reason"},
-                ),
-            ),
+            metrics=(TIME, COUNT),
             at_start=(Walk("offcpu_begin"),),
             before_read=(Walk("offcpu_walk"),),
             cost_ns=3_310,
@@ -147,23 +140,8 @@ PROBE = Probe(
         Knob(
             "waker", "tell who ended a block, and in which stacks", bool, symbol="with_waker", selects=False
         ),
-        Knob("no_user", "without user stacks", bool, selects=False),
-        Knob("no_kernel", "without kernel stacks", bool, selects=False),
+        *STACKS,
     ),
-    variants=(
-        Variant("tp_btf", without=("blocks_by_task",)),
-        # Before Linux 5.12 task storage is for LSM programs only.
-        Variant(
-            "tp_btf, starts in a hash",
-            globals={"in_task_storage": False},
-            without=("blocks", "offcpu_forked"),
-        ),
-        Variant(
-            "raw_tp, starts in a hash",
-            types=RAW,
-            globals={"in_task_storage": False, "tasks_are_typed": False},
-            without=("blocks", "offcpu_forked"),
-        ),
-    ),
+    variants=per_task_variants("blocks", raw=HOOKS, only_in_storage=("offcpu_forked",)),
     configure=_configure,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant
-from sonde.records.metrics import Metric
+from sonde.records.metrics import Metric, durations
 
 if TYPE_CHECKING:
     from sonde.records.model import Enricher, RecordBatch
@@ -93,19 +93,7 @@ EXITS = Metric(
     value="exits",
     attributes=HOW,
 )
-LIFETIME = Metric(
-    name="sonde.process.lifetime",
-    kind="histogram",
-    unit="s",
-    description="How long processes lived that ended.",
-    value="lifetime_buckets",
-    attributes=WHO,
-    factor=1e-9,
-    scale=1,
-    exponent=-30,
-    total="lifetime_sum_ns",
-    maximum="lifetime_max_ns",
-)
+LIFETIME = durations("sonde.process.lifetime", "How long processes lived that ended.", WHO, column="lifetime")
 
 PROBE = Probe(
     name="processes",

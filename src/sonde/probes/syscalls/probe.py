@@ -8,26 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.duration import duration_ns
 from sonde.errors import KnobError
-from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant
-from sonde.records.metrics import Metric
+from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant, sample_of
+from sonde.records.metrics import Metric, durations
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
     from sonde.records.model import Enricher, RecordBatch
 
-SAMPLE_MAX = 2**32 - 1
 SET_BITS = 1024  # SYSCALL_SET_BITS in probe.bpf.c
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.replace(",", " ").split() if name)
-
-
-def _one_in(text: str) -> int:
-    """Read what a sampled call stands for; ValueError where that is none."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= SAMPLE_MAX):
-        raise ValueError(f"{text!r} is no sample: give a number from 1 on, 1 for every call")
-    return int(text)
 
 
 def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
@@ -71,9 +63,9 @@ def _table_enrichers() -> tuple[Enricher, ...]:
 
 
 def _latency_enrichers() -> tuple[Enricher, ...]:
-    from sonde.enrich.duration import with_quantiles
+    from sonde.enrich.duration import with_count, with_quantiles
 
-    return (*_table_enrichers(), _with_count, with_quantiles)
+    return (*_table_enrichers(), with_count("untimed"), with_quantiles)
 
 
 def _counts_enrichers() -> tuple[Enricher, ...]:
@@ -87,13 +79,6 @@ def _stream_enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.times import with_times
 
     return (with_times, with_comm, with_syscall_name, with_error_name)
-
-
-def _with_count(batch: RecordBatch) -> RecordBatch:
-    """A call is in a bucket, or it has no duration."""
-    import numpy as np
-
-    return batch.adding({"count": np.asarray(batch["duration_buckets"]).sum(axis=1) + batch["untimed"]})
 
 
 def _without_durations(batch: RecordBatch) -> RecordBatch:
@@ -114,19 +99,7 @@ CALL = {"sonde.syscall.name": "syscall"}
 RESULT = {**CALL, "error.type": "error"}
 """Attributes; who made the call is added by what exports them."""
 
-DURATION = Metric(
-    name="sonde.syscall.duration",
-    kind="histogram",
-    unit="s",
-    description="Duration of system calls, by call and error.",
-    value="duration_buckets",
-    attributes=RESULT,
-    factor=1e-9,
-    scale=1,
-    exponent=-30,
-    total="duration_sum_ns",
-    maximum="duration_max_ns",
-)
+DURATION = durations("sonde.syscall.duration", "Duration of system calls, by call and error.", RESULT)
 UNTIMED = Metric(
     name="sonde.syscall.untimed",
     kind="counter",
@@ -195,14 +168,7 @@ PROBE = Probe(
             example="openat,read",
         ),
         Knob("errors", "only calls that fail", bool, symbol="only_errors", outputs=("latency", "calls")),
-        Knob(
-            "sample",
-            "count one call in N, chosen at random; totals become estimates",
-            _one_in,
-            metavar="N",
-            symbol="sample_every",
-            selects=False,
-        ),
+        sample_of("call"),
         Knob(
             "min_latency",
             "only calls that take at least this long",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sonde.records.metrics import Metric
+from sonde.records.metrics import Metric, durations
 
 PEER = {
     "network.peer.address": "peer_address",
@@ -49,19 +49,7 @@ PEERS = tuple(
 
 def _duration(name: str, description: str, attributes: dict[str, str]) -> tuple[Metric, Metric]:
     return (
-        Metric(
-            name=f"sonde.tcp.{name}",
-            kind="histogram",
-            unit="s",
-            description=description,
-            value="duration_buckets",
-            attributes=attributes,
-            factor=1e-9,
-            scale=1,
-            exponent=-30,
-            total="duration_sum_ns",
-            maximum="duration_max_ns",
-        ),
+        durations(f"sonde.tcp.{name}", description, attributes),
         Metric(
             name=f"sonde.tcp.{name}.unmeasured",
             kind="counter",

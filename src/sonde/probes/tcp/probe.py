@@ -75,11 +75,11 @@ def _peers_enrichers() -> tuple[Enricher, ...]:
 
 def _latency_enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.comm import with_newest_comm
-    from sonde.enrich.duration import with_quantiles
+    from sonde.enrich.duration import with_count, with_quantiles
     from sonde.enrich.errno_name import with_error_name
     from sonde.enrich.tcp_connection import with_owner
 
-    return (with_newest_comm, with_owner, with_error_name, _with_count, with_quantiles)
+    return (with_newest_comm, with_owner, with_error_name, with_count("unmeasured"), with_quantiles)
 
 
 def _with_sums(batch: RecordBatch) -> RecordBatch:
@@ -102,13 +102,6 @@ def _without_port(batch: RecordBatch) -> RecordBatch:
     import numpy as np
 
     return batch.adding({"port": np.ma.masked_array(batch["port"], mask=np.asarray(batch["is_other"]))})
-
-
-def _with_count(batch: RecordBatch) -> RecordBatch:
-    """A connection is in a bucket, or nothing was measured of it."""
-    import numpy as np
-
-    return batch.adding({"count": np.asarray(batch["duration_buckets"]).sum(axis=1) + batch["unmeasured"]})
 
 
 HOOKS = ("tcp_state", "tcp_reset_received", "tcp_reset_sent", "tcp_destroyed")
