@@ -282,9 +282,9 @@ class Probe:
         """Give the tables, then the streams."""
         return (*self.tables, *self.streams)
 
-    def output(self, name: str) -> Table | Stream:
-        """Find an output; raises KeyError."""
-        return {output.name: output for output in self.outputs}[name]
+    def output(self, name: str | None = None) -> Table | Stream:
+        """Find an output, the first one where none is named; raises KeyError."""
+        return {output.name: output for output in self.outputs}[name] if name else self.outputs[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class RunControl:
         naming: Naming | None = None,
     ) -> None:
         self.probe = probe
-        self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
+        self.output: Table | Stream = probe.output(output)
         self.selection = checked(selection or Selection(), probe)
         self.values = self._checked(values or {})
         self.max_entries = max_entries

@@ -35,6 +35,11 @@ def is_clocked(loaded: Loaded, output: Table | Stream) -> bool:
     return f"{output.map}_skipped" in loaded.maps
 
 
+def reads_stacks(output: Table | Stream, *, differences: bool) -> bool:
+    """Tell whether rows are of stacks that are read; who takes differences adds up metrics, and has no use for them."""
+    return isinstance(output, Table) and bool(output.weight) and not differences
+
+
 class Reading:
     """Reads one output of a loaded probe; it is final once ``finish`` was told that nothing runs any more.
 
@@ -70,9 +75,7 @@ class Reading:
         self._skipped_before = skipped_before
         self._skipped_at_end: int | None = None
         self._source: TableSource | StreamSource | None = None
-        # Who takes differences adds them up to metrics, and has no use for what the stacks are.
-        has_stacks = isinstance(output, Table) and bool(output.weight) and not differences
-        self.stacks = StackTable() if has_stacks else None
+        self.stacks = StackTable() if reads_stacks(output, differences=differences) else None
         self._enrichers: tuple[Enricher, ...] | None = None
 
     def counters(self) -> Mapping[str, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sonde.errors import SondeError
 from sonde.run.control import RunControl
-from sonde.run.reading import Reading
+from sonde.run.reading import Reading, reads_stacks
 
 if TYPE_CHECKING:
     from sonde.bpf.object import Object
@@ -37,9 +37,7 @@ class Run:
         max_entries: int | None = None,
         differences: bool = False,
     ) -> None:
-        self._naming = _naming_of(
-            probe.output(output) if output else probe.outputs[0], differences=differences
-        )
+        self._naming = _naming_of(probe.output(output), differences=differences)
         self._control = RunControl(
             probe,
             output,
@@ -177,8 +175,8 @@ class Run:
 
 
 def _naming_of(output: Table | Stream, *, differences: bool) -> Naming | None:
-    """Make what names stacks, where there are some; who takes differences adds them up, and has no use for names."""
-    if differences or not getattr(output, "weight", ""):
+    """Make what names stacks, where somebody reads them."""
+    if not reads_stacks(output, differences=differences):
         return None
     from sonde.run.naming import Naming
 

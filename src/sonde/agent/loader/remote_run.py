@@ -42,7 +42,7 @@ class RemoteRun:
     ) -> None:
         """Take over a started run and its descriptors; ``Loader.start`` makes one."""
         self.probe = probe
-        self.output: Table | Stream = probe.output(output) if output else probe.outputs[0]
+        self.output: Table | Stream = probe.output(output)
         self.values = dict(values)
         self.variant = started.variant
         self._loader, self._started = loader, started
