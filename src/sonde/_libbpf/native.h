@@ -100,11 +100,10 @@ struct sonde_perf_event {
 	int pid;
 	int cpu;
 };
-/* What a read of it gives: the count, and for how long it was enabled and counted, in ns. */
+/* What a read of it gives: the count, and for how long it was enabled, in ns. */
 struct sonde_perf_count {
 	uint64_t value;
 	uint64_t enabled_ns;
-	uint64_t running_ns;
 };
 int sonde_perf_event_open(const struct sonde_perf_event *event);
 

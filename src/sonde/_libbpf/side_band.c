@@ -59,7 +59,7 @@ int sonde_side_band_open(int cpu, uint32_t data_pages, struct sonde_side_band **
 		.type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_DUMMY,
 		.sample_type = PERF_SAMPLE_TIME,
-		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED,
 		.mmap = 1, /* of code alone: mmap_data would tell of the rest */
 		.mmap2 = 1,
 		.comm = 1,

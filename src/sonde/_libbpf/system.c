@@ -25,7 +25,7 @@ int sonde_perf_event_open(const struct sonde_perf_event *event)
 		.config1 = event->config1,
 		.config2 = event->config2,
 		.sample_period = event->period,
-		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED,
 		.disabled = event->is_disabled,
 		.freq = event->is_frequency,
 		.inherit = event->inherit,

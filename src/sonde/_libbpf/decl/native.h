@@ -25,7 +25,6 @@ struct sonde_perf_event {
 struct sonde_perf_count {
 	uint64_t value;
 	uint64_t enabled_ns;
-	uint64_t running_ns;
 };
 int sonde_perf_event_open(const struct sonde_perf_event *event);
 int sonde_mount_detached(const char *filesystem);

@@ -45,14 +45,13 @@ def require_source(name: str, program: Program, hook: Hook) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PerfCount:
-    """What a perf event has counted; for how long it was enabled, and of that it counted, in ns.
+    """What a perf event has counted; for how long it was enabled, in ns.
 
     Its time stands still while its CPU is offline, and for ever once it was.
     """
 
     value: int = 0
     enabled_ns: int = 0
-    running_ns: int = 0
 
 
 def count_of(event: int) -> PerfCount:
@@ -62,7 +61,7 @@ def count_of(event: int) -> PerfCount:
     if len(data) < size:
         return PerfCount()
     read = ffi.from_buffer("struct sonde_perf_count *", data)
-    return PerfCount(int(read.value), int(read.enabled_ns), int(read.running_ns))
+    return PerfCount(int(read.value), int(read.enabled_ns))
 
 
 def stopped_events(events: Iterable[int]) -> set[int]:

@@ -8,8 +8,6 @@
 /* include/linux/sched.h; not in BTF, since they are macros. These have been the same since Linux 4.14. */
 enum {
 	TASK_STATE_RUNNING = 0x00,
-	TASK_STATE_INTERRUPTIBLE = 0x01,
-	TASK_STATE_UNINTERRUPTIBLE = 0x02,
 	TASK_STATE_DEAD = 0x80,
 };
 
