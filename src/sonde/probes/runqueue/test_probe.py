@@ -246,11 +246,3 @@ def test_metrics_are_of_what_was_counted() -> None:
     assert not any(np.ma.is_masked(values) for values in counted)
     assert batch.accounting.aggregated == sum(int(values.sum()) for values in counted)
     assert batch.accounting.balanced, str(batch.accounting)
-
-
-def test_its_maps_are_bounded() -> None:
-    """64 MB on a machine with 128 CPUs."""
-    with Run(RUNQUEUE) as run:
-        told = run.describe()
-
-    assert told["map_memory_bytes"] <= told["map_memory_bytes_128_cpus"] <= 64 << 20
