@@ -94,7 +94,7 @@ def python_headers() -> list[Path]:
 def binding_stamp(ready: Prepared) -> Stamp:
     """From what the extension in the source tree was made, Python's own headers apart: the stable ABI covers those."""
     flags = [*ready.compiler.flags, *COMPILE, *LINK]
-    files = [*ready.sources, *sorted(BINDING.glob("*.h")), EXPORTS]
+    files = [*ready.sources, *sorted(BINDING.rglob("*.h")), EXPORTS]
     return Stamp(
         BUILD / "stamps" / "_native.stamp",
         inputs=digest_of(ready.libbpf.identity, ready.compiler.identity, *flags, *files),
