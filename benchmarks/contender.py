@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import built, resources
+from benchmarks.lifetime import WITH_US
 from benchmarks.results import Gathering, Kind
 from sonde.bpf import ObjectSpec
 
@@ -132,7 +133,7 @@ def running(*command: str, environment: dict[str, str] | None = None) -> Iterato
     begun = time.perf_counter()
     with output.open("wb") as out, output.with_suffix(".errors").open("wb") as errors:
         process = subprocess.Popen(
-            ["taskset", "-c", str(TOOLS_CPU), *command],
+            [*WITH_US, "taskset", "-c", str(TOOLS_CPU), *command],
             stdout=out,
             stderr=errors,
             stdin=subprocess.DEVNULL,
@@ -169,7 +170,7 @@ def _saying_ready(command: list[str], name: str) -> Iterator[Session]:
     begun = time.perf_counter()
     with output.open("wb") as out, output.with_suffix(".errors").open("wb") as errors:
         process = subprocess.Popen(
-            ["taskset", "-c", str(TOOLS_CPU), *command, "--ready-fd", str(write)],
+            [*WITH_US, "taskset", "-c", str(TOOLS_CPU), *command, "--ready-fd", str(write)],
             pass_fds=[write],
             stdout=out,
             stderr=errors,

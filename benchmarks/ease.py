@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.contender import BESIDE, COMPLAINT, SONDE
+from benchmarks.lifetime import WITH_US, with_us_within
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Kind, Part
 from benchmarks.tasks import TASKS, TOOLS, Task
@@ -24,7 +25,8 @@ COLUMNS = (
     Column("characters", "to be typed", "characters"),
 )
 BUSY = """
-import os, socket, subprocess, time
+import os, signal, socket, subprocess, time
+signal.alarm(3600)
 server = socket.create_server(("127.0.0.1", 0))
 while True:
     for _ in range(50):
@@ -56,7 +58,7 @@ def what() -> str:
 @contextmanager
 def busy() -> Iterator[int]:
     """Run a process that does a little of everything."""
-    process = subprocess.Popen([sys.executable, "-c", BUSY], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*WITH_US, sys.executable, "-c", BUSY], stderr=subprocess.DEVNULL)
     try:
         yield process.pid
     finally:
@@ -108,23 +110,18 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
 
 def _run(command: str) -> subprocess.CompletedProcess[str] | None:
     """Run a command of a shell; None where it does not end: then it and all that it started are killed."""
-    process = subprocess.Popen(
-        ["sh", "-c", command],
+    done = subprocess.run(
+        [*with_us_within(LIMIT_S), "sh", "-c", command],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         errors="replace",
+        check=False,
         start_new_session=True,
         env=os.environ | {"PATH": f"{SONDE.parent}:{os.environ['PATH']}", "COLUMNS": "200"},
     )
-    try:
-        out, errors = process.communicate(timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return None
-    return subprocess.CompletedProcess(command, process.returncode, out, errors)
+    # With what it has not ended in time timeout kills itself.
+    return None if done.returncode == -signal.SIGKILL else done
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:

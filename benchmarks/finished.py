@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.lifetime import WITH_US
+
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -79,7 +81,7 @@ def finish(
     command: Sequence[str], *, seconds: float = 0, ready: Callable[[], None] | None = None, **options: object
 ) -> Finished:
     """Run a command to its end; where there is ``ready``, which waits for its start, it is ended after so many seconds."""
-    process = subprocess.Popen(command, **options)  # type: ignore[call-overload]
+    process = subprocess.Popen([*WITH_US, *command], **options)  # type: ignore[call-overload]
     peak = _Peak(process.pid)
     peak.start()
     begun = time.perf_counter()

@@ -17,6 +17,7 @@ import time
 from benchmarks.bcc_tools import environment
 from benchmarks.contender import COMPLAINT, SONDE, TOOLS_CPU
 from benchmarks.event_kinds import BPFTRACE_OPENS
+from benchmarks.lifetime import WITH_US
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Kind, Part
 
@@ -72,18 +73,19 @@ def _first_s(command: tuple[str, ...]) -> tuple[float | None, str]:
     # A process of its own opens files, so that strace stops that and not the clock.
     opener = subprocess.Popen(
         [
+            *WITH_US,
             sys.executable,
             "-I",
             "-S",
             "-c",
-            f"import time\nwhile True: open('/dev/null').close(); time.sleep({EVERY_S})",
+            f"import signal, time\nsignal.alarm(60)\nwhile True: open('/dev/null').close(); time.sleep({EVERY_S})",
         ]
     )
     shown, begun = b"", time.perf_counter()
     try:
         filled = [part.replace("{pid}", str(opener.pid)) for part in command]
         process = subprocess.Popen(
-            ["taskset", "-c", str(TOOLS_CPU), *filled],
+            [*WITH_US, "taskset", "-c", str(TOOLS_CPU), *filled],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

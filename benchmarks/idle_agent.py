@@ -8,7 +8,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+from benchmarks import resources
+from benchmarks.lifetime import with_us_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ def measure(*, settle_s: float = 5.0, seconds: float = 30.0) -> Idle:
     """Run ``sonde run`` as it comes, let it settle, and look at it for so long."""
     ready, told = os.pipe()
     command = [
+        *with_us_within(settle_s + seconds + 60),
         sys.executable,
         "-m",
         "sonde",
@@ -34,16 +36,23 @@ def measure(*, settle_s: float = 5.0, seconds: float = 30.0) -> Idle:
         "--set",
         "prometheus.listen=127.0.0.1:0",
     ]
-    agent = subprocess.Popen(command, pass_fds=(told,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    agent = subprocess.Popen(
+        command,
+        pass_fds=(told,),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         os.close(told)
         os.read(ready, 1)
         time.sleep(settle_s)
-        with open(f"/proc/{agent.pid}/task/{agent.pid}/children", encoding="ascii") as file:
-            pids = [agent.pid, *map(int, file.read().split())]
-        before, begun = sum(map(_cpu_s, pids)), time.monotonic()
+        # The first is what ends it.
+        _, *pids = resources.tree(agent.pid)
+        before, begun = resources.cpu(agent.pid), time.monotonic()
         time.sleep(seconds)
-        spent, elapsed = sum(map(_cpu_s, pids)) - before, time.monotonic() - begun
+        after, elapsed = resources.cpu(agent.pid), time.monotonic() - begun
+        spent = after.user_s + after.kernel_s - before.user_s - before.kernel_s
         sizes = [_memory_mb(pid) for pid in pids]
         return Idle(
             sizes[0][0], sum(rss for rss, _ in sizes[1:]), sum(pss for _, pss in sizes), spent / elapsed
@@ -52,12 +61,6 @@ def measure(*, settle_s: float = 5.0, seconds: float = 30.0) -> Idle:
         os.close(ready)
         agent.terminate()
         agent.wait(timeout=30)
-
-
-def _cpu_s(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 def _memory_mb(pid: int) -> tuple[float, float]:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks import built
+from benchmarks.lifetime import with_us_within
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.profiled import programs
 
 LIBRARY = "import asyncio, email.mime.text, http.client, json, unittest, xml.dom.minidom; json.loads(json.dumps(list(range(20000))))"
+
+SECONDS_MAX = 3600
 
 
 @contextmanager
@@ -22,14 +25,17 @@ def mixed_load() -> Iterator[None]:
     """Keep all CPUs busy for the time of a block."""
     compiling = ["g++", "-O2", "-g", "-S", "-o", "/dev/null", str(programs.HERE / "shares.cpp")]
     commands = [
-        [*programs.pie().command, "100000"],
-        [*programs.cplusplus().command, "100000"],
+        [*programs.pie().command, str(SECONDS_MAX)],
+        [*programs.cplusplus().command, str(SECONDS_MAX)],
         ["sh", "-c", 'while :; do "$@"; done', "sh", sys.executable, "-c", LIBRARY],
         ["sh", "-c", 'while :; do "$@"; done', "sh", *compiling],
     ]
     # A session each: what a shell starts ends with it.
     started = [
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) for command in commands
+        subprocess.Popen(
+            [*with_us_within(SECONDS_MAX), *command], stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        for command in commands
     ]
     try:
         yield

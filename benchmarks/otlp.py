@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,9 @@ def _answer_nothing(_request: Any, _context: Any) -> bytes:
 
 
 def _receive(protocol: str, told: Any) -> None:
-    """Answer every request, in a process of its own."""
+    """Answer every request, in a process of its own, as long as the one that started it lives."""
+    started_by = multiprocessing.parent_process()
+    assert started_by is not None
     if protocol == "grpc":
         from concurrent.futures import ThreadPoolExecutor
 
@@ -76,7 +79,7 @@ def _receive(protocol: str, told: Any) -> None:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": export}),))
         told.send(server.add_insecure_port("127.0.0.1:0"))
         server.start()
-        server.wait_for_termination()
+        started_by.join()
         return
     import http.server
 
@@ -94,7 +97,9 @@ def _receive(protocol: str, told: Any) -> None:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         told.send(listening.server_address[1])
-        listening.serve_forever()
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        started_by.join()
+        listening.shutdown()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks import built
 from benchmarks.contender import SONDE, sonde
 from benchmarks.finished import Finished, finish
+from benchmarks.lifetime import WITH_US
 from benchmarks.mixed_load import mixed_load
 from benchmarks.off_cpu import why_not
 
@@ -90,7 +91,7 @@ def ns_of_program(*, seconds: float) -> float:
     with Run(probe("cpu"), values={"frequency": CALIBRATION}) as run, RunStatistics():
         # Idle ticks return at once: one busy program for each CPU.
         busy = [
-            subprocess.Popen([str(program), str(seconds), str(DEPTH)], stdout=subprocess.DEVNULL)
+            subprocess.Popen([*WITH_US, str(program), str(seconds), str(DEPTH)], stdout=subprocess.DEVNULL)
             for _ in range(CPUS)
         ]
         before = run.statistics()

@@ -7,11 +7,14 @@ import os
 import signal
 import time
 
+SECONDS_MAX = 600
+
 
 def main() -> None:
-    """Beat until SIGTERM; prints the longest pause in milliseconds and the beats of a second."""
+    """Beat until SIGTERM, or for SECONDS_MAX at most; prints the longest pause in milliseconds and the beats of a second."""
     ending: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
+    signal.alarm(SECONDS_MAX)
     print("ready", flush=True)
     begun = last = time.perf_counter()
     longest, beats = 0.0, 0

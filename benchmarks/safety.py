@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks import bcc_tools, built, resources
 from benchmarks.contender import SONDE, TOLD, TOOLS_CPU, WORK_CPU, Session, complaint
+from benchmarks.lifetime import WITH_US
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Kind, Part
 from benchmarks.syscall_tools import COUNT_SCRIPT
@@ -94,7 +95,7 @@ def in_kernel() -> set[str]:
 @contextmanager
 def _target() -> Iterator[tuple[subprocess.Popen[str], dict[str, float]]]:
     """Run the target; what it says of itself is there after the block."""
-    command = ["taskset", "-c", str(WORK_CPU), sys.executable, "-m", "benchmarks.pulse"]
+    command = [*WITH_US, "taskset", "-c", str(WORK_CPU), sys.executable, "-m", "benchmarks.pulse"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=built.ROOT)
     assert process.stdout is not None
     process.stdout.readline()
@@ -117,7 +118,7 @@ def _start(tool: Tool, pid: int, *, capabilities: str | None = None) -> subproce
     limited = [] if capabilities is None else _limited(capabilities)
     command = [part.replace("{pid}", str(pid)) for part in tool.command]
     return subprocess.Popen(
-        ["taskset", "-c", str(TOOLS_CPU), *limited, *command],
+        [*WITH_US, "taskset", "-c", str(TOOLS_CPU), *limited, *command],
         stdin=subprocess.DEVNULL,
         stdout=ERRORS.open("wb"),
         stderr=subprocess.STDOUT,

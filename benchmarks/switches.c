@@ -40,10 +40,15 @@ int main(int count, char **arguments)
 
 	if (pipe(there) || pipe(back) || (other = fork()) < 0)
 		return 1;
+	/* Each has its own ends alone: where one is killed, the other reads an end of file. */
 	if (!other) {
+		close(there[1]);
+		close(back[0]);
 		hand_on(there[0], back[1], rounds, 0);
 		_exit(0);
 	}
+	close(there[0]);
+	close(back[1]);
 	hand_on(back[0], there[1], rounds, 1);
 	waitpid(other, NULL, 0);
 	printf("%.1f\n", (spent_ns(RUSAGE_SELF) + spent_ns(RUSAGE_CHILDREN)) / (2.0 * (double)rounds));

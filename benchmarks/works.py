@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import built
 from benchmarks.contender import WORK_CPU
+from benchmarks.lifetime import WITH_US, with_us_within
 
 PYTHON = os.path.realpath(sys.executable)
 SHARED_MEMORY = Path("/dev/shm")
@@ -108,7 +109,9 @@ def _requests(prefix: list[str], _: int, *, seconds: float) -> float:
         Path(folder).chmod(0o755)
         Path(folder, "index.html").write_text("x" * 612)
         Path(folder, "nginx.conf").write_text(NGINX.format(folder=folder, port=PORT))
-        server = subprocess.Popen([*prefix, "nginx", "-c", f"{folder}/nginx.conf"], stderr=subprocess.DEVNULL)
+        # The tool ends with this process, and nginx with the tool.
+        serving = [*with_us_within(seconds + 60), "nginx", "-c", f"{folder}/nginx.conf"]
+        server = subprocess.Popen([*WITH_US, *prefix, *serving], stderr=subprocess.DEVNULL)
         try:
             _await_file(Path(folder, "pid"))
             url = f"http://127.0.0.1:{PORT}/"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
-from benchmarks import crowds, streams, syscall_tools
+from benchmarks import crowds, resources, streams, syscall_tools
 from benchmarks.contender import Contender, Session, running, started
 from benchmarks.results import Gathering
+
+from kernel.sonde_process import is_alive
 
 pytestmark = pytest.mark.host_only
 
@@ -59,3 +66,36 @@ def test_a_tool_that_ends_is_quoted() -> None:
 def test_a_floor_takes_nothing() -> None:
     with OURS[syscall_tools.FLOOR].start() as session:
         assert session == Session()
+
+
+@pytest.mark.parametrize(
+    ("running", "processes_min"),
+    [
+        ("from benchmarks.mixed_load import mixed_load as started", 8),
+        ("from benchmarks.ease import busy as started", 1),
+        ("from benchmarks.contender import sonde\nstarted = lambda: sonde('top', 'syscalls')", 1),
+        ("from benchmarks.otlp import receiver\nstarted = lambda: receiver('http/protobuf')", 1),
+    ],
+)
+def test_what_a_benchmark_started_ends_with_it_even_where_that_is_killed(
+    running: str, processes_min: int
+) -> None:
+    """Else it would burn all CPUs, or trace them, for ever."""
+    code = f"import time\n{running}\nwith started():\n    time.sleep(1)\n    print('ready', flush=True)\n    time.sleep(600)"
+    command = [sys.executable, "-c", code]
+    root = Path(__file__).parents[2]
+    paths = os.environ | {"PYTHONPATH": str(root / "tools")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, env=paths) as benchmark:
+        try:
+            assert benchmark.stdout is not None
+            assert benchmark.stdout.readline() == b"ready\n"
+            deadline = time.monotonic() + 60
+            while len(left := resources.tree(benchmark.pid)[1:]) < processes_min:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            benchmark.kill()
+    deadline = time.monotonic() + 60
+    while left := [pid for pid in left if is_alive(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
