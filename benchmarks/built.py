@@ -24,11 +24,6 @@ def bpf_object(name: str) -> Path:
     return path
 
 
-def floor_object() -> bytes:
-    """Compile floor.bpf.c."""
-    return bpf_object("floor").read_bytes()
-
-
 @cache
 def storm(name: str = "storm", *flags: str) -> Path:
     """Compile storm.c, or another of its kind."""

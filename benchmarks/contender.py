@@ -15,10 +15,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import built, resources
+from benchmarks import built, floors, resources
 from benchmarks.lifetime import WITH_US
 from benchmarks.results import Gathering, Kind
-from sonde.bpf import ObjectSpec
 
 SONDE = Path(sys.executable).with_name("sonde")
 TOLD = built.BUILD / "told"
@@ -106,12 +105,8 @@ def nothing() -> Iterator[Session]:
 @contextmanager
 def floor(*programs: str) -> Iterator[Session]:
     """Attach empty programs of floor.bpf.c."""
-    with ObjectSpec.open(built.floor_object(), name="floor") as spec:
-        for name, program in spec.programs.items():
-            program.autoload = name in programs
-        with spec.load() as loaded:
-            loaded.attach_all()
-            yield Session()
+    with floors.attached(*programs):
+        yield Session()
 
 
 @contextmanager

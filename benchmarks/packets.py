@@ -20,20 +20,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import built
-from benchmarks.contender import CannotRunError, running
+from benchmarks import built, floors
+from benchmarks.contender import WORK_CPU, CannotRunError, running
 from benchmarks.filter_lists import SIZES, filtering
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Kind, Part
 from benchmarks.xdp_filter import attached_xdp_filter, why_no_xdp_filter
-from sonde.bpf import ObjectSpec
 from sonde.bpf.hooks import Tc, Xdp
 from sonde.bpf.program import Program
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.network import Pair, pair
 
-CPU = max(os.sched_getaffinity(0))
 FLOOR = "an empty XDP program"
 FLOORS = ("no program", FLOOR)
 BY_TC = {"packets, by protocol, at tc": "protocols", "packets, by flow, at tc": "flows"}
@@ -61,11 +59,8 @@ class Row:
 
 @contextmanager
 def _empty() -> Iterator[Program]:
-    with ObjectSpec.open(built.floor_object(), name="floor") as spec:
-        for name, program in spec.programs.items():
-            program.autoload = name == "floor_xdp"
-        with spec.load() as made:
-            yield made.programs["floor_xdp"]
+    with floors.loaded("floor_xdp") as made:
+        yield made.programs["floor_xdp"]
 
 
 @contextmanager
@@ -159,7 +154,7 @@ def by_test_run(rows: list[Row], frames: list[bytes], *, rounds: int, repeat: in
     before = os.sched_getaffinity(0)
     with ExitStack() as stack:
         programs = {row.name: stack.enter_context(row.loaded()) for row in rows if row.loaded is not None}
-        os.sched_setaffinity(0, {CPU})
+        os.sched_setaffinity(0, {WORK_CPU})
         stack.callback(os.sched_setaffinity, 0, before)
         for program in programs.values():
             _test_run_ns(program, frames, repeat)
@@ -188,7 +183,15 @@ def _attached(row: Row, ends: Pair) -> Iterator[None]:
 def _storm_ns(storm: Path, ends: Pair, frames: list[bytes], packets: int) -> float:
     """Send the frames; raises RuntimeError where the other end did not get each of them."""
     before = ends.far.received()
-    command = ["taskset", "-c", str(CPU), str(storm), ends.near.interface, str(len(frames[0])), str(packets)]
+    command = [
+        "taskset",
+        "-c",
+        str(WORK_CPU),
+        str(storm),
+        ends.near.interface,
+        str(len(frames[0])),
+        str(packets),
+    ]
     with ends.near.entered():
         told = subprocess.run(command, input=b"".join(frames), check=True, capture_output=True).stdout
     arrived = ends.far.received() - before

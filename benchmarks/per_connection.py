@@ -14,19 +14,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
-from benchmarks import built
-from sonde.bpf import Object, ObjectSpec, RunStatistics
-from sonde.bpf.link.tp_btf import TpBtf
+from benchmarks import floors
+from sonde.bpf import Object, RunStatistics
 from sonde.probe import Selection
 from sonde.probes import probe
 from sonde.run import Run
 
 ROUNDS = 7
 CONNECTIONS = 1009
-FLOORS = {"floor_state": "inet_sock_set_state", "floor_destroyed": "tcp_destroy_sock"}
 WORKLOAD = [
     sys.executable,
     "-m",
@@ -42,17 +40,6 @@ TRANSFER_BYTES = 1 << 30
 PIECE_BYTES = 1 << 16
 
 
-@contextmanager
-def _floors() -> Iterator[Object]:
-    with ObjectSpec.open(built.floor_object(), name="floor") as spec:
-        for name, program in spec.programs.items():
-            program.autoload = name in FLOORS
-        with spec.load() as made:
-            for name, target in FLOORS.items():
-                made.programs[name].attach(TpBtf(target))
-            yield made
-
-
 def _spent_ns(loaded: Object) -> int:
     # The end of other system calls is measured by itself.
     return sum(each.run_time_ns for name, each in loaded.programs.items() if name != "accept_exited")
@@ -62,14 +49,14 @@ def per_connection(output: str) -> tuple[float, float, float]:
     """Give nanoseconds of our programs, of empty ones, and of a connection as a whole."""
     with ExitStack() as stack:
         run = stack.enter_context(Run(probe("tcp"), output))
-        floors = stack.enter_context(_floors())
+        empty = stack.enter_context(floors.attached("floor_state", "floor_destroyed"))
         stack.enter_context(RunStatistics())
-        before = _spent_ns(run.loaded), _spent_ns(floors)
+        before = _spent_ns(run.loaded), _spent_ns(empty)
         begun = time.perf_counter()
         subprocess.run([*WORKLOAD, str(CONNECTIONS)], check=True, stdout=subprocess.DEVNULL)
         whole_ns = (time.perf_counter() - begun) * 1e9
-        ours, empty = _spent_ns(run.loaded) - before[0], _spent_ns(floors) - before[1]
-        return ours / CONNECTIONS, empty / CONNECTIONS, whole_ns / CONNECTIONS
+        ours_ns, empty_ns = _spent_ns(run.loaded) - before[0], _spent_ns(empty) - before[1]
+        return ours_ns / CONNECTIONS, empty_ns / CONNECTIONS, whole_ns / CONNECTIONS
 
 
 def _call_ns() -> float:

@@ -11,9 +11,8 @@ import statistics
 import time
 from contextlib import ExitStack
 
-from benchmarks import built
-from sonde.bpf import ObjectSpec, RunStatistics
-from sonde.bpf.link.tp_btf import TpBtf
+from benchmarks import floors
+from sonde.bpf import RunStatistics
 from sonde.probes import probe
 from sonde.probes.drops import workload
 from sonde.run import Run
@@ -27,11 +26,7 @@ def one_round(output: str) -> tuple[float, float, float]:
     """Drop the packets once: nanoseconds of the output's program, of the empty one, and of a packet."""
     with ExitStack() as stack:
         run = stack.enter_context(Run(probe("drops"), output))
-        spec = stack.enter_context(ObjectSpec.open(built.floor_object(), name="floor"))
-        for name, program in spec.programs.items():
-            program.autoload = name == FLOOR
-        floor = stack.enter_context(spec.load()).programs[FLOOR]
-        floor.attach(TpBtf("kfree_skb"))
+        floor = stack.enter_context(floors.attached(FLOOR)).programs[FLOOR]
         ours = run.loaded.programs[f"{output}_drop"]
         stack.enter_context(RunStatistics())
         before = (ours.run_time_ns, ours.run_count, floor.run_time_ns, floor.run_count)
@@ -45,14 +40,14 @@ def one_round(output: str) -> tuple[float, float, float]:
 
 def main() -> None:
     """Print what each output adds to a drop."""
-    floors = []
+    empty = []
     for output in ("counts", "packets"):
         rounds = [one_round(output) for _ in range(ROUNDS)]
         added = statistics.median(ours - floor for ours, floor, _ in rounds)
         packet_ns = statistics.median(each for _, _, each in rounds)
-        floors += [floor for _, floor, _ in rounds]
+        empty += [floor for _, floor, _ in rounds]
         print(f"{output:24} {added:6.0f} ns a drop   {added / packet_ns:.1%} of {packet_ns:.0f} ns")
-    print(f"(empty program           {statistics.median(floors):6.0f} ns)")
+    print(f"(empty program           {statistics.median(empty):6.0f} ns)")
 
 
 if __name__ == "__main__":

@@ -10,22 +10,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 
-from benchmarks import built
-from sonde.bpf import Object, ObjectSpec, RunStatistics
-from sonde.bpf.link.tp_btf import TpBtf
+from benchmarks import floors
+from sonde.bpf import Object, RunStatistics
 from sonde.probes import probe
 from sonde.run import Run
 
 ROUNDS = 9
 PROCESSES = 503
-FLOORS = {
-    "floor_fork": "sched_process_fork",
-    "floor_exec": "sched_process_exec",
-    "floor_process_exit": "sched_process_exit",
-}
 KINDS = {"fork": "floor_fork", "exec": "floor_exec", "exit": "floor_process_exit"}
 WORKLOAD = [
     sys.executable,
@@ -36,17 +30,6 @@ WORKLOAD = [
     "--programs",
     str(PROCESSES),
 ]
-
-
-@contextmanager
-def _floors() -> Iterator[Object]:
-    with ObjectSpec.open(built.floor_object(), name="floor") as spec:
-        for name, program in spec.programs.items():
-            program.autoload = name in FLOORS
-        with spec.load() as made:
-            for name, target in FLOORS.items():
-                made.programs[name].attach(TpBtf(target))
-            yield made
 
 
 def _spent(loaded: Object) -> dict[str, tuple[int, int]]:
@@ -65,13 +48,13 @@ def one_round(output: str) -> tuple[dict[str, float], float]:
     """Run the workload once: nanoseconds of each program, and of a process from fork to wait."""
     with ExitStack() as stack:
         run = stack.enter_context(Run(probe("processes"), output))
-        floors = stack.enter_context(_floors())
+        empty = stack.enter_context(floors.attached(*KINDS.values()))
         stack.enter_context(RunStatistics())
-        before = _spent(run.loaded) | _spent(floors)
+        before = _spent(run.loaded) | _spent(empty)
         begun = time.perf_counter()
         subprocess.run(WORKLOAD, check=True, stdout=subprocess.DEVNULL)
         process_ns = (time.perf_counter() - begun) / PROCESSES * 1e9
-        return _per_run(before, _spent(run.loaded) | _spent(floors)), process_ns
+        return _per_run(before, _spent(run.loaded) | _spent(empty)), process_ns
 
 
 def main() -> None:
@@ -88,8 +71,8 @@ def main() -> None:
             cells.append(f"{median:6.0f} ns" if extra else f"{'-':>9}")
         process_ns = statistics.median(each for _, each in rounds)
         print(f"{output:24} {' '.join(cells)}   {added / process_ns:.2%} of {process_ns / 1000:.0f} µs")
-    floors = {kind: statistics.median(told[floor] for told, _ in rounds) for kind, floor in KINDS.items()}
-    print(f"{'(empty programs':24} {' '.join(f'{ns:6.0f} ns' for ns in floors.values())})")
+    empty = {kind: statistics.median(told[floor] for told, _ in rounds) for kind, floor in KINDS.items()}
+    print(f"{'(empty programs':24} {' '.join(f'{ns:6.0f} ns' for ns in empty.values())})")
 
 
 if __name__ == "__main__":

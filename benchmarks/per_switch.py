@@ -15,21 +15,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks import built
+from benchmarks import floors
 from sonde.bpf import Program, RunStatistics
-from sonde.bpf.link.tp_btf import TpBtf
-from sonde.bpf.object import ObjectSpec
 from sonde.probe import Selection
 from sonde.probes import probe
 from sonde.run import Run
 
 ROUNDS = 9
 ROUND_TRIPS = 20_011
-FLOORS = {
-    "switch": ("floor_switch", "sched_switch"),
-    "wakeup": ("floor_wakeup", "sched_wakeup"),
-    "waking": ("floor_waking", "sched_waking"),
-}
+KINDS = {"switch": "floor_switch", "wakeup": "floor_wakeup", "waking": "floor_waking"}
 
 
 @dataclass(frozen=True)
@@ -88,14 +82,9 @@ def one_round(measured: Measured) -> tuple[dict[str, float], float]:
         run = stack.enter_context(
             Run(probe(measured.probe), selection=Selection(own=True), values=measured.knobs)
         )
-        spec = stack.enter_context(ObjectSpec.open(built.floor_object(), name="floor"))
-        for name, program in spec.programs.items():
-            program.autoload = name in {name for name, _ in FLOORS.values()}
-        floor = stack.enter_context(spec.load())
-        for name, hook in FLOORS.values():
-            floor.programs[name].attach(TpBtf(hook))
+        empty = stack.enter_context(floors.attached(*KINDS.values()))
         programs = {name: run.loaded.programs[name] for name in measured.programs}
-        programs |= {kind: floor.programs[name] for kind, (name, _) in FLOORS.items()}
+        programs |= {kind: empty.programs[name] for kind, name in KINDS.items()}
         stack.enter_context(RunStatistics())
         before = _spent(programs)
         hand_over_ns = hand_over(ROUND_TRIPS)

@@ -7,46 +7,41 @@ import time
 
 import numpy as np
 
-from sonde.bpf import ObjectSpec, RingBuffer
+from benchmarks import floors
+from sonde.bpf import RingBuffer
 from sonde.records.layout import record_of
 
 ENTRIES = 100_003
 
 
-def ring_records_per_s(content: bytes, *, rounds: int) -> float:
+def ring_records_per_s(*, rounds: int) -> float:
     """Fill a ring of 16 MB with records of 16 bytes, time only the draining; the median over the rounds."""
-    with ObjectSpec.open(content, name="floor") as spec:
-        for name, program in spec.programs.items():
-            program.autoload = name == "fill_ring"
-        with spec.load() as loaded:
-            assert loaded.btf is not None
-            record = record_of(loaded.btf, "ring")
-            rates = []
-            with RingBuffer(loaded.maps["ring"], record=record) as ring:
-                for _ in range(rounds):
-                    written = sum(loaded.programs["fill_ring"].test_run().return_value for _ in range(150))
-                    begun, drained = time.perf_counter(), 0
-                    while len(batch := ring.drain()):
-                        drained += len(batch)
-                    rates.append(drained / (time.perf_counter() - begun))
-                    assert written == drained, (written, drained)
+    with floors.loaded("fill_ring") as loaded:
+        assert loaded.btf is not None
+        record = record_of(loaded.btf, "ring")
+        rates = []
+        with RingBuffer(loaded.maps["ring"], record=record) as ring:
+            for _ in range(rounds):
+                written = sum(loaded.programs["fill_ring"].test_run().return_value for _ in range(150))
+                begun, drained = time.perf_counter(), 0
+                while len(batch := ring.drain()):
+                    drained += len(batch)
+                rates.append(drained / (time.perf_counter() - begun))
+                assert written == drained, (written, drained)
     return statistics.median(rates)
 
 
-def hash_entries_per_s(content: bytes, *, rounds: int) -> float:
+def hash_entries_per_s(*, rounds: int) -> float:
     """Read a hash of 16-byte keys and 8-byte values into arrays; the median over the rounds."""
-    with ObjectSpec.open(content, name="floor") as spec:
-        for program in spec.programs.values():
-            program.autoload = False
-        with spec.load() as loaded:
-            table = loaded.maps["table"]
-            keys = np.zeros(ENTRIES, table.key_dtype)
-            keys["pid"] = np.arange(ENTRIES)
-            table.update_many(keys, np.arange(ENTRIES, dtype=np.uint64))
-            rates = []
-            for _ in range(rounds):
-                begun = time.perf_counter()
-                found, values = table.to_numpy()
-                rates.append(len(found) / (time.perf_counter() - begun))
-                assert int(values.sum()) == ENTRIES * (ENTRIES - 1) // 2
+    with floors.loaded() as loaded:
+        table = loaded.maps["table"]
+        keys = np.zeros(ENTRIES, table.key_dtype)
+        keys["pid"] = np.arange(ENTRIES)
+        table.update_many(keys, np.arange(ENTRIES, dtype=np.uint64))
+        rates = []
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            found, values = table.to_numpy()
+            rates.append(len(found) / (time.perf_counter() - begun))
+            assert int(values.sum()) == ENTRIES * (ENTRIES - 1) // 2
     return statistics.median(rates)
