@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from benchmarks import bcc_tools, built
 from benchmarks.contender import WORK_CPU, Contender, Session, floor, nothing, running, sonde, wrapping
 from benchmarks.crowds import said_lost
+from benchmarks.works import seconds_of, switch_ns
 
 PORT = 18081
 SAMPLES_PER_S = 99
@@ -100,12 +100,6 @@ def _sonde(command: str, *arguments: str, shown: str = "") -> Tool:
     return Tool(contender, partial(lines, shown) if shown else None)
 
 
-def _timed(command: list[str]) -> float:
-    begun = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - begun
-
-
 # ---- opens ------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +144,7 @@ def opens(*, quick: bool) -> Kind:
 
 def _execs(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
     loop = f"i=0; while [ $i -lt {size} ]; do /bin/true; i=$((i+1)); done"
-    return _timed([*prefix, "sh", "-c", loop]) / size * 1e6, size
+    return seconds_of([*prefix, "sh", "-c", loop]) / size * 1e6, size
 
 
 def execs(*, quick: bool) -> Kind:
@@ -189,7 +183,7 @@ def execs(*, quick: bool) -> Kind:
 def _connections(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
     command = [sys.executable, "-I", "-S", "-c", CONNECTIONS, str(PORT), str(size)]
     # A connection has two ends, and each is an event.
-    return _timed([*prefix, "taskset", "-c", str(WORK_CPU), *command]) / size / 2 * 1e6, 2 * size
+    return seconds_of([*prefix, "taskset", "-c", str(WORK_CPU), *command]) / size / 2 * 1e6, 2 * size
 
 
 def connections(*, quick: bool) -> Kind:
@@ -220,7 +214,7 @@ def connections(*, quick: bool) -> Kind:
 def _writes(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
     file = built.BUILD / "direct"
     command = ["dd", "if=/dev/zero", f"of={file}", "bs=4k", f"count={size}", "oflag=direct"]
-    spent = _timed([*prefix, *command]) / size * 1e6
+    spent = seconds_of([*prefix, *command]) / size * 1e6
     file.unlink()
     return spent, size
 
@@ -249,7 +243,7 @@ def disk(*, quick: bool) -> Kind:
 
 def _burn(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
     command = [sys.executable, "-I", "-S", "-c", BURN.format(size=size)]
-    spent = _timed([*prefix, "taskset", "-c", str(WORK_CPU), *command])
+    spent = seconds_of([*prefix, "taskset", "-c", str(WORK_CPU), *command])
     samples = max(1, round(spent * SAMPLES_PER_S))
     return spent / samples * 1e6, samples
 
@@ -290,11 +284,8 @@ def profiles(*, quick: bool) -> Kind:
 # ---- switches ---------------------------------------------------------------------------------------------------
 
 
-def _hand_overs(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
-    code = f"from benchmarks.per_switch import hand_over; print(hand_over({size}))"
-    command = [*prefix, sys.executable, "-c", code]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=built.ROOT).stdout
-    return float(told) / 1e3, 2 * size
+def _switches(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
+    return switch_ns(prefix, size) / 1e3, size
 
 
 def switches(*, quick: bool) -> Kind:
@@ -304,9 +295,9 @@ def switches(*, quick: bool) -> Kind:
     return Kind(
         "switches",
         "Each switch from a thread to another",
-        "Two processes on one CPU hand a byte to and fro. Of each hand-over is summed how long who was woken waited for the CPU (`runqueue`, `runqlat`), or how long it was\n"
+        "Two processes on one CPU hand a byte to and fro; what a switch takes is their CPU time. Of each hand-over is summed how long who was woken waited for the CPU (`runqueue`, `runqlat`), or how long it was\n"
         "blocked, with the stack in which (`offcpu`, `offcputime`).\n",
-        partial(_hand_overs, size=5_000 if quick else 40_000),
+        partial(_switches, size=10_000 if quick else 400_000),
         [
             Tool(NONE),
             Tool(Contender("empty programs", "floor", partial(floor, "floor_switch", "floor_wakeup"))),

@@ -7,17 +7,15 @@ nanoseconds of CPU time that a switch takes, without a profiler and with each, i
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from benchmarks import built
 from benchmarks.contender import nothing, running, sonde
+from benchmarks.works import switch_ns
 
-CPU = max(os.sched_getaffinity(0))
 PEERS = {"offcputime": "libbpf-tools", "offcputime-bpfcc": "bpfcc-tools"}
 """Debian's two of that name, and their packages."""
 
@@ -49,15 +47,13 @@ def _profilers() -> dict[str, Profiler | str]:
 
 def measure(*, rounds: int, switches: int) -> dict[str, list[float] | str]:
     """Nanoseconds of a switch in each round, or why there are none."""
-    program = built.storm("switches")
-    command = ["taskset", "-c", str(CPU), str(program), str(switches // 2)]
     profilers = _profilers()
     found: dict[str, list[float] | str] = {name: it for name, it in profilers.items() if isinstance(it, str)}
     for _ in range(rounds):
         for name, profiling in profilers.items():
             if not isinstance(profiling, str):
                 with profiling():
-                    spent = float(subprocess.check_output(command))
+                    spent = switch_ns([], switches)
                 before = found.setdefault(name, [])
                 assert isinstance(before, list)
                 before.append(spent)

@@ -7,22 +7,20 @@ Medians of several rounds.
 
 from __future__ import annotations
 
-import os
 import statistics
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks import floors
+from benchmarks import floors, works
 from sonde.bpf import Program, RunStatistics
 from sonde.probe import Selection
 from sonde.probes import probe
 from sonde.run import Run
 
 ROUNDS = 9
-ROUND_TRIPS = 20_011
+SWITCHES = 40_022
 KINDS = {"switch": "floor_switch", "wakeup": "floor_wakeup", "waking": "floor_waking"}
 
 
@@ -49,35 +47,12 @@ MEASURED = (
 )
 
 
-def hand_over(round_trips: int) -> float:
-    """Hand a byte to and fro between two processes on one CPU; nanoseconds for each hand-over."""
-    there, back = os.pipe(), os.pipe()
-    cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cpus)})
-    pid = os.fork()
-    if pid == 0:
-        for _ in range(round_trips):
-            os.read(there[0], 1)
-            os.write(back[1], b".")
-        os._exit(0)
-    begun = time.perf_counter()
-    for _ in range(round_trips):
-        os.write(there[1], b".")
-        os.read(back[0], 1)
-    spent = time.perf_counter() - begun
-    os.waitpid(pid, 0)
-    os.sched_setaffinity(0, cpus)
-    for end in (*there, *back):
-        os.close(end)
-    return spent / round_trips / 2 * 1e9
-
-
 def _spent(programs: Mapping[str, Program]) -> dict[str, tuple[int, int]]:
     return {name: (program.run_time_ns, program.run_count) for name, program in programs.items()}
 
 
 def one_round(measured: Measured) -> tuple[dict[str, float], float]:
-    """Nanoseconds of each program, the empty ones among them, for each time that it ran; and of a hand-over."""
+    """Nanoseconds of each program, the empty ones among them, for each time that it ran; and of CPU time, of a switch."""
     with ExitStack() as stack:
         run = stack.enter_context(
             Run(probe(measured.probe), selection=Selection(own=True), values=measured.knobs)
@@ -87,13 +62,13 @@ def one_round(measured: Measured) -> tuple[dict[str, float], float]:
         programs |= {kind: empty.programs[name] for kind, name in KINDS.items()}
         stack.enter_context(RunStatistics())
         before = _spent(programs)
-        hand_over_ns = hand_over(ROUND_TRIPS)
+        switch_ns = works.switch_ns([], SWITCHES)
         after = _spent(programs)
     added = {
         name: (after[name][0] - before[name][0]) / max(1, after[name][1] - before[name][1])
         for name in programs
     }
-    return added, hand_over_ns
+    return added, switch_ns
 
 
 def main() -> None:
@@ -101,12 +76,12 @@ def main() -> None:
     for measured in MEASURED:
         print(measured.title)
         rounds = [one_round(measured) for _ in range(ROUNDS)]
-        hand_over_ns = statistics.median(spent for _, spent in rounds)
+        switch_ns = statistics.median(spent for _, spent in rounds)
         for name, kind in measured.programs.items():
             added = statistics.median(each[name] - each[kind] for each, _ in rounds)
             floor = statistics.median(each[kind] for each, _ in rounds)
             print(f"  {name:22} {added:6.0f} ns a {kind:8} (empty program {floor:.0f} ns)")
-        print(f"  (a hand-over           {hand_over_ns:6.0f} ns)")
+        print(f"  (a switch              {switch_ns:6.0f} ns of CPU time)")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from benchmarks import built
-from benchmarks.contender import SONDE, sonde
+from benchmarks.contender import SONDE, WORK_CPU, sonde
 from benchmarks.finished import Finished, finish
 from benchmarks.lifetime import WITH_US
 from benchmarks.mixed_load import mixed_load
@@ -33,7 +33,6 @@ from kernel.profiled import perf
 
 FREQUENCY, CALIBRATION = 99, 990
 SLOW_DOWN_AIM, GRAPH_AIM_S, MEMORY_AIM_MB = 0.002, 1.5, 120
-CPU = max(os.sched_getaffinity(0))
 CPUS = len(os.sched_getaffinity(0))
 DEPTH = 24
 ON_CPU, OFF_CPU = "sonde profile cpu", "sonde profile offcpu"
@@ -62,7 +61,7 @@ def _samplers() -> dict[str, Callable[[int], AbstractContextManager[object]]]:
 
 def _stolen(program: Path, seconds: float) -> float:
     """The share of its time that was taken from the busy program."""
-    command = ["taskset", "-c", str(CPU), str(program), str(seconds), str(DEPTH)]
+    command = ["taskset", "-c", str(WORK_CPU), str(program), str(seconds), str(DEPTH)]
     parts = sorted(map(float, subprocess.check_output(command).split()))
     # A tenth of the windows has less: they are those that nothing else disturbs.
     return parts[len(parts) // 10] / 1e6

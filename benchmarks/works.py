@@ -74,7 +74,14 @@ def storms(calls: int) -> list[Work]:
     return [tight[0], mixed, *tight[1:]]
 
 
-def _seconds(command: list[str]) -> float:
+def switch_ns(prefix: list[str], switches: int) -> float:
+    """Give nanoseconds of CPU time of a switch between two processes that hand a byte to and fro on the last CPU."""
+    pinned = ["taskset", "-c", str(WORK_CPU), str(built.storm("switches")), str(switches // 2)]
+    return float(subprocess.check_output([*prefix, *pinned]))
+
+
+def seconds_of(command: list[str]) -> float:
+    """Run a command to its end, without its output; seconds that it took."""
     begun = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - begun
@@ -82,25 +89,25 @@ def _seconds(command: list[str]) -> float:
 
 def _interpreters(prefix: list[str], _: int, *, size: int) -> float:
     loop = f"i=0; while [ $i -lt {size} ]; do {PYTHON} -I -S -c pass; i=$((i+1)); done"
-    return _seconds([*prefix, "sh", "-c", loop]) / size * 1e3
+    return seconds_of([*prefix, "sh", "-c", loop]) / size * 1e3
 
 
 def _inserts(prefix: list[str], slow: int, *, size: int) -> float:
     count = max(200, size // min(slow, 10))
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
-        spent = _seconds([*prefix, PYTHON, "-I", "-S", "-c", INSERTS, f"{folder}/base", str(count)])
+        spent = seconds_of([*prefix, PYTHON, "-I", "-S", "-c", INSERTS, f"{folder}/base", str(count)])
     return spent / count * 1e6
 
 
 def _find(prefix: list[str], _: int) -> float:
-    return _seconds([*prefix, "find", "/usr/lib", "-xdev", "-size", "+1k", "-newer", "/etc/hostname"]) * 1e3
+    return seconds_of([*prefix, "find", "/usr/lib", "-xdev", "-size", "+1k", "-newer", "/etc/hostname"]) * 1e3
 
 
 def _compile(prefix: list[str], _: int, *, size: int) -> float:
     source = built.HERE / "storm.c"
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
         each = f"seq {size} | xargs -P {os.cpu_count()} -I N cc -O1 -c -o {folder}/N.o {source}"
-        return _seconds([*prefix, "sh", "-c", each]) / size * 1e3
+        return seconds_of([*prefix, "sh", "-c", each]) / size * 1e3
 
 
 def _requests(prefix: list[str], _: int, *, seconds: float) -> float:
