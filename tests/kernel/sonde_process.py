@@ -131,11 +131,15 @@ def child(code: str) -> Iterator[Child]:
         started.process.communicate()
 
 
+CALLS = (
+    "import os, time\nwhile True: os.getppid(); os.getuid(); os.getgid(); os.getpgid(0); time.sleep(0.001)"
+)
+
+
 @contextmanager
-def busy() -> Iterator[int]:
-    """A process that makes system calls of several kinds for as long as it lives: nothing else may happen here."""
-    code = "import os, time\nwhile True: os.getppid(); os.getuid(); os.getgid(); os.getpgid(0); time.sleep(0.001)"
-    started = subprocess.Popen([sys.executable, "-c", code])
+def busy(code: str = CALLS) -> Iterator[int]:
+    """A Python process that does something for as long as it and this one live, else system calls of several kinds; gives its pid."""
+    started = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", code])
     try:
         yield started.pid
     finally:

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from kernel.sonde_process import busy
 from sonde import Collector
 from sonde.bpf.link.perf_event import online_cpus
 from sonde.errors import KnobError, SondeError
 from sonde.records.performance import PerformanceStats
 
-
-@contextmanager
-def spinning() -> Iterator[int]:
-    """Keep a CPU busy; gives the pid."""
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
-        try:
-            yield process.pid
-        finally:
-            process.kill()
+SPIN = "while True: pass"
 
 
 def adds_up(stats: PerformanceStats) -> bool:
@@ -34,7 +23,7 @@ def adds_up(stats: PerformanceStats) -> bool:
 
 def test_it_tells_each_second_and_ends_at_its_duration() -> None:
     """Two and a half seconds are three statistics, cumulative, of which the last one is final."""
-    with Collector() as collector, spinning() as pid:
+    with Collector() as collector, busy(SPIN) as pid:
         before = time.monotonic()
         told = list(collector.profile_cpu(2.5))
         passed_s = time.monotonic() - before
@@ -53,7 +42,7 @@ def test_it_tells_each_second_and_ends_at_its_duration() -> None:
 
 def test_the_hottest_stacks_are_told() -> None:
     """Those with the most samples, the hottest first, with the names of their frames."""
-    with Collector() as collector, spinning() as pid:
+    with Collector() as collector, busy(SPIN) as pid:
         *_, stats = collector.profile_cpu(1, frequency=999)
 
     counts = [stack.count for stack in stats.stacks]

@@ -21,7 +21,7 @@ import pytest
 from kernel.compiled import program_of
 from kernel.places import Network
 from kernel.plain import EXAMPLES, example
-from kernel.sonde_process import Output, output_of, ready
+from kernel.sonde_process import Output, busy, output_of, ready
 from kernel.workload import Calls, assert_counted, stopped
 from sonde import Object, ObjectSpec
 from sonde.bpf.hooks import Tracepoint, Xdp
@@ -339,8 +339,7 @@ def test_programs_of_the_readme_run(network: Network, tmp_path: Path, at: int) -
         shutil.copyfile(example(name), tmp_path / f"{name}.bpf.o")
         (tmp_path / f"{name}.bpf.o").chmod(0o644)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    load = subprocess.Popen([sys.executable, "-c", BUSY])
-    try:
+    with busy(BUSY):
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=tmp_path,
@@ -349,8 +348,5 @@ def test_programs_of_the_readme_run(network: Network, tmp_path: Path, at: int) -
             timeout=60,
             check=False,
         )
-    finally:
-        load.kill()
-        load.wait()
     assert (done.returncode, done.stderr) == (0, "")
     assert any(character.isdigit() for character in done.stdout)

@@ -12,6 +12,7 @@ import pytest
 
 from kernel.compiled import ROOT
 from kernel.plain import example
+from kernel.sonde_process import busy
 
 pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
@@ -28,17 +29,13 @@ def test_programs_run_as_printed(tmp_path: Path, at: int) -> None:
     (tmp_path / "examples").mkdir()
     shutil.copyfile(example("trace_syscall"), tmp_path / "examples" / "trace_syscall.bpf.o")
     (tmp_path / "examples" / "trace_syscall.bpf.o").chmod(0o644)
-    load = subprocess.Popen([sys.executable, "-c", BUSY])
-    try:
+    with busy(BUSY) as pid:
         command = [sys.executable, "-c", blocks("python")[at]]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    finally:
-        load.kill()
-        load.wait()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
     if at == 0:
-        assert re.search(rf"^ *{load.pid} +openat +[1-9]\d*$", done.stdout, re.MULTILINE)
+        assert re.search(rf"^ *{pid} +openat +[1-9]\d*$", done.stdout, re.MULTILINE)
 
 
 def test_first_program_has_ten_lines() -> None:
