@@ -1,7 +1,8 @@
 """The whole comparison: ``python -m benchmarks``, with ``--quick`` one short round; ``--part NAME`` runs parts alone.
 
 Prints every part when it is done, and writes build/benchmarks/comparison: results.json, comparison.md, plots. Parts that are not
-run again keep what they had. ``--publish`` writes docs/comparison.md, its plots, and benchmarks/results.json.
+run again keep what they had. ``--publish`` writes docs/comparison.md, its plots, benchmarks/results.json, the figures in READMEs, and
+the costs that probes declare.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import time
 import traceback
 
-from benchmarks import built, machine, options, page, readmes, results
+from benchmarks import built, costs, machine, options, page, readmes, results
 from benchmarks.results import Part, Results, printed
 from sonde.errors import SondeError
 
@@ -23,23 +24,6 @@ PARTS = (
 )
 BESIDE = ("delivery",)
 """Parts that tell of sonde alone: printed, and in the page after the others."""
-ORDER = (
-    *(
-        "syscalls",
-        "programs",
-        "tools",
-        "crowds",
-        "streams",
-        "opens",
-        "execs",
-        "connections",
-        "disk",
-        "profiles",
-        "switches",
-    ),
-    *("packets", "probes", "rules", "first", "safety", "ease", "sizes", "reach", "delivery"),
-)
-"""Of the page: a module may give several parts."""
 OUT = built.BUILD / "comparison"
 DOCS = built.ROOT / "docs"
 KEPT = built.HERE / "results.json"
@@ -51,32 +35,37 @@ def main() -> None:
     parser.add_argument(
         "--part", action="append", choices=[*PARTS, *BESIDE], help="only this; may be given again"
     )
-    parser.add_argument("--publish", action="store_true", help="into docs/ and benchmarks/results.json, too")
+    parser.add_argument(
+        "--publish", action="store_true", help="into docs/, the READMEs and the declarations, too"
+    )
     parser.add_argument("--seconds-max", type=float, default=2400, help="begin no part after so long")
     parsed = parser.parse_args()
     chosen = options.options(parsed)
+    if chosen.quick and parsed.publish:
+        parser.error("--publish: a quick run has no figure to rely on")
     options.heed_ctrl_c()
     options.own_tracefs()
     found = _kept(quick=chosen.quick)
-    begun, failed = time.monotonic(), list[str]()
+    begun, lacking = time.monotonic(), list[str]()
     for name in parsed.part or [*PARTS, *(() if chosen.quick else BESIDE)]:
         if time.monotonic() - begun > parsed.seconds_max:
             print(f"{name} is not run: it has taken {parsed.seconds_max:.0f} s already", file=sys.stderr)
+            lacking.append(name)
             continue
         try:
             parts: list[Part] = importlib.import_module(f"benchmarks.{name}").measure(chosen)
         except (OSError, RuntimeError, subprocess.SubprocessError, SondeError):
             # An hour of the others is not thrown away for one; who reads this sees which, and why.
             traceback.print_exc()
-            failed.append(name)
+            lacking.append(name)
             continue
         for part in parts:
             print(printed(part), flush=True)
             found.parts[part.name] = part
         _write(found, publish=parsed.publish)
     print(f"\nwritten in {time.monotonic() - begun:.0f} s: {OUT}/comparison.md, {OUT}/results.json")
-    if failed:
-        sys.exit(f"failed, and not written: {', '.join(failed)}")
+    if lacking:
+        sys.exit(f"failed or not run, and not written: {', '.join(lacking)}")
 
 
 def _kept(*, quick: bool) -> Results:
@@ -90,7 +79,7 @@ def _kept(*, quick: bool) -> Results:
 
 
 def _write(found: Results, *, publish: bool) -> None:
-    place = {name: number for number, name in enumerate(ORDER)}
+    place = {name: number for number, name in enumerate(page.ORDER)}
     found.parts = dict(sorted(found.parts.items(), key=lambda item: place[item[0]]))
     found.write(OUT / "results.json")
     # As whoever reads the file will find them: with the digits that it has.
@@ -100,6 +89,7 @@ def _write(found: Results, *, publish: bool) -> None:
         found.write(KEPT)
         page.write(found, DOCS, plots_in="comparison")
         readmes.write_all(found)
+        costs.write_all(found)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,22 @@ from benchmarks import matrix, plots, reasons, results, targets
 from benchmarks.results import Column, Part, Results, Row, cell
 
 LOSES_FROM = 1.05
+ORDER = (
+    *(
+        "syscalls",
+        "programs",
+        "tools",
+        "crowds",
+        "streams",
+        "opens",
+        "execs",
+        "connections",
+        "disk",
+        "profiles",
+    ),
+    *("switches", "packets", "probes", "rules", "first", "safety", "ease", "sizes", "reach", "delivery"),
+)
+"""The parts; a module may give several."""
 INTRODUCTION = """\
 # eBPF through sonde, beside everything else
 
@@ -28,7 +44,13 @@ kernel has none, Debian's of another version are given to it.
 
 def page(found: Results) -> str:
     """Write the page."""
-    lines = [INTRODUCTION, _machine(found), "## What is to be reached\n", *_targets(found)]
+    lines = [
+        INTRODUCTION,
+        _machine(found),
+        *_not_measured(found),
+        "## What is to be reached\n",
+        *_targets(found),
+    ]
     lines += ["\n## Where sonde loses\n", *losses(found)]
     for part in found.parts.values():
         lines += _part(part)
@@ -52,6 +74,13 @@ def _machine(found: Results) -> str:
         else ""
     )
     return f"This machine {told}. Its load before this was {found.load_before:.2f}.{quick}\n"
+
+
+def _not_measured(found: Results) -> Iterator[str]:
+    """Name the parts that the page has nothing of."""
+    lacking = [name for name in ORDER if name not in found.parts]
+    if lacking:
+        yield f"Not measured yet, and not on this page: {', '.join(lacking)}.\n"
 
 
 def _targets(found: Results) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks import contender, crowds, matrix, page, readmes, resources, results
+from benchmarks import contender, costs, crowds, matrix, page, readmes, resources, results
 from benchmarks.results import Column, Gathering, Part, Results, Row
+
+from sonde.probes import all_probes
 
 pytestmark = pytest.mark.host_only
 
@@ -127,6 +129,44 @@ def test_the_page_is_what_the_published_results_make(published: Results) -> None
 @pytest.mark.parametrize("path", readmes.blocks(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_figures_agree_with_the_published_results(path: Path, published: Results) -> None:
     assert path.read_text() == readmes.with_figures(path, published)
+
+
+def test_what_an_event_costs_is_found_in_the_results() -> None:
+    """Of several rows the sum, among so many events; of a program alone what it takes more than an empty one."""
+    rows = [Row("a", "sonde", {"ns": [100.0, 200.4, 300]}), Row("b", "sonde", {"ns": [51.0]})]
+    found = Results({}, quick=False, parts={"made": Part("made", "", "", COLUMNS, rows)})
+
+    assert costs.Cost("p", "o", "made", "ns", ("a",)).found_in(found) == 200
+    assert costs.Cost("p", "o", "made", "ns", ("a", "b"), events=2).found_in(found) == 126
+    assert costs.Cost("p", "o", "made", "ns", ("a",), floor="b").found_in(found) == 149
+    assert costs.Cost("p", "o", "made", "ns", ("b",), floor="a").found_in(found) is None
+    assert costs.Cost("p", "o", "made", "ns", ("a", "c")).found_in(found) is None
+    assert costs.Cost("p", "o", "other", "ns", ("a",)).found_in(found) is None
+
+
+@pytest.mark.parametrize("cost", costs.COSTS, ids=lambda cost: f"{cost.probe}.{cost.output}")
+def test_a_cost_is_written_where_its_output_declares_it(cost: costs.Cost) -> None:
+    declared = all_probes()[cost.probe].output(cost.output).cost_ns
+    text = costs.declaration(cost.probe).read_text()
+
+    changed = costs.with_cost(text, cost.output, 12_345)
+    assert changed.count("cost_ns=12345,") == 1
+    assert costs.with_cost(changed, cost.output, declared).replace("_", "") == text.replace("_", "")
+
+
+@pytest.mark.parametrize("cost", costs.COSTS, ids=lambda cost: f"{cost.probe}.{cost.output}")
+def test_what_is_declared_agrees_with_the_published_results(cost: costs.Cost, published: Results) -> None:
+    measured = cost.found_in(published)
+
+    assert measured in (None, all_probes()[cost.probe].output(cost.output).cost_ns)
+
+
+def test_what_the_page_lacks_is_named() -> None:
+    made = part([10], [20])
+    assert "Not measured yet" in page.page(Results({}, quick=False, parts={"made": made}))
+    assert "Not measured yet" not in page.page(
+        Results({}, quick=False, parts=dict.fromkeys(page.ORDER, made))
+    )
 
 
 def test_every_plot_of_the_page_is_there(published: Results) -> None:

@@ -25,4 +25,4 @@ def test_an_output_says_what_an_event_costs(probe: str, output: str) -> None:
 def test_system_calls_cost_what_their_readme_says() -> None:
     text = (FOLDER / "syscalls" / "README.md").read_text()
     for output in all_probes()["syscalls"].outputs:
-        assert f" {output.cost_ns:g} ns" in text.replace("**", ""), output.name
+        assert f" {output.cost_ns:,g} ns" in text.replace("**", ""), output.name
