@@ -33,7 +33,7 @@ TITLES = {
 def blocks() -> dict[Path, tuple[tuple[str, ...], Callable[[Results], Iterator[str]]]]:
     """Name every document with figures, the parts that they are of, and who writes them."""
     return {
-        PROBES / "syscalls" / "README.md": (("syscalls", "tools"), _syscalls),
+        PROBES / "syscalls" / "README.md": (("syscalls", "tools", "probes"), _syscalls),
         PROBES / "processes" / "README.md": (("probes",), _processes),
         PROBES / "drops" / "README.md": (("probes",), _drops),
         PROBES / "packets" / "README.md": (("packets", "probes"), _packets),
@@ -98,6 +98,11 @@ def _syscalls(found: Results) -> Iterator[str]:
                 f"| {title} | {_bold(name, _ns(own.median('tight_1_added')))} | {cell(ratio)} | {_ns(own.median('mixed_added'))} "
                 f"| {f'{start:.2f} s' if start else '–'} | {f'{memory:.0f} MB' if memory else '–'} |"
             )
+
+    yield "\n| | maps, when full | with 128 CPUs |"
+    yield "|---|---|---|"
+    for output in ("latency", "counts", "calls"):
+        yield f"| `{output}` | {_maps(found, f'syscalls.{output}')} |"
 
 
 def _bold(name: str, text: str) -> str:
@@ -203,7 +208,11 @@ def _summary(found: Results) -> Iterator[str]:
             "with a latency histogram for each process, call and error {} times `syscount -P -L`",
         ),
     ]
-    told = [text.format(cell(part.ratio("tight_1_added", ours, peer))) for ours, peer, text in ratios]
+    told = [
+        text.format(cell(ratio))
+        for ours, peer, text in ratios
+        if (ratio := part.ratio("tight_1_added", ours, peer)) is not None
+    ]
     memory = [
         (name, tools.ratio("memory_mb", counts, name))
         for name in ("bpftrace count()", "BCC syscount -P", "syscount -P")
