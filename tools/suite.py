@@ -6,7 +6,7 @@
 The kernel tests run one after the other, for there is one kernel, and what they measure is the whole machine's. Most of
 their time is waiting: beside them runs what asks nothing of the kernel, and what is marked `beside`. Arguments go to
 both lanes' pytest. What the first lane says is shown as it comes, what the second says when it has ended; the last line
-is the sum of both. Exits with 0 when all of both passed or was skipped.
+is the sum of both. Exits with 0 when all of both passed or was skipped, and neither lane was empty where nothing was chosen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ LANES = {"kernel": "kernel and not beside", "beside": "not kernel or beside"}
 """Each test is in exactly one."""
 
 NOTHING_CHOSEN = 5
-"""pytest's status where the arguments leave a lane without tests."""
+"""pytest's status where there is no test, or the arguments leave none."""
+
+WITH_US = ("setpriv", "--pdeathsig", "INT")
+"""A lane whose suite is killed is interrupted, and ends in its own order."""
+
+LANE_SECONDS_MAX = 2 * 3600
+"""Each test has its own bound; what hangs between them, or at the end, is killed after several times what all take."""
 
 WORDS = ("failed", "passed", "skipped", "xfailed", "xpassed", "error", "warning")
 CLOSING = re.compile(r"^=+ (?P<counts>.*) in [0-9.]+s\b.*=+$", re.MULTILINE)
@@ -68,10 +74,13 @@ def closing_line(counts: Counter[str], seconds: float) -> str:
     return text.center(100, "=")
 
 
-def has_failed(status: int, counts: Counter[str]) -> bool:
-    """Whether a lane failed; one that says that all is well without a closing line did not come to its end."""
+def has_failed(status: int, counts: Counter[str], *, chosen: bool) -> bool:
+    """Whether a lane failed; one that says that all is well without a closing line did not come to its end.
+
+    One without tests has not where tests were ``chosen``, for they may all be the other's.
+    """
     if status == NOTHING_CHOSEN:
-        return False
+        return not chosen
     return status != 0 or not counts.total()
 
 
@@ -79,7 +88,7 @@ def start(name: str, arguments: Sequence[str]) -> Lane:
     """Start a lane; what it says goes to its file alone."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     log = RESULTS / f"{name}.log"
-    command = [sys.executable, "-u", "-m", "pytest", "-m", LANES[name], *arguments]
+    command = [*WITH_US, sys.executable, "-u", "-m", "pytest", "-m", LANES[name], *arguments]
     # Each has its own memory of what failed last.
     command += ["-o", f"cache_dir=.pytest_cache/{name}", "--junit-xml", str(RESULTS / f"{name}.xml")]
     with log.open("wb") as file:
@@ -87,11 +96,13 @@ def start(name: str, arguments: Sequence[str]) -> Lane:
     return Lane(name, process, log)
 
 
-def follow(lane: Lane) -> int:
-    """Show what a lane says as it comes, to its end; its status."""
+def follow(lane: Lane, *, deadline: float) -> int:
+    """Show what a lane says as it comes, to its end; its status. It is killed at the deadline, by the monotonic clock."""
     with lane.log.open("rb") as file:
         while True:
             status = lane.process.poll()
+            if time.monotonic() > deadline:
+                lane.process.kill()
             if text := file.read():
                 write(text)
             elif status is not None:
@@ -128,14 +139,14 @@ def main(arguments: Sequence[str]) -> int:
     failed = False
     with running(arguments) as lanes:
         for lane in lanes:
-            status = follow(lane)
+            status = follow(lane, deadline=begun + LANE_SECONDS_MAX)
             counts = counts_of(lane.said())
-            if has_failed(status, counts):
+            if has_failed(status, counts, chosen=bool(arguments)):
                 failed = True
                 print(f"suite: lane {lane.name} ended with status {status}", flush=True)
             total += counts
     print(closing_line(total, time.monotonic() - begun), flush=True)
-    return 1 if failed else 0
+    return 1 if failed or not total else 0
 
 
 if __name__ == "__main__":

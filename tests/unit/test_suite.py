@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -47,4 +48,34 @@ def test_the_sum_is_said_in_pytests_words() -> None:
 def test_a_lane_that_did_not_come_to_its_end_has_failed(
     *, status: int, counts: dict[str, int], failed: bool
 ) -> None:
-    assert suite.has_failed(status, Counter(counts)) == failed
+    assert suite.has_failed(status, Counter(counts), chosen=True) == failed
+
+
+def test_a_lane_without_tests_has_failed_where_none_were_chosen() -> None:
+    assert suite.has_failed(5, Counter(), chosen=False)
+
+
+@pytest.mark.parametrize(
+    ("tests", "arguments", "status"),
+    [
+        ("def test(): pass", [], 1),  # one lane is empty
+        ("def test(): pass", ["-k", "test"], 0),
+        ("def test(): pass", ["-k", "nowhere"], 1),
+        ("def test(): assert False", ["-k", "test"], 1),
+        ("import os\ndef test(): os._exit(0)", ["-k", "test"], 1),
+        ("import os\ndef test(): os.kill(os.getpid(), 9)", ["-k", "test"], 1),
+        ("import nowhere", ["-k", "test"], 1),
+        ("import time\ndef test(): pass\ntime.sleep(600)", ["-k", "test"], 1),
+    ],
+)
+def test_the_suite_fails_with_a_lane_that_fails_breaks_hangs_or_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tests: str, arguments: list[str], status: int
+) -> None:
+    (tmp_path / "test_it.py").write_text(tests)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n kernel:\n beside:\n")
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    monkeypatch.setattr(suite, "RESULTS", tmp_path)
+    if "sleep" in tests:
+        monkeypatch.setattr(suite, "LANE_SECONDS_MAX", 3)
+
+    assert suite.main(arguments) == status
