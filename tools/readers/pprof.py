@@ -6,7 +6,7 @@ import fcntl
 import tempfile
 from pathlib import Path
 
-from sonde_build.compilers import BuildError, run
+from sonde_build.compilers import BuildError
 from sonde_build.debian import Apt
 from sonde_build.libbpf import cache_folder
 
@@ -30,11 +30,7 @@ def _unpack(home: Path, program: Path) -> None:
     print(f"fetching pprof of {PACKAGE}, Debian {RELEASE} (once)", flush=True)
     with tempfile.TemporaryDirectory(dir=home) as name:
         work = Path(name)
-        Apt(work / "apt", release=RELEASE).binary(PACKAGE)
-        archives = sorted((work / "apt").glob(f"{PACKAGE}_*.deb"))
-        if not archives:
-            raise BuildError(f"apt gave no {PACKAGE} of Debian {RELEASE}")
-        run(["dpkg-deb", "--extract", str(archives[-1]), str(work / "files")])
+        Apt(work / "apt", release=RELEASE).unpack(PACKAGE, work / "files")
         found = sorted((work / "files").glob("usr/lib/go-*/pkg/tool/linux_*/pprof"))
         if not found:
             raise BuildError(f"{PACKAGE} has no pprof")

@@ -6,7 +6,6 @@ import fcntl
 import tempfile
 from pathlib import Path
 
-from sonde_build.compilers import BuildError, run
 from sonde_build.debian import Apt
 from sonde_build.libbpf import cache_folder
 
@@ -30,10 +29,5 @@ def _unpack(package: str, release: str, home: Path) -> None:
     print(f"fetching {package} of Debian {release} (once)", flush=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as name:
         work = Path(name)
-        Apt(work / "apt", release=release).binary(package)
-        found = sorted((work / "apt").glob(f"{package}_*.deb"))
-        if not found:
-            raise BuildError(f"apt gave no {package} of Debian {release}")
-        # Not tar's: dpkg-deb knows the package's compression, and checks its format.
-        run(["dpkg-deb", "--extract", str(found[-1]), str(work / "files")])
+        Apt(work / "apt", release=release).unpack(package, work / "files")
         (work / "files").rename(home)

@@ -32,6 +32,15 @@ class Apt:
         """Download binary packages for this machine's architecture into the folder."""
         self._download("deb", "download", *packages)
 
+    def unpack(self, package: str, into: Path) -> None:
+        """Download a binary package and put its files below a folder; raises BuildError where it cannot be had."""
+        self.binary(package)
+        found = sorted(self.folder.glob(f"{package}_*.deb"))
+        if not found:
+            raise BuildError(f"apt gave no {package} of Debian {self.release}")
+        # Not tar's: dpkg-deb knows the package's compression, and checks its format.
+        run(["dpkg-deb", "--extract", str(found[-1]), str(into)])
+
     def _download(self, kind: str, *arguments: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         failures = []
