@@ -6,7 +6,6 @@ nanoseconds of CPU time that a switch takes, without a profiler and with each, i
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from benchmarks.contender import nothing, running, sonde
+from benchmarks.options import Options, run_report
 from benchmarks.works import switch_ns
 
 PEERS = {"offcputime": "libbpf-tools", "offcputime-bpfcc": "bpfcc-tools"}
@@ -60,9 +60,10 @@ def measure(*, rounds: int, switches: int) -> dict[str, list[float] | str]:
     return found
 
 
-def report(*, quick: bool = False) -> None:
+def report(options: Options) -> None:
     """Measure and print."""
-    found = measure(rounds=3 if quick else 9, switches=100_000 if quick else 400_000)
+    rounds, switches = options.rounds_wanted or options.of(9, 3), options.of(400_000, 100_000)
+    found = measure(rounds=rounds, switches=switches)
     floor = found["no profiler"]
     assert isinstance(floor, list)
     print("CPU time of a switch between two blocking processes")
@@ -74,12 +75,5 @@ def report(*, quick: bool = False) -> None:
         print(f"  {name:34} {statistics.median(told):6.0f} ns  {added:+6.0f} ns")
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    report(quick=parser.parse_args().quick)
-
-
 if __name__ == "__main__":
-    main()
+    run_report(report, __doc__)

@@ -59,6 +59,13 @@ def run_part(measure: Callable[[Options], list[Part]], description: str | None) 
         print(printed(part))
 
 
+def run_report(report: Callable[[Options], None], description: str | None) -> None:
+    """Run from the command line what is no part of the comparison, and prints what it finds."""
+    parsed = arguments(description).parse_args()
+    heed_ctrl_c()
+    report(options(parsed))
+
+
 def heed_ctrl_c() -> None:
     """Take back what a shell does to what it starts in the background: to ignore Ctrl-C, which every tool would inherit.
 

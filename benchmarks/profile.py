@@ -9,7 +9,6 @@ finished file. Needs root.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -27,6 +26,7 @@ from benchmarks.finished import Finished, finish
 from benchmarks.lifetime import WITH_US
 from benchmarks.mixed_load import mixed_load
 from benchmarks.off_cpu import why_not
+from benchmarks.options import Options, run_report
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.profiled import perf
@@ -208,16 +208,16 @@ def _print_slow_downs(found: Mapping[tuple[str, int], float], program_ns: float)
         )
 
 
-def report(*, quick: bool = False) -> None:
+def report(options: Options) -> None:
     """Measure and print."""
-    found = slow_downs(rounds=3 if quick else 9, seconds=2 if quick else 3)
+    found = slow_downs(rounds=options.rounds_wanted or options.of(9, 3), seconds=options.of(3, 2))
     _print_slow_downs(found, ns_of_program(seconds=1))
-    seconds = 5 if quick else 30
+    seconds = options.of(30, 5)
     maps = {ON_CPU: _map_memory("cpu"), OFF_CPU: _map_memory("offcpu")}
     print(
         f"profile of {seconds} s × {CPUS} CPUs at {FREQUENCY} Hz      CPU s   memory   from Ctrl-C to the file   (aim: ≤ {MEMORY_AIM_MB} MB, ≤ {GRAPH_AIM_S} s)"
     )
-    for name, told in whole_profiles(rounds=1 if quick else 3, seconds=seconds).items():
+    for name, told in whole_profiles(rounds=options.rounds(3), seconds=seconds).items():
         memory_mb = told.memory_mb + sum(here for tool, (here, _) in maps.items() if name.startswith(tool))
         print(f"  {name:34} {told.cpu_s:7.2f} {memory_mb:5.0f} MB {told.after_s:10.2f} s")
     for name, (here, large) in maps.items():
@@ -229,12 +229,5 @@ def report(*, quick: bool = False) -> None:
             print(f"  {name:34} not measured: {why}")
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    report(quick=parser.parse_args().quick)
-
-
 if __name__ == "__main__":
-    main()
+    run_report(report, __doc__)
