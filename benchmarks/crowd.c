@@ -8,24 +8,17 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 enum { ALIVE_MAX = 64 };
-
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1e9 + now.tv_nsec;
-}
 
 int main(int argc, char **argv)
 {
 	int processes = argc > 1 ? atoi(argv[1]) : 10, calls = argc > 2 ? atoi(argv[2]) : 101, alive = 0;
 	long *pids = calloc(processes, sizeof(*pids));
-	double begun = now_ns();
+	double begun = now_ns(CLOCK_MONOTONIC);
 
 	for (int i = 0; i < processes; i++) {
 		if (alive == ALIVE_MAX) {
@@ -44,7 +37,7 @@ int main(int argc, char **argv)
 	}
 	while (wait(NULL) > 0)
 		;
-	printf("%.2f\n", (now_ns() - begun) / processes);
+	printf("%.2f\n", (now_ns(CLOCK_MONOTONIC) - begun) / processes);
 	for (int i = 0; i < processes; i++)
 		printf("%ld\n", pids[i]);
 	return 0;

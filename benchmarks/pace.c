@@ -7,18 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 enum { PER_S = 1000, NS_PER_S = 1000000000 };
-
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1e9 + now.tv_nsec;
-}
 
 static void wait_until(double then)
 {
@@ -30,19 +23,19 @@ static void wait_until(double then)
 
 int main(int argc, char **argv)
 {
-	double rate = argc > 1 ? atof(argv[1]) : 1000, seconds = argc > 2 ? atof(argv[2]) : 1, begun = now_ns();
+	double rate = argc > 1 ? atof(argv[1]) : 1000, seconds = argc > 2 ? atof(argv[2]) : 1, begun = now_ns(CLOCK_MONOTONIC);
 	long made = 0;
 
-	while (now_ns() - begun < seconds * 1e9) {
-		long due = rate * ((now_ns() - begun) / 1e9 + 1.0 / PER_S);
+	while (now_ns(CLOCK_MONOTONIC) - begun < seconds * 1e9) {
+		long due = rate * ((now_ns(CLOCK_MONOTONIC) - begun) / 1e9 + 1.0 / PER_S);
 
 		/* What is late is not made up for at once: a burst would be another rate. */
 		if (due - made > rate / PER_S)
 			due = made + rate / PER_S + 1;
 		for (; made < due; made++)
 			syscall(SYS_getppid);
-		wait_until(now_ns() < begun + made / rate * 1e9 ? begun + made / rate * 1e9 : 0);
+		wait_until(now_ns(CLOCK_MONOTONIC) < begun + made / rate * 1e9 ? begun + made / rate * 1e9 : 0);
 	}
-	printf("%ld %.0f\n", made, made / ((now_ns() - begun) / 1e9));
+	printf("%ld %.0f\n", made, made / ((now_ns(CLOCK_MONOTONIC) - begun) / 1e9));
 	return 0;
 }

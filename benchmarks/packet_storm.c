@@ -12,18 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 enum { BATCH = 64, FRAMES_MAX = 4096 };
-
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return now.tv_sec * 1e9 + now.tv_nsec;
-}
 
 static int open_wire(const char *interface)
 {
@@ -56,7 +49,7 @@ int main(int argc, char **argv)
 	length = fread(frames, 1, sizeof(frames), stdin) / frame_bytes;
 	if (!length)
 		return 2;
-	begun = now_ns();
+	begun = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	while (sent < count) {
 		int batch = count - sent < BATCH ? count - sent : BATCH, taken;
 
@@ -72,6 +65,6 @@ int main(int argc, char **argv)
 		sent += taken;
 		next += taken;
 	}
-	printf("%.2f\n", (now_ns() - begun) / count);
+	printf("%.2f\n", (now_ns(CLOCK_PROCESS_CPUTIME_ID) - begun) / count);
 	return 0;
 }

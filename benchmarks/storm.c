@@ -12,21 +12,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 enum { THREADS_MAX = 64, MIXED_CALLS = 8 };
 
 static long calls = 1000000;
 static const char *kind = "tight";
-
-static double now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1e9 + now.tv_nsec;
-}
 
 static void mixed_calls(int zero, int null)
 {
@@ -75,12 +68,12 @@ int main(int argc, char **argv)
 		return 2;
 	sched_getaffinity(0, sizeof(allowed), &allowed);
 	cpus = CPU_COUNT(&allowed) < count ? CPU_COUNT(&allowed) : count;
-	begun = now_ns();
+	begun = now_ns(CLOCK_MONOTONIC);
 	for (int i = 1; i < count; i++)
 		pthread_create(&threads[i], NULL, run, NULL);
 	run(NULL);
 	for (int i = 1; i < count; i++)
 		pthread_join(threads[i], NULL);
-	printf("%.2f\n", (now_ns() - begun) * cpus / count / calls);
+	printf("%.2f\n", (now_ns(CLOCK_MONOTONIC) - begun) * cpus / count / calls);
 	return 0;
 }
