@@ -72,10 +72,20 @@ class Session:
             now.exact_s - self.begun.exact_s,
         )
 
+    def _printed(self) -> list[Path]:
+        return [path for path in (self.output, self.errors) if path is not None and path.exists()]
+
     def told(self) -> str:
         """Give all that it has printed."""
-        paths = [path for path in (self.output, self.errors) if path is not None and path.exists()]
-        return "\n".join(path.read_text(errors="replace") for path in paths)
+        return "\n".join(path.read_text(errors="replace") for path in self._printed())
+
+    def lines(self, pattern: str) -> int:
+        """Count the lines that it has printed in which a pattern is; there may be too many to hold."""
+        wanted, found = re.compile(pattern), 0
+        for path in self._printed():
+            with path.open(errors="replace") as file:
+                found += sum(1 for line in file if wanted.search(line))
+        return found
 
     def of_loss(self) -> str:
         """Give the last line in which it speaks of what it lost; "" where it has not."""

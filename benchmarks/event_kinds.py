@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,14 +56,27 @@ class Tool:
 
 @dataclass(frozen=True)
 class Kind:
-    """Events of one kind: ``work`` makes them behind a prefix, and gives microseconds of one, and how many it made."""
+    """Events of one kind: ``work`` makes them behind a prefix, and gives microseconds of one, and how many it made.
+
+    Of ``tools`` those of sonde come before the peers that do the same.
+    """
 
     name: str
     title: str
     what: str
     work: Callable[[list[str], int], tuple[float, int]]
     tools: list[Tool]
-    pairs: dict[str, str]
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """Name for each peer whom of sonde's it is compared with: the last one above it."""
+        found, ours = dict[str, str](), ""
+        for contender in (tool.contender for tool in self.tools):
+            if contender.kind == "sonde":
+                ours = contender.name
+            elif contender.kind == "peer":
+                found[contender.name] = ours
+        return found
 
 
 def said(tool: Tool, session: Session) -> str:
@@ -72,32 +84,29 @@ def said(tool: Tool, session: Session) -> str:
     return said_lost(tool.contender, session)
 
 
-def lines(pattern: str, session: Session) -> int:
-    """Count the lines of an answer in which a pattern is."""
-    paths = [path for path in (session.output, session.errors) if path is not None and path.exists()]
-    wanted = re.compile(pattern)
-    return sum(1 for path in paths for line in path.open(errors="replace") if wanted.search(line))
+def _shown(pattern: str) -> Callable[[Session], int] | None:
+    return (lambda session: session.lines(pattern)) if pattern else None
 
 
 def _peer(name: str, *command: str, shown: str = "") -> Tool:
-    return Tool(Contender(name, "peer", partial(running, *command)), partial(lines, shown) if shown else None)
+    return Tool(Contender(name, "peer", partial(running, *command)), _shown(shown))
 
 
 def _bcc(name: str, *arguments: str, shown: str = "") -> Tool:
     contender = Contender(f"BCC {name}", "peer", partial(bcc_tools.tool, name, *arguments))
-    return Tool(contender, partial(lines, shown) if shown else None)
+    return Tool(contender, _shown(shown))
 
 
 def _strace(shown: str, *arguments: str, slow: int = 1) -> Tool:
     return Tool(
         Contender("strace", "peer", partial(wrapping, "strace", "-f", *arguments), slow),
-        partial(lines, shown),
+        _shown(shown),
     )
 
 
 def _sonde(command: str, *arguments: str, shown: str = "") -> Tool:
     contender = Contender(f"sonde {command}", "sonde", partial(sonde, *command.split(), *arguments))
-    return Tool(contender, partial(lines, shown) if shown else None)
+    return Tool(contender, _shown(shown))
 
 
 # ---- opens ------------------------------------------------------------------------------------------------------
@@ -132,10 +141,6 @@ def opens(*, quick: bool) -> Kind:
             _peer("perf trace", "perf", "trace", "-a", "-e", "openat", shown=r"storm/\d+ openat"),
             _strace(r"openat\(.*/dev/null", "-e", "trace=openat", slow=20),
         ],
-        dict.fromkeys(
-            ("opensnoop", "bpftrace printf()", "BCC opensnoop", "perf trace", "strace"),
-            "sonde trace syscalls",
-        ),
     )
 
 
@@ -170,10 +175,6 @@ def execs(*, quick: bool) -> Kind:
             _peer("perf trace", "perf", "trace", "-a", "-e", "execve", shown=r"execve\("),
             _strace(r"execve\(.*/bin/true", "-e", "trace=execve"),
         ],
-        dict.fromkeys(
-            ("execsnoop", "bpftrace printf()", "BCC execsnoop", "perf trace", "strace"),
-            "sonde trace processes",
-        ),
     )
 
 
@@ -204,7 +205,6 @@ def connections(*, quick: bool) -> Kind:
             _bcc("tcplife", shown=port),
             _peer("bpftrace's tcplife.bt", "tcplife.bt", shown=port),
         ],
-        dict.fromkeys(("tcplife", "bpftrace printf()", "BCC tcplife"), "sonde trace tcp"),
     )
 
 
@@ -234,7 +234,6 @@ def disk(*, quick: bool) -> Kind:
             _peer("bpftrace's biolatency.bt", "biolatency.bt"),
             _bcc("biolatency"),
         ],
-        {"biolatency": "sonde hist disk"},
     )
 
 
@@ -275,9 +274,6 @@ def profiles(*, quick: bool) -> Kind:
                 )
             ),
         ],
-        dict.fromkeys(
-            ("perf record -g", "bpftrace profile:hz:99", "BCC profile", "py-spy record"), "sonde profile cpu"
-        ),
     )
 
 
@@ -291,7 +287,6 @@ def _switches(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
 def switches(*, quick: bool) -> Kind:
     """Threads that wait for a CPU, and for each other."""
     SCRATCH.mkdir(exist_ok=True)
-    ours, offcpu = "sonde hist runqueue", "sonde profile offcpu"
     return Kind(
         "switches",
         "Each switch from a thread to another",
@@ -309,13 +304,6 @@ def switches(*, quick: bool) -> Kind:
             _peer("offcputime", "offcputime"),
             _bcc("offcputime"),
         ],
-        {
-            "runqlat": ours,
-            "bpftrace's runqlat.bt": ours,
-            "BCC runqlat": ours,
-            "offcputime": offcpu,
-            "BCC offcputime": offcpu,
-        },
     )
 
 

@@ -61,7 +61,8 @@ PAIRS = {
 
 
 @contextmanager
-def _library(*arguments: str) -> Iterator[Session]:
+def library(*arguments: str) -> Iterator[Session]:
+    """Run what a program that uses the library looks like."""
     with python_module("benchmarks.ring_reader", str(built.bpf_object("stream")), *arguments) as session:
         yield session
 
@@ -72,15 +73,6 @@ def _last_json(session: Session, key: str) -> int:
             told = json.loads(line)
             return int(told.get("accounting", told)[key])
     return 0
-
-
-def _lines(pattern: str, session: Session) -> int:
-    paths = [path for path in (session.output, session.errors) if path is not None and path.exists()]
-    found = 0
-    for path in paths:
-        with path.open(errors="replace") as file:
-            found += sum(1 for line in file if re.match(pattern, line))
-    return found
 
 
 def _of_perf_record(_: Session) -> int:
@@ -99,9 +91,9 @@ def _of_bcc(session: Session) -> int:
 CALLS = ("syscalls", "--syscall", "getppid", "--own")
 CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
     (Contender("no tracer", "floor", nothing), None),
-    (Contender(NUMPY, "sonde", _library), lambda session: _last_json(session, "delivered")),
+    (Contender(NUMPY, "sonde", library), lambda session: _last_json(session, "delivered")),
     (
-        Contender(SMALL, "sonde", partial(_library, "--ring-bytes", str(128 << 10))),
+        Contender(SMALL, "sonde", partial(library, "--ring-bytes", str(128 << 10))),
         lambda session: _last_json(session, "delivered"),
     ),
     (
@@ -128,7 +120,7 @@ CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
     ),
     (
         Contender("bpftrace printf()", "peer", partial(running, "bpftrace", "-e", SCRIPT)),
-        partial(_lines, r"\d+ \d+$"),
+        lambda session: session.lines(r"^\d+ \d+$"),
     ),
     (
         Contender(
@@ -140,11 +132,11 @@ CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
     ),
     (
         Contender("perf trace", "peer", partial(running, "perf", "trace", "-a", "-e", "getppid")),
-        partial(_lines, r".*getppid\("),
+        lambda session: session.lines(r"getppid\("),
     ),
     (
         Contender("strace", "peer", partial(wrapping, "strace", "-f", "-ttt", "-e", "trace=getppid")),
-        partial(_lines, r".*getppid\("),
+        lambda session: session.lines(r"getppid\("),
     ),
 ]
 
