@@ -1,7 +1,7 @@
 """The whole comparison: ``python -m benchmarks``, with ``--quick`` one short round; ``--part NAME`` runs parts alone.
 
-Prints every part when it is done, and writes build/benchmarks/comparison: results.json, comparison.md, plots. Parts that are not
-run again keep what they had. ``--publish`` writes docs/comparison.md, its plots, benchmarks/results.json, the figures in READMEs, and
+Prints every part when it is done, and writes build/benchmarks/comparison: results.json, comparison.md, plots. Where parts are
+run alone the others keep what they had. ``--publish`` writes docs/comparison.md, its plots, benchmarks/results.json, the figures in READMEs, and
 the costs that probes declare.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
         parser.error("--publish: a quick run has no figure to rely on")
     options.heed_ctrl_c()
     options.own_tracefs()
-    found = _kept(quick=chosen.quick)
+    found = _begin(quick=chosen.quick, of_before=bool(parsed.part))
     begun, lacking = time.monotonic(), list[str]()
     for name in parsed.part or [*PARTS, *(() if chosen.quick else BESIDE)]:
         if time.monotonic() - begun > parsed.seconds_max:
@@ -62,34 +62,38 @@ def main() -> None:
         for part in parts:
             print(printed(part), flush=True)
             found.parts[part.name] = part
-        _write(found, publish=parsed.publish)
+        _write(found, drawn=[part.name for part in parts])
     print(f"\nwritten in {time.monotonic() - begun:.0f} s: {OUT}/comparison.md, {OUT}/results.json")
+    if parsed.publish and found.parts:
+        _publish()
     if lacking:
         sys.exit(f"failed or not run, and not written: {', '.join(lacking)}")
 
 
-def _kept(*, quick: bool) -> Results:
-    """Give what an earlier run found, of the same kind and on the same machine, in the order of the page."""
+def _begin(*, quick: bool, of_before: bool) -> Results:
+    """Give nothing, or what an earlier run found, of the same kind and on the same machine: a whole run is one run."""
     now, path = machine.describe(), OUT / "results.json"
-    if path.exists():
+    if of_before and path.exists():
         before = results.read(path)
         if before.quick == quick and before.machine == now:
             return before
     return Results(now, quick, dict[str, Part](), os.getloadavg()[0])
 
 
-def _write(found: Results, *, publish: bool) -> None:
+def _write(found: Results, *, drawn: list[str]) -> None:
     place = {name: number for number, name in enumerate(page.ORDER)}
     found.parts = dict(sorted(found.parts.items(), key=lambda item: place[item[0]]))
     found.write(OUT / "results.json")
     # As whoever reads the file will find them: with the digits that it has.
+    page.write(results.read(OUT / "results.json"), OUT, drawn=drawn)
+
+
+def _publish() -> None:
     found = results.read(OUT / "results.json")
-    page.write(found, OUT, plots_in="comparison")
-    if publish:
-        found.write(KEPT)
-        page.write(found, DOCS, plots_in="comparison")
-        readmes.write_all(found)
-        costs.write_all(found)
+    found.write(KEPT)
+    page.write(found, DOCS)
+    readmes.write_all(found)
+    costs.write_all(found)
 
 
 if __name__ == "__main__":

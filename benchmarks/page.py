@@ -6,7 +6,7 @@ What is to be said about figures is beside them in the parts; why sonde loses wh
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmarks import matrix, plots, reasons, results, targets
@@ -58,11 +58,11 @@ def page(found: Results) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write(found: Results, folder: Path, *, plots_in: str) -> None:
-    """Write the page and its plots."""
+def write(found: Results, folder: Path, *, drawn: Iterable[str] | None = None) -> None:
+    """Write the page, and the plots of these parts, else of all, which take a second each."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part in found.parts.values():
-        plots.draw(part, folder / plots_in / f"{part.name}.svg")
+    for name in found.parts if drawn is None else drawn:
+        plots.draw(found.parts[name], folder / "comparison" / f"{name}.svg")
     (folder / "comparison.md").write_text(page(found))
 
 
@@ -217,7 +217,7 @@ def _cell(row: Row, column: Column) -> str:
 def main() -> None:
     """Run from the command line."""
     found, folder = results.read(Path(sys.argv[1])), Path(sys.argv[2])
-    write(found, folder, plots_in="comparison")
+    write(found, folder)
 
 
 if __name__ == "__main__":
