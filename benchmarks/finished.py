@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import resources
 from benchmarks.lifetime import WITH_US
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
@@ -45,8 +46,7 @@ class _Peak(threading.Thread):
             # Before its exec it is a copy of this process.
             if _command(self._pid) == own:
                 continue
-            pids = (self._pid, *_children(self._pid))
-            self._peak_kb = max(self._peak_kb, sum(map(_resident_kb, pids)))
+            self._peak_kb = max(self._peak_kb, sum(map(_resident_kb, resources.tree(self._pid))))
 
     def stop(self) -> float:
         """End it, and give megabytes."""
@@ -66,15 +66,6 @@ def _resident_kb(pid: int) -> int:
         # Pages; the second figure is what is resident.
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_KB
     return 0
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += [int(child), *_children(int(child))]
-    return found
 
 
 def finish(

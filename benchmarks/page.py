@@ -126,7 +126,7 @@ def _part(part: Part) -> Iterator[str]:
     yield part.what
     rounds = max((len(values) for row in part.rows for values in row.cells.values()), default=0)
     yield f"{rounds} rounds.\n" if rounds > 1 else "One round.\n"
-    if part.plots and any(row.cells for row in part.rows):
+    if plots.columns_of(part):
         yield f"![{part.title}](comparison/{part.name}.svg)\n"
     if part.across:
         for column in part.columns:

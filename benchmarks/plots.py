@@ -15,11 +15,16 @@ LOGARITHMIC_FROM = 30
 PANEL_WIDTH, BAR_HEIGHT, LINE_HEIGHT = 4.4, 0.27, 3.4
 
 
-def draw(part: Part, path: Path) -> bool:
-    """Draw a part's columns beside each other; False where it has none to draw."""
-    columns = [column for column in part.columns if column.key in part.plots and _measured(part, column)]
+def columns_of(part: Part) -> list[Column]:
+    """Give the columns that are drawn: those of its plots that anybody has a figure of."""
+    return [column for column in part.columns if column.key in part.plots and _measured(part, column)]
+
+
+def draw(part: Part, path: Path) -> None:
+    """Draw a part's columns beside each other; nothing where it has none to draw."""
+    columns = columns_of(part)
     if not columns:
-        return False
+        return
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -40,7 +45,6 @@ def draw(part: Part, path: Path) -> bool:
         panel.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
-    return True
 
 
 def _measured(part: Part, column: Column) -> bool:

@@ -34,7 +34,9 @@ def tree(pid: int) -> list[int]:
     found = [pid]
     for each in found:
         with contextlib.suppress(OSError):
-            found += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
+            # Each thread has its own.
+            for thread in os.scandir(f"/proc/{each}/task"):
+                found += map(int, Path(thread.path, "children").read_text().split())
     return found
 
 

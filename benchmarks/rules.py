@@ -78,7 +78,7 @@ def counting(path: Path, rounds: int, into: Gathering) -> None:
 
 
 def _table(made: Object, name: str) -> Any:
-    return made.maps["shared" if name in ("empty", "plain", "atomic") else "per_cpu"]
+    return made.maps["shared" if name in ("plain", "atomic") else "per_cpu"]
 
 
 def _share(table: Any, name: str) -> float:
