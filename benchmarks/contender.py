@@ -40,12 +40,15 @@ class CannotRunError(RuntimeError):
 
 @dataclass
 class Session:
-    """A tool while it runs, and what it took when it has ended; floors have no process and take nothing."""
+    """A tool while it runs, and what it took when it has ended; floors have no process and take nothing.
+
+    ``ended_s`` is from Ctrl-C to its end; None where it had to be killed.
+    """
 
     prefix: list[str] = field(default_factory=list)
     pid: int = 0
     attached_s: float = 0
-    ended_s: float = 0
+    ended_s: float | None = None
     begun: resources.Cpu | None = None
     cpu: resources.Cpu | None = None
     memory: resources.Memory | None = None
@@ -209,6 +212,23 @@ def started(contender: Contender, into: Gathering, *, at: float = 0) -> Iterator
         yield session
 
 
+def add_session(tool: Contender, session: Session, into: Gathering, *, at: float = 0) -> None:
+    """Add what a tool took by itself: nothing of one that has no process, or has ended by itself and answered to nobody."""
+    if session.cpu is None or session.memory is None:
+        return
+    resident_mb, kernel_mb = session.memory.resident_mb, session.memory.kernel_mb
+    took = {
+        "attached_s": session.attached_s,
+        "ended_s": session.ended_s,
+        "resident_mb": resident_mb,
+        "kernel_mb": kernel_mb,
+        "memory_mb": resident_mb + kernel_mb,
+    }
+    for key, value in took.items():
+        if value is not None:
+            into.add(tool.name, tool.kind, key, value, at=at)
+
+
 def _find(program: str) -> None:
     if shutil.which(program) is None:
         raise CannotRunError(
@@ -262,7 +282,8 @@ def _end(process: subprocess.Popen[bytes], session: Session) -> None:
             with contextlib.suppress(OSError):
                 session.watch()
         time.sleep(0.001)
-    session.ended_s = time.perf_counter() - begun
     if process.poll() is None:
         process.kill()
         process.wait()
+    else:
+        session.ended_s = time.perf_counter() - begun

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import built, syscall_tools
-from benchmarks.contender import Contender, Session, started
+from benchmarks.contender import Contender, Session, add_session, started
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Part
 
@@ -121,11 +121,7 @@ def _add_answer(tool: Contender, session: Session, pids: set[int], into: Gatheri
         share = sum(min(counts[pid], CALLS) for pid in pids) / (CALLS * size) * 100
         into.add(tool.name, tool.kind, "found", share, at=size)
         into.said(tool.name, tool.kind, said_lost(tool, session), at=size)
-    if session.memory is not None:
-        in_all = session.memory.resident_mb + session.memory.kernel_mb
-        into.add(tool.name, tool.kind, "memory_mb", in_all, at=size)
-        into.add(tool.name, tool.kind, "kernel_mb", session.memory.kernel_mb, at=size)
-        into.add(tool.name, tool.kind, "ended_s", session.ended_s, at=size)
+    add_session(tool, session, into, at=size)
 
 
 def said_lost(tool: Contender, session: Session) -> str:

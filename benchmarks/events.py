@@ -9,7 +9,7 @@ import sys
 import time
 
 from benchmarks import event_kinds
-from benchmarks.contender import started
+from benchmarks.contender import add_session, started
 from benchmarks.event_kinds import Kind, Tool
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Part
@@ -68,11 +68,9 @@ def _one(kind: Kind, tool: Tool, base: float, into: Gathering) -> float:
     if tool.shown is not None:
         into.add(name, of, "delivered", tool.shown(session) / events * 100)
         into.said(name, of, event_kinds.said(tool, session))
-    if session.pid and session.memory is not None and session.cpu is not None:
+    add_session(contender, session, into)
+    if session.cpu is not None:
         into.add(name, of, "cpu_us", session.cpu.exact_s / events * 1e6)
-        into.add(name, of, "attached_s", session.attached_s)
-        into.add(name, of, "ended_s", session.ended_s)
-        into.add(name, of, "memory_mb", session.memory.resident_mb + session.memory.kernel_mb)
     return base if base == spent_us else 0
 
 

@@ -21,6 +21,7 @@ from benchmarks.contender import (
     WORK_CPU,
     Contender,
     Session,
+    add_session,
     nothing,
     python_module,
     running,
@@ -192,12 +193,9 @@ def one(
         if lost is not None:
             into.add(tool.name, tool.kind, "accounted", (delivered + lost) / int(made) * 100, at=rate)
         into.said(tool.name, tool.kind, _said(tool, session), at=rate)
-    if session.memory is not None and session.cpu is not None:
-        into.add(
-            tool.name, tool.kind, "memory_mb", session.memory.resident_mb + session.memory.kernel_mb, at=rate
-        )
+    add_session(tool, session, into, at=rate)
+    if session.cpu is not None:
         into.add(tool.name, tool.kind, "cpu_ns", session.cpu.exact_s / int(made) * 1e9, at=rate)
-        into.add(tool.name, tool.kind, "ended_s", session.ended_s, at=rate)
 
 
 LOST = (

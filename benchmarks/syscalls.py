@@ -10,7 +10,7 @@ import sys
 import time
 
 from benchmarks import syscall_tools, systemtap
-from benchmarks.contender import Contender, Session, started
+from benchmarks.contender import Contender, add_session, started
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Gathering, Part
 from benchmarks.works import Work, programs, storms
@@ -129,26 +129,11 @@ def _one(
             costs.add(tool.name, tool.kind, f"{work.key}_added", spent - base[work.key])
         session.watch()
         lasted = time.perf_counter() - begun
-    # One that has ended by itself has answered to nobody.
+    add_session(tool, session, whole)
     if session.cpu is not None:
-        add_whole(tool, session, lasted, whole)
+        whole.add(tool.name, tool.kind, "user_share", session.cpu.user_s / lasted * 100)
+        whole.add(tool.name, tool.kind, "kernel_share", session.cpu.kernel_s / lasted * 100)
     return None
-
-
-def add_whole(tool: Contender, session: Session, lasted: float, whole: Gathering) -> None:
-    """Add what a session took by itself."""
-    assert session.memory is not None
-    assert session.cpu is not None
-    for key, value in {
-        "attached_s": session.attached_s,
-        "ended_s": session.ended_s,
-        "resident_mb": session.memory.resident_mb,
-        "kernel_mb": session.memory.kernel_mb,
-        "memory_mb": session.memory.resident_mb + session.memory.kernel_mb,
-        "user_share": session.cpu.user_s / lasted * 100,
-        "kernel_share": session.cpu.kernel_s / lasted * 100,
-    }.items():
-        whole.add(tool.name, tool.kind, key, value)
 
 
 if __name__ == "__main__":

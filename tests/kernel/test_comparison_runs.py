@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmarks import crowds, resources, streams, syscall_tools
+from benchmarks import contender, crowds, resources, streams, syscall_tools
 from benchmarks.contender import Contender, Session, running, started
 from benchmarks.results import Gathering
 
@@ -102,3 +102,13 @@ def test_what_a_benchmark_started_ends_with_it_even_where_that_is_killed(
     while left := [pid for pid in left if is_alive(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+def test_one_that_had_to_be_killed_gave_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long it would have taken is not known: the limit is no figure of it."""
+    monkeypatch.setattr(contender, "END_TIMEOUT_S", 0.0)
+    with OURS[syscall_tools.COUNTS].start() as session:
+        pass
+
+    assert session.cpu is not None
+    assert session.ended_s is None
