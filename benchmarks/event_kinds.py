@@ -16,7 +16,7 @@ from benchmarks.works import seconds_of, switch_ns
 
 PORT = 18081
 SAMPLES_PER_S = 99
-SCRATCH = Path("/dev/shm/sonde-bench")
+SCRATCH = built.BUILD / "scratch"
 CONNECTIONS = """
 import socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
@@ -249,7 +249,7 @@ def _burn(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
 
 def profiles(*, quick: bool) -> Kind:
     """A CPU profile of Python that computes."""
-    SCRATCH.mkdir(exist_ok=True)
+    SCRATCH.mkdir(parents=True, exist_ok=True)
     return Kind(
         "profiles",
         "A CPU profile, 99 times a second",
@@ -286,7 +286,7 @@ def _switches(prefix: list[str], _: int, *, size: int) -> tuple[float, int]:
 
 def switches(*, quick: bool) -> Kind:
     """Threads that wait for a CPU, and for each other."""
-    SCRATCH.mkdir(exist_ok=True)
+    SCRATCH.mkdir(parents=True, exist_ok=True)
     return Kind(
         "switches",
         "Each switch from a thread to another",
