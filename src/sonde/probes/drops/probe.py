@@ -25,7 +25,7 @@ def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None
     except OSError as error:
         raise KnobError(
             "set netns of probe drops",
-            why=f"there is no network namespace {wanted}: {error.strerror}",
+            why=f"there is no network namespace {wanted!r}: {error.strerror}",
             hint="give a name of ip netns, a path as /proc/PID/ns/net, or a pid",
             knob="netns",
         ) from error

@@ -305,7 +305,7 @@ def test_no_process_can_be_selected() -> None:
 
 
 def test_a_namespace_that_is_not_there_is_told() -> None:
-    with pytest.raises(KnobError, match="there is no network namespace nowhere: No such file"):
+    with pytest.raises(KnobError, match="there is no network namespace 'nowhere': No such file"):
         Run(probe("drops"), values={"netns": "nowhere"}).start()
 
 
