@@ -27,6 +27,7 @@ COLUMNS = (
 BUSY = """
 import os, signal, socket, subprocess, time
 signal.alarm(3600)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 server = socket.create_server(("127.0.0.1", 0))
 while True:
     for _ in range(50):
@@ -57,8 +58,9 @@ def what() -> str:
 
 @contextmanager
 def busy() -> Iterator[int]:
-    """Run a process that does a little of everything."""
-    process = subprocess.Popen([*WITH_US, sys.executable, "-c", BUSY], stderr=subprocess.DEVNULL)
+    """Run a process that does a little of everything, in a network namespace of its own."""
+    command = [*WITH_US, "unshare", "--net", sys.executable, "-c", BUSY]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         yield process.pid
     finally:
@@ -96,7 +98,8 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
     for name, value in places.items():
         filled = filled.replace(f"{{{name}}}", value)
     begun = time.perf_counter()
-    done = _run(filled)
+    # One task watches an interface: that of the busy process, not the machine's.
+    done = _run(filled, entering=["nsenter", f"--net=/proc/{places['pid']}/ns/net"])
     if done is None:
         return into.missing(tool, kind, f"no answer in {LIMIT_S} s", at=number)
     spent = time.perf_counter() - begun
@@ -108,10 +111,10 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
     return None
 
 
-def _run(command: str) -> subprocess.CompletedProcess[str] | None:
+def _run(command: str, *, entering: list[str]) -> subprocess.CompletedProcess[str] | None:
     """Run a command of a shell; None where it does not end: then it and all that it started are killed."""
     done = subprocess.run(
-        [*with_us_within(LIMIT_S), "sh", "-c", command],
+        [*with_us_within(LIMIT_S), *entering, "sh", "-c", command],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
