@@ -24,20 +24,21 @@ def requested(ctx: click.Context, line: Line, *, only: set[str] | None = None) -
         if ctx.get_parameter_source(parameter.name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         flag = max(parameter.opts, key=len)
-        words.append(flag if parameter.is_flag else f"{flag} {_typed(flag, line.words)}")
+        words.append(flag if parameter.is_flag else f"{flag} {_typed(parameter.opts, line.words)}")
     if line.command and only is None:
         words.append(f"-- {shlex.join(line.command)}")
     return words
 
 
-def _typed(flag: str, words: Sequence[str]) -> str:
-    """Find what was typed behind a flag."""
+def _typed(flags: Sequence[str], words: Sequence[str]) -> str:
+    """Find what was typed behind a flag, long or short."""
     found = []
+    attached = tuple(f"{flag}=" if flag.startswith("--") else flag for flag in flags)
     for at, word in enumerate(words):
-        if word == flag and at + 1 < len(words):
+        if word in flags and at + 1 < len(words):
             found.append(words[at + 1])
-        elif word.startswith(f"{flag}="):
-            found.append(word[len(flag) + 1 :])
+        elif flag := next((each for each in attached if word.startswith(each)), ""):
+            found.append(word.removeprefix(flag))
     return shlex.quote(",".join(found)) if found else "…"
 
 
