@@ -61,18 +61,17 @@ class Progress:
         return measured
 
     def _headline(self, batch: RecordBatch, measured: Measured) -> str:
-        from sonde.views.cell import duration
-        from sonde.views.profile import weight
+        from sonde.records.profile import COUNT
+        from sonde.views.profile import amounts
 
-        total = int(batch[measured.weight].sum()) if len(batch) else 0
-        seconds = measured.duration_ns / _NS
-        parts = [duration(measured.duration_ns)] if seconds else []
-        parts.append(weight(measured, total))
-        if seconds and not measured.is_time:
-            parts.append(f"{total / seconds:,.1f} a second")
-        parts.append(f"lost {batch.accounting.lost_total:,}")
+        total = count = 0
+        if len(batch):
+            weights = batch[measured.weight]
+            total = int(weights.sum()) * batch.scale
+            count = int(batch.columns.get(COUNT, weights).sum()) * batch.scale
+        parts = [*amounts(measured, total, count), f"lost {batch.accounting.lost_total:,}"]
         if self._captured is None:
-            parts.append(own_cost(seconds))
+            parts.append(own_cost(measured.duration_ns / _NS))
         return " · ".join(parts)
 
     @property

@@ -42,7 +42,11 @@ class Measured:
     weight: str = COUNT
     frequency_hz: float = 0.0
     accounting: Accounting = field(default_factory=Accounting)
-    filtered: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Give the command with what was asked for."""
+        return f"{self.title} {self.request}".strip()
 
     @property
     def is_time(self) -> bool:

@@ -12,7 +12,6 @@ from sonde.records.profile import Function, Measured, Profile, ProfileReader
 from sonde.views.page import Page, Row, Writer
 from sonde.views.profile import HINT, broken_lines, has_frameless
 
-SORTS = ("self", "total")
 COLUMNS = ("self_share", "total_share", "function", "binary", "kind")
 
 

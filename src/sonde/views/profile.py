@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from sonde.records.profile import Broken, Measured, Profile
@@ -35,20 +36,37 @@ def share(value: float, total: float) -> str:
     return f"{percent:.2f} %" if percent < 0.995 else f"{percent:.1f} %" if percent < 99.95 else "100 %"
 
 
-def facts(profile: Profile) -> list[str]:
-    """Say how much was measured, in a few words each."""
-    measured = profile.measured
-    seconds = measured.duration_ns / 1e9
+def origin(measured: Measured) -> list[str]:
+    """Say where it was measured, and when, as far as that is known."""
+    if not measured.began_ns:
+        return [measured.host] if measured.host else []
+    began = time.localtime(measured.began_ns // 1_000_000_000)
+    return [*filter(None, [measured.host]), time.strftime("%Y-%m-%d %H:%M:%S %Z", began)]
+
+
+def amounts(measured: Measured, total: int, count: int) -> list[str]:
+    """Say how much was measured in which time, in a few words each."""
     found = [cell.duration(measured.duration_ns)] if measured.duration_ns else []
     if measured.is_time:
-        found += [f"{cell.duration(profile.total)} in all", f"{profile.count:,} times"]
-    else:
-        found.append(weight(measured, profile.total))
-        if seconds:
-            found.append(f"{profile.total / seconds:,.1f} a second")
-        if measured.frequency_hz:
-            found.append(f"at {measured.frequency_hz:g} Hz on each CPU")
+        return [*found, f"{cell.duration(total)} in all", f"{count:,} times"]
+    found.append(weight(measured, total))
+    if measured.duration_ns:
+        found.append(f"{total / measured.duration_ns * 1e9:,.1f} a second")
+    return found
+
+
+def facts(profile: Profile) -> list[str]:
+    """Say how much was measured, how often, and what was lost, in a few words each."""
+    measured = profile.measured
+    found = amounts(measured, profile.total, profile.count)
+    if measured.frequency_hz and not measured.is_time:
+        found.append(f"at {measured.frequency_hz:g} Hz on each CPU")
     return [*found, f"lost {measured.accounting.lost_total:,}"]
+
+
+def left_out(measured: Measured, boxes: int, lightest: int) -> str:
+    """Say how many boxes are left out, which are lighter than ``lightest``."""
+    return f"{boxes:,} boxes lighter than {weight(measured, lightest)} are left out"
 
 
 def broken_lines(profile: Profile) -> list[str]:

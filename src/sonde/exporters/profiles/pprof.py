@@ -53,7 +53,7 @@ def _around(profile: Profile, strings: _Strings, types: Sequence[tuple[str, str]
         _number(_PERIOD, 1 if measured.is_time else measured.time_ns(1)),
         _number(_DEFAULT_SAMPLE_TYPE, strings[last]),
     ]
-    comments = [f"{measured.title} {measured.request}".strip()]
+    comments = [measured.heading]
     if measured.accounting != Accounting():
         comments.append(str(measured.accounting))
     comments += [f"{each.mark} {each.module}: {each.weight} {measured.unit}" for each in profile.broken]

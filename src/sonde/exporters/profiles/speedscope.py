@@ -33,7 +33,7 @@ def speedscope(profile: Profile) -> bytes:
         "$schema": SCHEMA,
         "shared": {"frames": frames.found},
         "profiles": profiles,
-        "name": f"{profile.measured.title} {profile.measured.request}".strip() or "profile",
+        "name": profile.measured.heading or "profile",
         "activeProfileIndex": 0,
         "exporter": "sonde",
     }

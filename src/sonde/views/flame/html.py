@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
@@ -15,7 +14,7 @@ from sonde.records.profile import Profile
 from sonde.views import cell
 from sonde.views.flame.palette import LEGEND, PALETTE
 from sonde.views.flame.tree import THREAD, Tree, tree_of
-from sonde.views.profile import HINT, broken_lines, facts, has_frameless, weight
+from sonde.views.profile import HINT, broken_lines, facts, has_frameless, left_out, origin
 
 BOXES_MAX = 30_000
 SCRIPTS = (
@@ -42,7 +41,7 @@ def html(profile: Profile) -> bytes:
     style = folder.joinpath("page.css").read_text()
     vendored = (folder.joinpath("vendor", f"{name}.min.js").read_text() for name in SCRIPTS)
     script = "\n".join([*vendored, folder.joinpath("page.js").read_text()])
-    title = f"{profile.measured.title} {profile.measured.request}".strip() or "flame graph"
+    title = profile.measured.heading or "flame graph"
     return "\n".join(
         [
             "<!doctype html>",
@@ -82,9 +81,7 @@ def _header(profile: Profile, tree: Tree) -> Iterator[str]:
         else ""
     )
     yield f"<header><h1>{_text(measured.title or 'Flame graph')}{request}</h1>"
-    moment = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(measured.began_ns // 1_000_000_000))
-    where = [measured.host, moment if measured.began_ns else ""]
-    items = [*filter(None, where), *facts(profile)]
+    items = [*origin(measured), *facts(profile)]
     yield f'<ul class="facts">{"".join(f"<li>{_text(item)}</li>" for item in items)}</ul>'
     yield f'<p class="equation">{_text(str(measured.accounting))}</p>'
     lines = broken_lines(profile)
@@ -93,8 +90,7 @@ def _header(profile: Profile, tree: Tree) -> Iterator[str]:
     if lines:
         yield f'<div class="warn">{"".join(f"<p>{_text(line)}</p>" for line in lines)}</div>'
     if tree.left_out:
-        words = f"{tree.left_out:,} boxes lighter than {weight(measured, tree.lightest)} are left out"
-        yield f'<p class="equation">{words}</p>'
+        yield f'<p class="equation">{left_out(measured, tree.left_out, tree.lightest)}</p>'
     yield "</header>"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from xml.sax.saxutils import escape
 
@@ -11,7 +10,7 @@ from sonde.records.profile import Profile
 from sonde.views import cell
 from sonde.views.flame.palette import LEGEND, PALETTE, colour
 from sonde.views.flame.tree import THREAD, Box, Name, Tree, tree_of
-from sonde.views.profile import broken_lines, facts, share, weight
+from sonde.views.profile import broken_lines, facts, left_out, origin, share, weight
 
 WIDTH, MARGIN = 1200, 12
 ROW, LETTER = 17, 6.9
@@ -53,20 +52,17 @@ def svg(profile: Profile) -> bytes:
 
 
 def _title(profile: Profile) -> str:
-    measured = profile.measured
-    return _fitted(f"{measured.title} {measured.request}".strip() or "flame graph", (WIDTH - 2 * MARGIN) / 10)
+    return _fitted(profile.measured.heading or "flame graph", (WIDTH - 2 * MARGIN) / 10)
 
 
 def _head(profile: Profile, tree: Tree) -> Iterator[tuple[str, str]]:
     measured = profile.measured
-    moment = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(measured.began_ns // 1_000_000_000))
-    where = [measured.host, moment] if measured.began_ns else [measured.host]
-    yield "m", "  ·  ".join([*filter(None, where), *facts(profile)])
+    yield "m", "  ·  ".join([*origin(measured), *facts(profile)])
     yield "m", str(measured.accounting)
     for line in broken_lines(profile):
         yield "w", line
     if tree.left_out:
-        yield "m", f"{tree.left_out:,} boxes lighter than {weight(measured, tree.lightest)} are left out"
+        yield "m", left_out(measured, tree.left_out, tree.lightest)
 
 
 def _legend(profile: Profile, y: int) -> Iterator[str]:
