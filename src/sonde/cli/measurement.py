@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sonde.views.drawing import Caption
 
 INTERVAL_S = 1.0
+PIPE_ROWS = 20
+"""Rows of a table that goes to a pipe, unless --limit says another number; machines get all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ class Measurement:
     def is_live(self) -> bool:
         """Tell whether a terminal is redrawn in place."""
         return self.format == "table" and self.destination.is_terminal and not self.command
+
+    def limit(self, in_pipe: int = PIPE_ROWS) -> int:
+        """Give how many are shown at most, 0 for all: as asked for, or what a person reads of a pipe."""
+        asked: int | None = self.options["limit"]
+        if asked is not None:
+            return asked
+        return in_pipe if self.format == "table" and not self.is_live else 0
 
 
 def measure(asked: Measurement, make_sink: Callable[[Measurement], Sink]) -> int:

@@ -11,24 +11,21 @@ from typing import TYPE_CHECKING
 from sonde.cli.measurement import Measurement
 from sonde.cli.profile_formats import maker_of
 from sonde.cli.standard_streams import is_heard, say
-from sonde.probe import Table
+from sonde.probe import FREQUENCY, Table
 
 if TYPE_CHECKING:
     from sonde.records.accounting import Accounting
     from sonde.records.model import RecordBatch, Sink
     from sonde.records.profile import Measured, Profile
 
-PIPE_ROWS = 20
-"""Functions that go to a pipe, unless --limit says another number; machines get all."""
-FREQUENCY = "frequency"
-"""The knob of probes that sample: so many times a second on each CPU."""
 _NS = 1_000_000_000
 
 
 def frequency_of(asked: Measurement) -> float:
     """Give how often samples are taken, as asked for or by default; 0 where a probe does not sample."""
-    default = next((knob.default for knob in asked.probe.knobs if knob.name == FREQUENCY), 0)
-    return float(asked.values.get(FREQUENCY, default) or 0)
+    if FREQUENCY not in asked.probe.knobs:
+        return 0.0
+    return float(asked.values.get(FREQUENCY.name, FREQUENCY.default))
 
 
 class Progress:
@@ -107,15 +104,12 @@ def functions_sink(asked: Measurement) -> Sink:
     from sonde.views.table import Table as Drawn
 
     assert isinstance(asked.output, Table), "profile is a verb for tables"
-    is_table = asked.format == "table"
-    columns = COLUMNS if is_table else machine_columns(Measured(weight=asked.output.weight))
+    columns = COLUMNS if asked.format == "table" else machine_columns(Measured(weight=asked.output.weight))
     progress = Progress(asked)
-    sort, limit = asked.options["sort"] or "self", asked.options["limit"]
-    if limit is None:
-        limit = PIPE_ROWS if is_table and not asked.is_live else 0
+    sort = asked.options["sort"] or "self"
     drawn = RankedBody(Drawn(f"{sort}_share"))
     target = writer(replace(asked, notes=progress.notes), drawn, columns=columns, noun="functions")
-    sink = HotFunctions(target, measured=progress.measured, columns=columns, sort=sort, limit=limit)
+    sink = HotFunctions(target, measured=progress.measured, columns=columns, sort=sort, limit=asked.limit())
     return Last(sink) if asked.only_at_end else sink
 
 

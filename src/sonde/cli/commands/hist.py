@@ -74,16 +74,13 @@ def _sink(asked: Measurement) -> Sink:
     from sonde.views.last import Last
 
     by, is_flat = asked.options["by"], asked.format == "csv"
-    limit = asked.options["limit"]
-    if limit is None:
-        limit = PIPE_GROUPS if asked.format == "table" and not asked.is_live else 0
     target = writer(
         asked,
         BarsBody(Bars(by, asked.output.name)),
         columns=Hist.columns(by, flat=is_flat),
         noun="histograms",
     )
-    sink = Hist(target, by=by, limit=limit, delta=asked.options["delta"], flat=is_flat)
+    sink = Hist(target, by=by, limit=asked.limit(PIPE_GROUPS), delta=asked.options["delta"], flat=is_flat)
     return Last(sink) if asked.only_at_end else sink
 
 

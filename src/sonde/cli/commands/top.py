@@ -16,9 +16,6 @@ from sonde.probe import Stream, Table
 if TYPE_CHECKING:
     from sonde.records.model import Sink
 
-PIPE_ROWS = 20
-"""Rows of a table that goes to a pipe, unless --limit says another number; machines get all."""
-
 
 def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
     columns = list(dict.fromkeys(name for output in outputs for name in output.columns))
@@ -43,13 +40,10 @@ def _sink(asked: Measurement) -> Sink:
     assert isinstance(asked.output, Table), "top is a verb for tables"
     columns = asked.columns
     sort = asked.options["sort"] or asked.output.sort
-    limit = asked.options["limit"]
-    if limit is None:
-        limit = PIPE_ROWS if asked.format == "table" and not asked.is_live else 0
     sink = Top(
         _writer(asked, sort, columns),
         columns=columns,
-        ranking=Ranking(sort, limit),
+        ranking=Ranking(sort, asked.limit()),
         delta=asked.options["delta"],
     )
     return Last(sink) if asked.only_at_end else sink
