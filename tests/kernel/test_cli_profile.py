@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from captures import write
 from kernel.sonde_process import balanced, sonde
 from kernel.test_cli_terminal import ESCAPE, terminal
+from profiles import ROWS, batch_of
 
 pytestmark = [
     pytest.mark.kernel,
@@ -104,12 +106,29 @@ def test_a_terminal_is_redrawn_with_what_there_is_so_far() -> None:
     assert "(so far)" in text
 
 
-def test_a_terminal_is_told_how_a_file_comes_on(tmp_path: Path) -> None:
+def test_a_terminal_is_told_how_a_file_comes_on_in_one_line(tmp_path: Path) -> None:
+    """A line that took two would not be gone when the next one comes."""
     path = tmp_path / "x.svg"
-    with terminal("profile", "cpu", "--every", "200ms", "--for", "1s", "-o", str(path)) as window:
-        text = window.finish()
-    assert text.count("\r\x1b[K") >= 2
-    assert f"in {path}; sonde itself" in text
+    options = ("--every", "100ms", "-o", str(path))
+    with terminal("profile", "cpu", "-p", str(os.getpid()), *options, columns=40) as window:
+        text = window.read("\r\x1b[K", count=3)
+        window.type(b"\x03")
+        end = window.finish()
+    assert f"in {path}; sonde itself" in end
+    lines = text.split("\r\x1b[K")[1:]
+    assert lines[0].endswith("…")
+    assert all(len(line) <= 40 for line in lines)
+
+
+def test_a_terminal_is_told_what_is_in_a_file_in_lines_that_fit(tmp_path: Path) -> None:
+    more = {"shown": ("pid", "comm", "count"), "weight": "count", "frames": "cpu.samples.frames"}
+    capture = write(tmp_path / "cpu.arrow", [batch_of(ROWS)], **more)
+    with terminal("report", str(capture), "-o", str(tmp_path / "x.svg"), columns=40) as window:
+        lines = window.finish().split("\r\n")
+    told = " ".join(line.strip() for line in lines)
+    assert "seen 159 = aggregated 150 + filtered 7 + lost 2 (skipped 2)" in told
+    assert "broken off 7.3 %: python3.11 7.3 % (built without frame pointers, so callers are missing)" in told
+    assert all(len(line) <= 40 for line in lines if line.startswith("  "))
 
 
 def test_a_terminal_that_goes_away_ends_it_and_the_file_is_whole(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sonde.cli.measurement import Measurement
 from sonde.cli.profile_formats import maker_of
-from sonde.cli.standard_streams import is_heard, say
+from sonde.cli.standard_streams import is_heard, say, width
 from sonde.probe import FREQUENCY, Table
 
 if TYPE_CHECKING:
@@ -131,8 +131,11 @@ class ProfileFile:
         self.last = batch
         if batch.accounting.final or self.asked.command or self.asked.captured or not is_heard():
             return
+        from sonde.views.line import cut
+
         self.progress.measured(batch)
-        say(f"\r\x1b[K{self.progress.line}", end="")
+        # A line that took two would stay there when the next one comes.
+        say(f"\r\x1b[K{cut(self.progress.line, width() or 0)}", end="")
         self.has_line = True
 
     def close(self, accounting: Accounting) -> None:
@@ -152,17 +155,17 @@ class ProfileFile:
     def _tell(self, profile: Profile, size_bytes: int) -> None:
         from sonde.views.cell import size
         from sonde.views.equation import equation
-        from sonde.views.line import plain
-        from sonde.views.profile import HINT, broken_lines, facts, has_frameless
+        from sonde.views.line import plain, sentence
+        from sonde.views.profile import facts, remarks
 
         if self.has_line:
             say("\r\x1b[K", end="")
-        measured = profile.measured
+        measured, columns = profile.measured, width()
+        room = columns and columns - 2
         lines = [f"{self.asked.name}: {', '.join(facts(profile))}"]
-        lines += [f"  {plain(line)}" for line in equation(measured.accounting, filtered=self.asked.filtered)]
-        lines += [f"  {line}" for line in broken_lines(profile)]
-        if has_frameless(profile):
-            lines.append(f"  {HINT}")
+        account = equation(measured.accounting, filtered=self.asked.filtered, width=room)
+        lines += [f"  {plain(line)}" for line in account]
+        lines += [f"  {line}" for each in remarks(profile) for line in sentence(each, room)]
         path = self.asked.options["path"]
         where = f"{size(size_bytes)} in {path}" if path else size(size_bytes)
         if self.asked.captured is None:

@@ -17,7 +17,7 @@ from sonde.cli.on_interfaces import told_interfaces
 from sonde.cli.profiling import frequency_of
 from sonde.cli.ready import tell_ready
 from sonde.cli.signals import Signals
-from sonde.cli.standard_streams import is_heard, say
+from sonde.cli.standard_streams import is_heard, say, width
 from sonde.cli.target import Target
 from sonde.errors import CommandError, errno_text
 from sonde.probe import Selection, Stream, Table
@@ -209,12 +209,13 @@ def _say_end(outputs: Sequence[Recorded], writer: CaptureWriter, path: str) -> N
     if is_heard():
         # The terminal has echoed ^C at the beginning of this line.
         say("\r\x1b[K", end="")
+    columns = width()
     for each in outputs:
         noun = "records" if isinstance(each.asked.output, Stream) else "readings"
         noun = noun.removesuffix("s") if each.count == 1 else noun
         say(f"{each.name}: {each.count:,} {noun}")
         assert each.accounting is not None, "it has ended"
-        for line in equation(each.accounting, filtered=each.asked.filtered):
+        for line in equation(each.accounting, filtered=each.asked.filtered, width=columns and columns - 2):
             say(f"  {plain(line)}")
     shows = "" if path == STDOUT else f": sonde report {path} shows it"
     say(f"{size(writer.size_bytes)} in {path}{shows}")

@@ -23,6 +23,16 @@ def is_heard() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def width() -> int | None:
+    """Give how many columns stderr has; None where it is no terminal."""
+    if not is_heard():
+        return None
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return None
+
+
 def forget(stream: TextIO) -> None:
     """Give a stream up: what is still buffered must not raise once more when Python exits."""
     try:

@@ -10,7 +10,7 @@ from typing import Protocol
 from sonde.views import cell
 from sonde.views.bars import Bars
 from sonde.views.equation import equation
-from sonde.views.line import Line, cut_line, plain, width_of
+from sonde.views.line import Line, cut_line, plain, sentence, width_of
 from sonde.views.page import Page
 from sonde.views.table import Table
 
@@ -83,7 +83,7 @@ class Drawing:
         foot = equation(page.accounting, filtered=self.caption.filtered, width=width)
         if page.scale > 1:
             foot.insert(0, [(f"~ estimates: 1 in {page.scale:,} events was sampled", "yellow")])
-        foot += [[(line, "yellow")] for remark in page.remarks for line in _broken(remark, width)]
+        foot += [[(line, "yellow")] for remark in page.remarks for line in sentence(remark, width)]
         notes: list[Line] = [[(note, "dim")] for note in self.caption.notes()]
         room = None if height is None else max(2, height - _CHROME_LINES - len(notes) - len(foot) + 1)
         body, left_out = self.body.lines(page, width=width, height=room)
@@ -116,12 +116,3 @@ class Drawing:
         line = cut_line(line, room)
         blanks = width - width_of(plain(line)) - len(clock)
         return [*line, (" " * max(1, blanks), ""), (clock, "dim")]
-
-
-def _broken(text: str, width: int | None) -> list[str]:
-    """Break a sentence into lines of a width."""
-    if width is None:
-        return [text]
-    import textwrap
-
-    return textwrap.wrap(text, max(20, width), subsequent_indent="  ")

@@ -10,7 +10,7 @@ from sonde.records.frames import KINDS
 from sonde.records.model import RecordBatch
 from sonde.records.profile import Function, Measured, Profile, ProfileReader
 from sonde.views.page import Page, Row, Writer
-from sonde.views.profile import HINT, broken_lines, has_frameless
+from sonde.views.profile import broken_lines, remarks
 
 COLUMNS = ("self_share", "total_share", "function", "binary", "kind")
 
@@ -49,16 +49,13 @@ class HotFunctions:
         profile = self._reader.read(batch, self._measured(batch))
         functions = ranked(profile, self._sort)
         shown = functions[: self._limit] if self._limit else functions
-        remarks = broken_lines(profile)
-        if has_frameless(profile) and batch.accounting.final:
-            remarks.append(HINT)
         return Page(
             columns=self._columns,
             rows=[_row(profile, each) for each in shown],
             time_ns=batch.time_ns,
             accounting=batch.accounting,
             hidden=len(functions) - len(shown),
-            remarks=tuple(remarks),
+            remarks=tuple(remarks(profile) if batch.accounting.final else broken_lines(profile)),
         )
 
     def close(self, accounting: Accounting) -> None:

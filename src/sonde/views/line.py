@@ -89,6 +89,15 @@ def wrapped(line: Line, width: int, *, indent: int = 2) -> list[Line]:
     return lines
 
 
+def sentence(text: str, width: int | None) -> list[str]:
+    """Break a sentence between its words into lines of a width, later ones indented; None: one line."""
+    if width is None:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, max(20, width), subsequent_indent="  ")
+
+
 _SGR = {
     "bold": "1",
     "dim": "2",

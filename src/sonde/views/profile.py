@@ -94,6 +94,7 @@ def _broken_line(profile: Profile, mark: str, found: Sequence[Broken]) -> str:
     return f"{line} ({REASONS[mark]})" if mark in REASONS else line
 
 
-def has_frameless(profile: Profile) -> bool:
-    """Tell whether there is anything that frame pointers would mend."""
-    return any(each.mark == BROKEN_OFF for each in profile.broken)
+def remarks(profile: Profile) -> list[str]:
+    """Give the broken lines, and what to do where frame pointers would mend it."""
+    is_frameless = any(each.mark == BROKEN_OFF for each in profile.broken)
+    return [*broken_lines(profile), *([HINT] if is_frameless else [])]

@@ -14,7 +14,7 @@ from sonde.records.profile import Profile
 from sonde.views import cell
 from sonde.views.flame.palette import LEGEND, PALETTE
 from sonde.views.flame.tree import THREAD, Tree, tree_of
-from sonde.views.profile import HINT, broken_lines, facts, has_frameless, left_out, origin
+from sonde.views.profile import facts, left_out, origin, remarks
 
 BOXES_MAX = 30_000
 SCRIPTS = (
@@ -84,10 +84,7 @@ def _header(profile: Profile, tree: Tree) -> Iterator[str]:
     items = [*origin(measured), *facts(profile)]
     yield f'<ul class="facts">{"".join(f"<li>{_text(item)}</li>" for item in items)}</ul>'
     yield f'<p class="equation">{_text(str(measured.accounting))}</p>'
-    lines = broken_lines(profile)
-    if has_frameless(profile):
-        lines.append(HINT)
-    if lines:
+    if lines := remarks(profile):
         yield f'<div class="warn">{"".join(f"<p>{_text(line)}</p>" for line in lines)}</div>'
     if tree.left_out:
         yield f'<p class="equation">{left_out(measured, tree.left_out, tree.lightest)}</p>'
