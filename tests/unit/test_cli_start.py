@@ -198,6 +198,19 @@ MISUSES = {
         "--attach",
         "p",
     ): "sonde load: --attach: 'p' is no assignment: give --attach PROGRAM=HOOK",
+    ("profile", "cpu", "-o", "x.svg", "--limit", "3"): "sonde: --limit: it does not go with --format svg",
+    (
+        "profile",
+        "cpu",
+        "--frequency",
+        "0",
+    ): "sonde profile cpu: --frequency: '0' is no frequency: give 1 to 999",
+    (
+        "profile",
+        "--pid",
+        "1",
+        "cpu",
+    ): "sonde profile: options come behind the probe: sonde profile cpu --pid 1",
     ("completion", "tcsh"): "sonde completion: SHELL: there is no shell 'tcsh': valid: bash, zsh, fish",
 }
 

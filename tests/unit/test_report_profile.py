@@ -136,6 +136,10 @@ def test_what_does_not_go_together_is_refused(capture: Path, tmp_path: Path) -> 
     )
     assert b"--sort" in report(capture, "--sort", "pid", status=2).stderr
     assert b"not with profile" in report(capture, "--delta", status=2).stderr
+    for flag, value in (("--sort", "total"), ("--limit", "3"), ("--every", "1s")):
+        refused = report(capture, flag, value, "-o", tmp_path / "x.svg", status=2)
+        assert f"sonde: {flag}: it does not go with --format svg\n" == refused.stderr.decode()
+    assert not (tmp_path / "x.svg").exists()
     stream = write(tmp_path / "calls.arrow", [calls(3, final=True)])
     assert b"--view trace works" in report(stream, "-o", tmp_path / "x.svg", status=2).stderr
 

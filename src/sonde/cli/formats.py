@@ -5,17 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from sonde.errors import CommandError
 
 TABLE = "table"
 
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """``names`` are all of them; ``suffixes`` are those of files, where a file's name says what is in it; ``binary`` no text."""
+    """``names`` are all of them; ``suffixes`` are those of files, where a file's name says what is in it; ``binary`` no text.
+
+    ``without`` names the options that a format has no use for.
+    """
 
     names: tuple[str, ...]
     suffixes: Mapping[str, str] = field(default_factory=dict)
     binary: frozenset[str] = frozenset()
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def help(self) -> str:
@@ -44,6 +51,13 @@ class Formats:
                 f"-o {path} does not say what to write: end it with {', '.join(self.suffixes)}, or give --format"
             )
         return found
+
+    def check(self, name: str, options: Mapping[str, Any]) -> None:
+        """Raise CommandError (2) for an option that was given and that a format has no use for."""
+        given = [option for option in self.without.get(name, ()) if options[option]]
+        if given:
+            flag = "--" + given[0].removesuffix("_s")
+            raise CommandError(flag, why=f"it does not go with --format {name}", status=2)
 
 
 ROWS = Formats((TABLE, "json", "csv"))

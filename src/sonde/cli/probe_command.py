@@ -83,9 +83,11 @@ class ProbeCommand(MeasuringCommand):
 
     def _format(self, ctx: click.Context) -> str:
         try:
-            return self.verb.formats.chosen(ctx.params["format"], ctx.params["path"])
+            found = self.verb.formats.chosen(ctx.params["format"], ctx.params["path"])
         except ValueError as error:
             raise click.UsageError(str(error), ctx) from error
+        self.verb.formats.check(found, ctx.params)
+        return found
 
     def _output(self, ctx: click.Context, values: Mapping[str, Any]) -> Table | Stream:
         """Find the output that was asked for, or the first that all the knobs go with."""

@@ -29,6 +29,8 @@ FORMATS = Formats(
         ".txt": TABLE,
     },
     binary=frozenset({"pprof"}),
+    # A file holds everything, in an order of its own.
+    without=dict.fromkeys(FILES, ("sort", "limit")),
 )
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -126,6 +126,7 @@ def _show(reader: CaptureReader, options: Mapping[str, Any], stack: ExitStack) -
         if options[name] and view not in views and not is_attribute:
             flag = "--" + name.removesuffix("_s")
             raise CommandError(flag, why=f"it goes with {' and '.join(views)}, not with {view}", status=2)
+    FORMATS.check(format_, options)
     every_s = options["every_s"]
     if options["delta"] and every_s is None:
         every_s = 0.0
@@ -264,7 +265,6 @@ def _metrics(
 ) -> Sink:
     from sonde.cli.metric_lines import MetricLines
 
-    _check_plain("metrics", ("delta", "sort"), options)
     if not output.metrics:
         why = f"{output.name} has no metrics"
         raise CommandError("--format metrics", why=why, hint="--format json gives its rows", status=2)
@@ -278,13 +278,6 @@ def _metrics(
     return MetricLines(destination.file, output.metrics, by=by, began_ns=began_ns, series_max=limit)
 
 
-def _check_plain(format_: str, names: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Refuse options that a format has no use for."""
-    given = [name for name in names if options[name]]
-    if given:
-        raise CommandError(f"--{given[0]}", why=f"it does not go with --format {format_}", status=2)
-
-
 # ---- rows for other programs --------------------------------------------------------------------------------
 
 
@@ -293,7 +286,6 @@ def _rows(
 ) -> Sink:
     import msgspec
 
-    _check_plain(format_, ("delta", "sort", "by", "limit"), options)
     if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
         hint = "pip install sonde[parquet]"
         raise CommandError("write Parquet", why="pyarrow is not installed", hint=hint)

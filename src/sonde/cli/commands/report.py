@@ -22,6 +22,11 @@ FORMATS = Formats(
         ".parquet": "parquet",
     },
     binary=PROFILE_FORMATS.binary,
+    without={
+        "metrics": ("delta", "sort"),
+        **dict.fromkeys(("arrow", "parquet"), ("delta", "sort", "by", "limit")),
+        **{name: ("every_s", *options) for name, options in PROFILE_FORMATS.without.items()},
+    },
 )
 EXAMPLES = """\
 \b
