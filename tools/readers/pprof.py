@@ -1,4 +1,4 @@
-"""``pprof`` as Go ships it, of Debian's package: one program of 15 MB, without the 300 MB around it."""
+"""``pprof`` as Go ships it, of Debian's package: one program of 10 MB, without the 300 MB around it."""
 
 from __future__ import annotations
 
