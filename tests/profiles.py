@@ -21,6 +21,7 @@ HOSTILE = (
     "\u202egnp.exe\x1b[31m\x00",
     b"no utf8 \xff".decode(errors="surrogateescape"),
     "${7*7}{{7*7}}</title></style><h1>",
+    "</script /x",
 )
 
 Row = tuple[int, str, Sequence[Frame], int]

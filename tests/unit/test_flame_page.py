@@ -167,6 +167,16 @@ def test_the_page_turns_to_an_icicle_and_back(page: Page) -> None:
     assert page.box("all")[1] > page.box("main")[1]
 
 
+def test_callers_are_what_is_seen_first_of_a_deep_stack(page: Page) -> None:
+    page.show(profile_of([(1, "deep", [Frame(f"f{number}") for number in range(120)], 1)]))
+    scrolled = "(({scrollTop: top, scrollHeight: all, clientHeight: seen}) => [top, all - seen])(document.querySelector('main'))"
+    top, most = page.browser.evaluate(scrolled)
+    assert top == pytest.approx(most, abs=1)
+    assert most > 500
+    page.browser.key("i")
+    assert 0 == page.browser.evaluate(scrolled)[0]
+
+
 def test_hovering_tells_what_a_box_is(page: Page) -> None:
     page.show(profile_of())
     x, y, _ = page.box("seventy")

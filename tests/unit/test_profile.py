@@ -31,6 +31,9 @@ def test_functions_have_what_is_theirs_and_what_they_call() -> None:
 
 def test_a_function_is_at_the_place_that_most_of_its_weight_is_at() -> None:
     assert ("work.c:12", WORK) == (function("seventy").source, function("seventy").module)
+    rows = [(1, "a", [Frame("f", file="a.c", line=line)], weight) for line, weight in ((3, 1), (9, 5))]
+    (found,) = profile_of(rows).functions.values()
+    assert "a.c:9" == found.source
 
 
 def test_recursion_counts_once() -> None:
@@ -50,6 +53,15 @@ def test_broken_stacks_are_told_with_their_reason() -> None:
         "broken off 7.3 %: python3.11 7.3 % (built without frame pointers, so callers are missing)",
         "no stack: it has ended 2.0 %",
     ] == broken_lines(profile_of())
+
+
+def test_the_heaviest_of_many_binaries_that_broke_off_are_named() -> None:
+    rows = [
+        (1, "a", [Frame("[broken off]", MARK), Frame("f", module=f"/lib/{number}.so")], number)
+        for number in range(1, 6)
+    ]
+    (line,) = broken_lines(profile_of(rows))
+    assert line.startswith("broken off 100 %: 5.so 33.3 %, 4.so 26.7 %, 3.so 20.0 %, 2 more 20.0 % (")
 
 
 def test_whole_stacks_leave_nothing_to_tell() -> None:
@@ -127,9 +139,10 @@ def test_the_tree_has_each_stack_from_everything_on() -> None:
     assert "2 processes" == next(each.module for each in tree.names if each.text == "work")
 
 
-def test_of_too_many_boxes_the_lightest_are_left_out_and_told() -> None:
-    tree = tree_of(profile_of(), boxes_max=10)
-    assert len(tree.boxes) <= 10
+@pytest.mark.parametrize("boxes_max", range(1, 24))
+def test_of_too_many_boxes_the_lightest_are_left_out_and_told(boxes_max: int) -> None:
+    tree = tree_of(profile_of(), boxes_max=boxes_max)
+    assert len(tree.boxes) <= boxes_max
     assert len(tree.boxes) + tree.left_out == len(tree_of(profile_of(), boxes_max=1000).boxes)
     assert all(box.weight >= tree.lightest for box in tree.boxes)
     depths = [box.depth for box in tree.boxes]

@@ -14,13 +14,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from profiles import HOSTILE, LIBC, ROWS, TOTAL, WORK, hostile_rows, profile_of
+from profiles import HOSTILE, LIBC, ROWS, TOTAL, WORK, batch_of, hostile_rows, measured, profile_of, texts
 from readers import pprof as pprof_reader
 from readers import speedscope as speedscope_reader
 from sonde.exporters.profiles.folded import folded
 from sonde.exporters.profiles.pprof import pprof
 from sonde.exporters.profiles.speedscope import speedscope
-from sonde.records.profile import Profile
+from sonde.records.frames import Frame
+from sonde.records.profile import Profile, ProfileReader
 from sonde.views.flame.html import SCRIPTS, html
 from sonde.views.flame.svg import svg
 from sonde_build.compilers import BuildError
@@ -96,6 +97,26 @@ def test_hostile_names_are_text_in_the_picture() -> None:
     assert {"svg", "title", "style", "rect", "text", "g"} == tags
 
 
+def crowd() -> Profile:
+    """Give a function each for 30,001 samples, of which the half is one's: with their thread and all, 15,003 boxes."""
+    rows = [(7, "crowd", [Frame(f"f{number}")], 1) for number in range(15_000)]
+    return profile_of([*rows, (7, "crowd", [Frame("large")], 15_001)])
+
+
+def test_boxes_too_narrow_to_see_are_not_in_the_picture() -> None:
+    titles = [each.text or "" for each in ET.fromstring(svg(crowd())).iter(f"{SVG}title")]
+    assert ["sonde profile cpu", "all", "crowd", "large"] == [each.split("\n")[0] for each in titles]
+
+
+def test_pictures_and_pages_say_how_many_boxes_they_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "15,000 boxes lighter than 2 samples are left out"
+    assert "are left out" not in svg(crowd()).decode()
+    assert "are left out" not in html(crowd()).decode()
+    for name, draw in (("svg", svg), ("html", html)):
+        monkeypatch.setattr(f"sonde.views.flame.{name}.BOXES_MAX", 1000)
+        assert words in draw(crowd()).decode()
+
+
 # ---- the scripts of pages --------------------------------------------------------------------------------------
 
 
@@ -148,6 +169,11 @@ def test_speedscope_has_everything_first_and_then_each_thread() -> None:
     names = [each["name"] for each in file["profiles"]]
     assert ["everything", "work (41)", "python3 (50)", "python3 (51)", "work (43)"] == names[:5]
     assert round(TOTAL * 1e9 / 99) == pytest.approx(file["profiles"][0]["endValue"], abs=len(ROWS))
+
+
+def test_speedscope_has_one_thread_once() -> None:
+    file = json.loads(speedscope(profile_of(ROWS[:2])))
+    assert ["work (41)"] == [each["name"] for each in file["profiles"]]
 
 
 # ---- pprof --------------------------------------------------------------------------------------------------
@@ -217,6 +243,25 @@ def test_pprof_reads_time_that_was_waited(tmp_path: Path) -> None:
     text = go_pprof(profile_of(weight="blocked_ns"), tmp_path, "-raw")
     assert "contentions/count delay/nanoseconds[dflt]" in text
     assert re.search(r"^ +63 +63000000: ", text, re.MULTILINE)
+
+
+@pytest.mark.host_only
+def test_pprof_reads_the_reason_and_the_waker(tmp_path: Path) -> None:
+    batch = batch_of(ROWS[:1], weight="blocked_ns")
+    batch = batch.adding({"reason": texts(["futex"]), "waker_comm": texts(["sshd"])})
+    text = go_pprof(ProfileReader().read(batch, measured(batch, weight="blocked_ns")), tmp_path, "-raw")
+    assert "reason:[futex]" in text
+    assert "waker:[sshd]" in text
+
+
+@pytest.mark.host_only
+def test_pprof_takes_the_program_for_the_main_binary_not_a_heavier_library(tmp_path: Path) -> None:
+    main, copy = Frame("main", module=WORK), Frame("memcpy", module=LIBC)
+    light = Frame("light", module="/srv/bin/a")
+    text = go_pprof(profile_of([(1, "work", [main, copy], 90), (1, "work", [main], 9)]), tmp_path, "-raw")
+    assert re.search(rf"^1: .*{WORK} ", text, re.MULTILINE)
+    text = go_pprof(profile_of([(1, "a", [light], 1), (1, "work", [main], 9)]), tmp_path, "-raw")
+    assert re.search(rf"^1: .*{WORK} ", text, re.MULTILINE)
 
 
 @pytest.mark.host_only

@@ -122,6 +122,12 @@ def test_readings_are_shown_one_by_one(capture: Path) -> None:
     assert "70 samples" in text
 
 
+def test_what_to_do_about_broken_stacks_is_said_once(tmp_path: Path) -> None:
+    batches = [batch_of(final=False, seconds=1), batch_of()]
+    text = report(write(tmp_path / "cpu.arrow", batches, **MORE), "--every", "0.5s").stdout.decode()
+    assert (2, 1) == (text.count("\nbroken off 7.3 %"), text.count("\nto see callers: "))
+
+
 def test_a_name_that_says_nothing_is_one_sentence(capture: Path, tmp_path: Path) -> None:
     run = report(capture, "-o", tmp_path / "x.flame", status=2)
     (line,) = run.stderr.decode().splitlines()
