@@ -32,6 +32,7 @@ RUST = {
 PLAIN = {
     "main": "main",
     "__libc_start_main@@GLIBC_2.34": "__libc_start_main",
+    "clock_nanosleep@GLIBC_2.2.5": "clock_nanosleep",
     "helper.constprop.0": "helper",
     "ast2obj_expr.cold": "ast2obj_expr",
     "runtime.mallocgc": "runtime.mallocgc",

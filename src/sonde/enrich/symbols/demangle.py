@@ -16,6 +16,8 @@ _RUST_ESCAPE = re.compile(r"\$(SP|BP|RF|LT|GT|LP|RP|C|u[0-9a-f]{1,6})\$")
 _RUST_LETTERS = {"SP": "@", "BP": "*", "RF": "&", "LT": "<", "GT": ">", "LP": "(", "RP": ")", "C": ","}
 # What compilers add to the name of a function when they make parts and copies of it.
 _ADDED = re.compile(r"(?:\.(?:cold|constprop|isra|part|lto_priv|llvm|localalias|clone|ipa_\w+|\d+))+$")
+# The version of a library's function, as symbol tables of debug files have it: of all callers (@@), or of those of old.
+_VERSION = re.compile(r"@@?(?!plt$)[^@]+$")
 
 Demangle = Callable[[str], str]
 """Gives the whole name, "" where it is no mangled one."""
@@ -24,7 +26,7 @@ Demangle = Callable[[str], str]
 @functools.lru_cache(maxsize=16_384)
 def demangled(name: str) -> str:
     """Give a function's name in the source, without parameters, and without what compilers add to parts of it (``.cold``)."""
-    name = _ADDED.sub("", name.partition("@@")[0]) or name
+    name = _ADDED.sub("", _VERSION.sub("", name)) or name
     if not name.startswith(("_Z", "_R", "__Z")) or len(name) > NAME_LENGTH_MAX:
         return name
     whole = _demangler()(name)
