@@ -237,7 +237,7 @@ class Collector:
         ``performance_stats``. ``frequency`` is 1 to 999 times a second and CPU. A second profile takes the first one's
         place. Raises KnobError, and SondeError where the duration is none.
         """
-        if not duration > 0:
+        if not 0 < duration < math.inf:
             raise SondeError(
                 "profile the CPUs", why=f"{duration} is no duration", hint="give seconds, more than 0"
             )

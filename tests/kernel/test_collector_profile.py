@@ -78,8 +78,9 @@ def test_another_profile_takes_the_place_of_the_first() -> None:
 def test_what_is_no_profile_is_refused() -> None:
     """With what to do."""
     with Collector() as collector:
-        with pytest.raises(SondeError, match=r"0 is no duration: give seconds, more than 0"):
-            collector.profile_cpu(0)
+        for duration in (0, math.inf, math.nan):
+            with pytest.raises(SondeError, match=f"{duration} is no duration: give seconds, more than 0"):
+                collector.profile_cpu(duration)
         with pytest.raises(KnobError, match=r"1000 is none: give 1 to 999 times a second"):
             collector.profile_cpu(1, frequency=1000)
         with pytest.raises(SondeError, match=r"there is none: call profile_cpu\(duration\)"):
