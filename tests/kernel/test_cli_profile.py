@@ -117,7 +117,7 @@ def test_a_terminal_is_told_how_a_file_comes_on_in_one_line(tmp_path: Path) -> N
     assert f"in {path}; sonde itself" in end
     lines = text.split("\r\x1b[K")[1:]
     assert lines[0].endswith("…")
-    assert all(len(line) <= 40 for line in lines)
+    assert all(len(line + "^C") <= 40 for line in lines)
 
 
 def test_a_terminal_is_told_what_is_in_a_file_in_lines_that_fit(tmp_path: Path) -> None:

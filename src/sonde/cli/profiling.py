@@ -134,8 +134,9 @@ class ProfileFile:
         from sonde.views.line import cut
 
         self.progress.measured(batch)
-        # A line that took two would stay there when the next one comes.
-        say(f"\r\x1b[K{cut(self.progress.line, width() or 0)}", end="")
+        # A line that took two would stay there when the next one comes, or when the terminal has echoed ^C behind it.
+        room = (width() or 0) - len("^C")
+        say(f"\r\x1b[K{cut(self.progress.line, room)}", end="")
         self.has_line = True
 
     def close(self, accounting: Accounting) -> None:
