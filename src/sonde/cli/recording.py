@@ -77,11 +77,12 @@ def record(asked: Sequence[Measurement]) -> int:
         importlib.import_module("numpy")
         outputs = [Recorded(each, started(each, stack)) for each in asked]
         began = time.monotonic()
+        if target is not None:
+            # Before the first reading, which takes its time: all of it would be the command's, stopped.
+            target.resume()
         writer = _begun(outputs, fd, options["path"])
         tell_ready(options["ready_fd"])
         _say_beginning(outputs, options["path"], has_end=bool(command) or options["for_s"] is not None)
-        if target is not None:
-            target.resume()
         with ExitStack() as told:
             for each in outputs:
                 told.enter_context(told_interfaces(each.run, has_heading=False))
