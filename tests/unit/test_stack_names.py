@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sonde.bpf.side_band import EXEC, FORK, MappedPath, SideBandRecords, event_dtype
-from sonde.enrich.address_space import AddressSpaces
+from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.kernel_symbol import KernelSymbols
 from sonde.enrich.process_maps import CodeMapping, code_mappings
 from sonde.enrich.stack import StackNames

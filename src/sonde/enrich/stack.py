@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.address_space import AddressSpaces, Mappings
+from sonde.enrich.address_space import Mappings
+from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.kernel_symbol import KernelSymbols, Symbol, kernel_symbols
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.places import NOWHERE, Asked, Place, Places

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sonde.bpf.side_band import SideBand
-from sonde.enrich.address_space import AddressSpaces
+from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.symbols.mapped_files import MappedFiles
 from sonde.errors import SondeError
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sonde.bpf.side_band import MappedPath
-    from sonde.enrich.address_space import AddressSpaces, Mappings
+    from sonde.enrich.address_space import Mappings
+    from sonde.enrich.address_spaces import AddressSpaces
 
     Array = npt.NDArray[Any]
 

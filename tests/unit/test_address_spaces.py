@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonde.bpf.side_band import EXEC, EXIT, FORK, MAP, MappedPath, SideBandRecords, event_dtype
-from sonde.enrich import address_space
-from sonde.enrich.address_space import AddressSpaces
+from sonde.enrich import address_space, address_spaces
+from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.process_maps import CodeMapping, parse_maps
 
 LIBC, SHELL, TOOL = (MappedPath(path, 64, number) for number, path in enumerate(("/libc", "/sh", "/tool"), 1))
@@ -178,8 +178,9 @@ def test_a_long_line_of_forks_needs_no_deep_stack() -> None:
 def test_ended_processes_are_forgotten_when_they_were_read_and_counted_when_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(address_space, "KEPT_MAX", 10)
-    story, spaces = Story(), AddressSpaces(read=lambda _: None, ended_max=100)
+    monkeypatch.setattr(address_spaces, "KEPT_MAX", 10)
+    monkeypatch.setattr(address_spaces, "ENDED_MAX", 100)
+    story, spaces = Story(), AddressSpaces(read=lambda _: None)
     story.map(7, 0x1000, 0x2000)
     for pid in range(1000, 1150):
         story.tell(FORK, pid, parent=7)
@@ -243,7 +244,7 @@ def test_a_new_file_is_told_once() -> None:
 
 def test_what_ended_processes_had_mapped_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process may map code as often as it likes, and have children that do."""
-    monkeypatch.setattr(address_space, "ENDED_MAPPINGS_MAX", 1000)
+    monkeypatch.setattr(address_spaces, "ENDED_MAPPINGS_MAX", 1000)
     story, spaces = Story(), AddressSpaces(read=lambda _: None)
     for pid in range(1000, 1020):
         story.tell(FORK, pid, parent=7)
