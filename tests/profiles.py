@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from sonde.records.accounting import Accounting
-from sonde.records.frames import INLINED, INTERPRETED, KERNEL, MARK, STACK, UNKNOWN, Frame, columns_of
+from sonde.records.frames import (
+    INLINED,
+    INTERPRETED,
+    KERNEL,
+    MARK,
+    STACK,
+    UNKNOWN,
+    Frame,
+    columns_of,
+    written,
+)
 from sonde.records.model import Column, RecordBatch, Schema
 from sonde.records.profile import Measured, Profile, ProfileReader
 
@@ -105,7 +115,7 @@ def batch_of(
     columns: dict[str, Any] = {
         "pid": np.array([row[0] for row in rows], np.uint32),
         "comm": texts([row[1] for row in rows]),
-        **columns_of([row[2] for row in rows]),
+        **columns_of([written(row[2]) for row in rows]),
         "count": counts,
     }
     if weight != "count":

@@ -7,7 +7,7 @@ import pytest
 
 from sonde.enrich.block_reason import RULES, STATE, reason_of, with_block_reason
 from sonde.enrich.waker import with_waker
-from sonde.records.frames import COLUMNS, Frame, columns_of, frames_of
+from sonde.records.frames import COLUMNS, Frame, columns_of, frames_of, written
 from sonde.records.model import Column, RecordBatch, Schema
 
 SLEEPING, WAITING, STOPPED = 1, 2, 4
@@ -87,7 +87,7 @@ def blocks(rows: list[tuple[list[Frame], int, bool]], *, named: bool = True) -> 
     }
     schema = Schema("offcpu.blocked", tuple(Column(name) for name in columns))
     batch = RecordBatch(schema, columns)
-    return batch.adding(columns_of([frames for frames, _, _ in rows])) if named else batch
+    return batch.adding(columns_of([written(frames) for frames, _, _ in rows])) if named else batch
 
 
 USER = [Frame("main", "n", "/bin/a", "a.c", 3), Frame("read", "n", "/lib/libc.so.6")]

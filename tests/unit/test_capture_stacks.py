@@ -19,7 +19,7 @@ from profiles import ROWS, Row, batch_of, hostile_rows
 from sonde.errors import SondeError
 from sonde.records.capture.header import FORMAT, FORMAT_PLAIN, Header, header_here
 from sonde.records.capture.stacks import StackNumbers, StackTexts
-from sonde.records.frames import COLUMNS, KINDS, Frame, columns_of, frames_of
+from sonde.records.frames import COLUMNS, KINDS, Frame, columns_of, frames_of, written
 from sonde.records.model import RecordBatch
 
 NAME = "cpu.samples"
@@ -45,7 +45,7 @@ def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
     batches = [
         batch_of(ROWS[:2], final=False, seconds=1),
         batch_of([], final=False, seconds=2),
-        batch_of([*ROWS, *hostile_rows()], seconds=3),
+        batch_of([*ROWS, (53, "idle", [], 2), *hostile_rows()], seconds=3),
     ]
     found, why = read(recorded(tmp_path / "c.arrow", batches).read_bytes())
     assert "" == why
@@ -195,7 +195,7 @@ FRAMES = st.builds(Frame, TEXT, st.sampled_from(list(KINDS)), TEXT, st.just("x.c
 def test_any_stacks_come_back(batches: list[list[list[Frame]]]) -> None:
     numbers, texts = StackNumbers(), StackTexts()
     for stacks in batches:
-        found, new = numbers.of(columns_of(stacks))
+        found, new = numbers.of(columns_of([*map(written, stacks)]))
         texts.add(new)
         columns = texts.columns(found)
         rows = [

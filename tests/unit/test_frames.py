@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sonde.records.frames import COLUMNS, INLINED, INTERPRETED, KERNEL, UNKNOWN, Frame, columns_of, frames_of
+from sonde.records.frames import (
+    COLUMNS,
+    INLINED,
+    INTERPRETED,
+    KERNEL,
+    NOTHING,
+    UNKNOWN,
+    Frame,
+    columns_of,
+    frames_of,
+    written,
+)
 
 STACK = [
     Frame("main", module="/usr/bin/work", file="/src/work.c", line=12),
@@ -18,7 +29,7 @@ def row_of(columns: dict[str, object], at: int = 0) -> dict[str, str]:
 
 
 def test_a_stack_survives_its_columns() -> None:
-    columns = columns_of([STACK, []])
+    columns = columns_of([written(STACK), NOTHING])
     assert frames_of(row_of(columns)) == STACK
     assert frames_of(row_of(columns, 1)) == []
     assert columns["stack"][0].split(";")[0] == "main"
@@ -26,7 +37,7 @@ def test_a_stack_survives_its_columns() -> None:
 
 def test_a_separator_in_a_name_makes_no_frame() -> None:
     """A path may hold anything but NUL and a slash."""
-    (frame,) = frames_of(row_of(columns_of([[Frame("a;b", module="/tmp/x;y\nz")]])))
+    (frame,) = frames_of(row_of(columns_of([written([Frame("a;b", module="/tmp/x;y\nz")])])))
     assert (frame.name, frame.module) == ("a:b", "/tmp/x:y z")
 
 

@@ -9,16 +9,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sonde.enrich.each import TEXT
-from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR
+from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR, Written, columns_of
 from sonde.records.model import RecordBatch
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Array = npt.NDArray[Any]
 
 STATE = "sonde_task_state_t"
 """The typedef of a state: probes/_include/types.bpf.h."""
@@ -188,7 +183,7 @@ class _Cut:
             left -= 1
         while left and kinds[left - 1] == KERNEL and _SCHEDULER.fullmatch(functions[left - 1]):
             left -= 1
-        self.columns = (
+        self.stack = Written(
             SEPARATOR.join(functions[:left]),
             kinds[:left],
             SEPARATOR.join(modules.split(SEPARATOR)[:left]),
@@ -209,25 +204,17 @@ def with_block_reason(batch: RecordBatch) -> RecordBatch:
 
     states: list[int] = np.asarray(batch["state"]).tolist()
     in_iowait: list[int] = np.asarray(batch["in_iowait"]).tolist()
-    cuts: list[_Cut | None] = [None] * len(batch)
+    functions: Sequence[Sequence[str]] = [()] * len(batch)
     added: dict[str, Any] = {}
     if all(name in batch.columns for name in COLUMNS):
         cuts = [_cut(*each) for each in zip(*(batch[name].tolist() for name in COLUMNS), strict=True)]
-        for at, name in enumerate(COLUMNS):
-            added[name] = _objects([cut.columns[at] for cut in cuts if cut is not None])
+        functions = [cut.functions for cut in cuts]
+        added |= columns_of([cut.stack for cut in cuts])
     reasons = [
-        reason_of(cut.functions if cut is not None else (), state=state, in_iowait=bool(iowait))
-        for cut, state, iowait in zip(cuts, states, in_iowait, strict=True)
+        reason_of(each, state=state, in_iowait=bool(iowait))
+        for each, state, iowait in zip(functions, states, in_iowait, strict=True)
     ]
     other = np.asarray(batch["is_other"])
-    added["reason"] = np.ma.masked_array(_objects(reasons), mask=other)
-    added["state"] = np.ma.masked_array(_objects([STATES.get(each, OTHER) for each in states]), mask=other)
+    for name, words in (("reason", reasons), ("state", [STATES.get(each, OTHER) for each in states])):
+        added[name] = np.ma.masked_array(np.array(words, dtype=object), mask=other)
     return batch.adding(added, meanings={"reason": TEXT, "state": TEXT})
-
-
-def _objects(values: Sequence[str]) -> Array:
-    import numpy as np
-
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array

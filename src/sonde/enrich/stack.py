@@ -12,7 +12,18 @@ from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.kernel_symbol import KernelSymbols, Symbol, kernel_symbols
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.places import NOWHERE, Asked, Place, Places
-from sonde.records.frames import COLUMNS, KERNEL, MARK, SEPARATOR, STACK, UNKNOWN, Frame, Written, written
+from sonde.records.frames import (
+    KERNEL,
+    MARK,
+    NOTHING,
+    SEPARATOR,
+    STACK,
+    UNKNOWN,
+    Frame,
+    Written,
+    columns_of,
+    written,
+)
 from sonde.records.model import RecordBatch
 from sonde.records.stacks import KERNEL_STACK, USER_STACK, StackTable
 
@@ -37,7 +48,7 @@ UserStack = tuple[int, Mappings, int]
 
 
 class StackNames:
-    """Adds the columns COLUMNS to rows that name stacks by number.
+    """Adds the columns of stacks (records/frames.py) to rows that name stacks by number.
 
     Each stack is named once for each state of an address space, each address once for each file: a read costs Python
     for each row, and for each frame that is new. ``weight`` is the column that tells which rows matter most. ``notes`` says
@@ -80,20 +91,20 @@ class StackNames:
         user_numbers = _numbers(batch, users[0].name) if users else nothing
         kernel_numbers = _numbers(batch, kernels[0].name) if kernels else nothing
         rows: list[Row] = list(zip(pids, times, user_numbers, kernel_numbers, strict=True))
-        kept = {row: self._rows.get(row) for row in rows}
-        kept |= self._name_rows([row for row, known in kept.items() if known is None])
+        named = self._named(list(dict.fromkeys(rows)))
         # A process that has ended cannot be asked again: the names of the lightest rows are the first to go.
         self._rows.trim(lambda: _lightest_first(rows, _numbers(batch, self._weight)))
         self._users.trim()
         self._kernels.trim()
-        return batch.adding(_columns([kept[row] or NOTHING for row in rows]), meanings={"stack": STACK})
+        return batch.adding(columns_of([named[row] for row in rows]), meanings={"stack": STACK})
 
-    def _name_rows(self, rows: Sequence[Row]) -> dict[Row, Written]:
-        """Name rows that have no names yet."""
-        users = self._name_users(rows)
-        kernels = self._name_kernels([row[3] for row in rows])
-        named = {}
-        for row in rows:
+    def _named(self, rows: Sequence[Row]) -> dict[Row, Written]:
+        """Give the names of rows: those that are kept, and new ones."""
+        named = {row: kept for row in rows if (kept := self._rows.get(row)) is not None}
+        new = [row for row in rows if row not in named]
+        users = self._name_users(new)
+        kernels = self._name_kernels([row[3] for row in new])
+        for row in new:
             (user, is_final), kernel = users[row], kernels[row[3]]
             named[row] = _concatenated([each for each in (user, kernel) if each.kinds])
             if is_final:
@@ -241,9 +252,6 @@ def _lightest_first(rows: Sequence[Row], weights: Sequence[int]) -> list[Row]:
     return [rows[at] for at in sorted(range(len(rows)), key=weights.__getitem__)]
 
 
-NOTHING = Written("", "", "", "")
-
-
 def _numbers(batch: RecordBatch, name: str) -> list[int]:
     """Give a column's values; 0 where one is unknown, nothing where there is no such column."""
     import numpy as np
@@ -253,15 +261,6 @@ def _numbers(batch: RecordBatch, name: str) -> list[int]:
     values = batch[name]
     found: list[int] = (np.ma.filled(values, 0) if isinstance(values, np.ma.MaskedArray) else values).tolist()
     return found
-
-
-def _columns(rows: Sequence[Written]) -> dict[str, Any]:
-    import numpy as np
-
-    columns: dict[str, Any] = {name: np.empty(len(rows), dtype=object) for name in COLUMNS}
-    for at, name in enumerate(COLUMNS):
-        columns[name][:] = [row[at] for row in rows]
-    return columns
 
 
 def _concatenated(parts: Sequence[Written]) -> Written:

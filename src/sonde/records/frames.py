@@ -60,6 +60,10 @@ class Written(NamedTuple):
     sources: str
 
 
+NOTHING = Written("", "", "", "")
+"""Where there is no stack."""
+
+
 def written(frames: Sequence[Frame]) -> Written:
     """Write frames, the outermost first."""
     return Written(
@@ -70,15 +74,11 @@ def written(frames: Sequence[Frame]) -> Written:
     )
 
 
-def columns_of(stacks: Sequence[Sequence[Frame]]) -> dict[str, Values]:
-    """Make the columns COLUMNS of stacks, whose frames stand the outermost first."""
+def columns_of(stacks: Sequence[Written]) -> dict[str, Values]:
+    """Make the columns COLUMNS of stacks."""
     import numpy as np
 
-    columns: dict[str, Any] = {name: np.empty(len(stacks), dtype=object) for name in COLUMNS}
-    for at, frames in enumerate(stacks):
-        for name, text in zip(COLUMNS, written(frames), strict=True):
-            columns[name][at] = text
-    return columns
+    return {name: np.array([each[at] for each in stacks], dtype=object) for at, name in enumerate(COLUMNS)}
 
 
 def frames_of(row: Mapping[str, Any]) -> list[Frame]:

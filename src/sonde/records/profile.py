@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from sonde.records.accounting import Accounting
-from sonde.records.frames import COLUMNS, MARK, REASON, UNKNOWN, Frame, frames_of
+from sonde.records.frames import COLUMNS, MARK, REASON, SEPARATOR, UNKNOWN, Frame, frames_of
 from sonde.records.model import RecordBatch
+from sonde.records.stacks import STACKS_MAX
 
 COUNT = "count"
 """The column of how often; as a profile's weight it says that the weight is samples."""
@@ -21,7 +22,6 @@ WHY = "reason"
 LABELS: Mapping[str, str] = {WHY: "reason", "waker_comm": "waker"}
 """Columns that are kept with each stack, and what they are called there."""
 
-_STACKS_MAX = 65_536
 _LONE = re.compile("[\ud800-\udfff]")
 _NO_STACK = Frame("[no stack]", MARK)
 _OTHER = Frame("[no stack: the table was full]", MARK)
@@ -191,7 +191,7 @@ class ProfileReader:
 
     def read(self, batch: RecordBatch, measured: Measured) -> Profile:
         """Make a profile of one batch; rows without weight are left out."""
-        if len(self._stacks) > _STACKS_MAX:
+        if len(self._stacks) > STACKS_MAX:
             # Of a run of hours: what was read is forgotten, not kept for ever.
             self._begin()
         size = len(batch)
@@ -228,8 +228,7 @@ class ProfileReader:
         stack, kinds, modules, sources = (_clean(text) if text else "" for text in texts)
         if not kinds:
             return ()
-        names, places = stack.split(";"), sources.split(";")
-        binaries = modules.split(";")
+        names, binaries, places = (text.split(SEPARATOR) for text in (stack, modules, sources))
         if len(names) == len(binaries) == len(places) == len(kinds):
             if kinds[0] == MARK and not binaries[0] and len(binaries) > 1:
                 # What broke off is that binary's.

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.capture.kind import TEXT, Kind
-from sonde.records.frames import COLUMNS, SEPARATOR, frames_of
+from sonde.records.frames import COLUMNS, NOTHING, SEPARATOR, Written, columns_of, frames_of
+from sonde.records.stacks import STACKS_MAX
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,7 +35,6 @@ FRAME_KINDS: Mapping[str, Kind] = {
 """The columns of a companion."""
 
 _TEXTS = ("name", "kind", "module", "source")
-_STACKS_MAX = 65_536
 _PLACES_MAX = 1 << 20
 """So many places are known while writing; beyond that what comes again is written again."""
 
@@ -57,7 +57,7 @@ class StackNumbers:
         """Give the numbers of a batch's stacks, and the places that are new, as columns of a companion."""
         import numpy as np
 
-        if len(self._places) > _PLACES_MAX or len(self._stacks) > _STACKS_MAX:
+        if len(self._places) > _PLACES_MAX or len(self._stacks) > STACKS_MAX:
             self._begin()
         new: list[tuple[Any, ...]] = []
         rows = zip(*(columns[name].tolist() for name in COLUMNS), strict=True)
@@ -104,7 +104,7 @@ class StackTexts:
         self._parents: list[int] = [0]
         self._likes: list[int] = [0]
         self._frames: dict[int, tuple[str, ...]] = {}
-        self._stacks: dict[int, Texts] = {0: (None,) * len(COLUMNS)}
+        self._stacks: dict[int, Written] = {0: NOTHING}
 
     def add(self, columns: Mapping[str, Values]) -> None:
         """Take more rows of the companion."""
@@ -123,17 +123,9 @@ class StackTexts:
 
     def columns(self, numbers: Values) -> dict[str, Values]:
         """Give the columns COLUMNS of stacks."""
-        import numpy as np
+        return columns_of([self._written(number) for number in numbers.tolist()])
 
-        texts = [self._texts(number) for number in numbers.tolist()]
-        found: dict[str, Values] = {}
-        for at, name in enumerate(COLUMNS):
-            values = np.empty(len(texts), dtype=object)
-            values[:] = [each[at] for each in texts]
-            found[name] = values
-        return found
-
-    def _texts(self, number: int | None) -> Texts:
+    def _written(self, number: int | None) -> Written:
         found = self._stacks.get(number or 0)
         if found is None:
             if number is None or number >= len(self._parents):
@@ -141,10 +133,12 @@ class StackTexts:
             found = self._stacks[number] = self._read(number)
         return found
 
-    def _read(self, place: int) -> Texts:
+    def _read(self, place: int) -> Written:
         frames = []
         while place:
             frames.append(self._frames[self._likes[place]])
             place = self._parents[place]
         names, kinds, modules, sources = zip(*reversed(frames), strict=True)
-        return (SEPARATOR.join(names), "".join(kinds), SEPARATOR.join(modules), SEPARATOR.join(sources))
+        return Written(
+            SEPARATOR.join(names), "".join(kinds), SEPARATOR.join(modules), SEPARATOR.join(sources)
+        )
