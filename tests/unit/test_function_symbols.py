@@ -22,7 +22,7 @@ from elf_programs import (
 )
 from sonde.enrich.symbols.binary import Binary
 from sonde.enrich.symbols.debug_files import open_debug_file
-from sonde.enrich.symbols.elf import DamagedFileError, ElfFile, addresses_of
+from sonde.enrich.symbols.elf import DamagedFileError, ElfFile, Symbols, addresses_of
 from sonde.enrich.symbols.function_symbols import FunctionSymbols, read_functions
 from sonde.enrich.symbols.thread_roots import is_thread_begin, is_thread_root
 from sonde.enrich.symbols.vdso import vdso
@@ -62,7 +62,7 @@ def test_what_lies_between_functions_is_in_none() -> None:
     text = b"\0wide\0narrow\0open\0"
     functions = FunctionSymbols(
         [
-            (
+            Symbols(
                 np.array([100, 120, 300, 400], np.uint64),
                 np.array([200, 130, 300, 450], np.uint64),
                 np.array([1, 6, 13, 13], np.uint32),

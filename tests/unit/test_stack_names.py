@@ -225,7 +225,7 @@ def test_the_vdso_is_named(naming: Naming) -> None:
     found = vdso()
     assert found is not None
     _, functions = found
-    frame = naming.row(mapped.start + functions.start(0))[-1]
+    frame = naming.row(mapped.start + int(functions.starts[0]))[-1]
     assert (frame.name, frame.module) == (functions.name(0), "[vdso]")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.enrich.symbols.debug_files import open_debug_file
 from sonde.enrich.symbols.debug_information import DebugInformation, SymbolCache
 from sonde.enrich.symbols.demangle import demangled
-from sonde.enrich.symbols.elf import DamagedFileError, ElfFile, addresses_of
+from sonde.enrich.symbols.elf import NOWHERE, DamagedFileError, ElfFile, addresses_of
 from sonde.enrich.symbols.function_symbols import FunctionSymbols, read_functions
 from sonde.records.frames import INLINED, NATIVE, UNKNOWN, Frame
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
-
-NOWHERE = (1 << 64) - 1
 
 
 class Binary:
@@ -34,7 +32,6 @@ class Binary:
         self.path = path
         file = ElfFile.of_fd(fd)
         self._segments = file.segments
-        self.build_id = file.build_id
         self.is_partial = False
         self._debug: DebugInformation | None = None
         debug_fd = None if file.has_debug_information else open_debug_file(file, path, roots=roots)
@@ -44,7 +41,7 @@ class Binary:
             with_lines, whose = (file, fd) if file.has_debug_information else (debug, debug_fd)
             if with_lines is not None and whose is not None and with_lines.has_debug_information:
                 self.is_partial = cache is None
-                found = cache.of(whose, build_id=self.build_id) if cache is not None else None
+                found = cache.of(whose, build_id=file.build_id) if cache is not None else None
                 if found is not None:
                     self._debug = DebugInformation(found, load_address=with_lines.load_address)
         finally:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sonde.errors import SondeError
 
@@ -27,16 +27,18 @@ SEGMENTS_MAX = 512
 SECTION_BYTES_MAX = 256 << 20
 """Larger tables of symbols or names are not read: browsers have 60 MB of names."""
 
-ET_EXEC, ET_DYN = 2, 3
 PT_LOAD, PT_NOTE = 1, 4
 PF_X = 1
-SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS, SHT_REL, SHT_DYNSYM = 2, 3, 4, 7, 8, 9, 11
+SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_DYNSYM = 2, 3, 4, 8, 11
 NT_GNU_BUILD_ID = 3
 NOTES_BYTES_MAX = 64 << 10
 BUILD_ID_BYTES_MAX = 64
 
 _LITTLE = sys.byteorder == "little"
-_ORDER = "<" if _LITTLE else ">"
+ORDER = "<" if _LITTLE else ">"
+"""This machine's byte order, as struct and NumPy write it."""
+NOWHERE = (1 << 64) - 1
+"""The address of what is not loaded."""
 # The same members in both classes, at other places: header, segment, section.
 _FORMATS = {
     1: ("HHIIIIIHHHHHH", "IIIIIIII", "IIIIIIIIII"),
@@ -68,8 +70,16 @@ class Section:
     offset: int
     size_bytes: int
     link: int
-    info: int
     entry_bytes: int
+
+
+class Symbols(NamedTuple):
+    """The functions of a table of symbols, as columns: where they begin and end, and where in ``text`` their names begin."""
+
+    starts: Array
+    ends: Array
+    names: Array
+    text: bytes
 
 
 Read = Callable[[int, int], bytes]
@@ -89,16 +99,16 @@ class ElfFile:
         if ident[5] != (1 if _LITTLE else 2):
             raise DamagedFileError("read symbols", why="it was built for the other byte order")
         self.is_64_bit = ident[4] == 2
-        header, segment, section = (struct.Struct(_ORDER + each) for each in _FORMATS[ident[4]])
+        header, segment, section = (struct.Struct(ORDER + each) for each in _FORMATS[ident[4]])
         self._segment, self._section = segment, section
         data = self.bytes_at(16, header.size)
         if len(data) < header.size:
             raise DamagedFileError("read symbols", why="it is cut off")
         (
-            self.type,
+            _,
             self.machine,
             _,
-            self.entry,
+            _,
             self._segments_at,
             self._sections_at,
             *_,
@@ -137,15 +147,17 @@ class ElfFile:
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """List what is loaded; the order is the file's."""
-        found = []
+        return tuple(self._segments_of(PT_LOAD))
+
+    def _segments_of(self, wanted: int) -> Iterator[Segment]:
+        """Give the segments of a type."""
         for words in self._entries(self._segments_at, self._segment, min(self._segment_count, SEGMENTS_MAX)):
             if self.is_64_bit:
                 kind, flags, offset, address, _, size, _, _ = words
             else:
                 kind, offset, address, _, size, _, flags, _ = words
-            if kind == PT_LOAD:
-                found.append(Segment(offset, address, size, bool(flags & PF_X)))
-        return tuple(found)
+            if kind == wanted:
+                yield Segment(offset, address, size, bool(flags & PF_X))
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
@@ -156,8 +168,8 @@ class ElfFile:
         _, kind, _, _, offset, size, *_ = headers[self._names_at]
         names = self.bytes_at(offset, min(size, 1 << 20)) if kind == SHT_STRTAB else b""
         return tuple(
-            Section(_text(names, name), kind, address, offset, size, link, info, entry)
-            for name, kind, _, address, offset, size, link, info, _, entry in headers
+            Section(_text(names, name), kind, address, offset, size, link, entry)
+            for name, kind, _, address, offset, size, link, _, _, entry in headers
         )
 
     def _entries(self, offset: int, entry: struct.Struct, count: int) -> list[tuple[int, ...]]:
@@ -180,15 +192,11 @@ class ElfFile:
     @cached_property
     def build_id(self) -> str:
         """Read the build id, in hexadecimal; "" where there is none."""
-        for name in (".note.gnu.build-id", ".notes"):
-            section = self.section(name)
-            if section is not None and (found := self._build_id_in(section.offset, section.size_bytes)):
-                return found
-        for words in self._entries(self._segments_at, self._segment, min(self._segment_count, SEGMENTS_MAX)):
-            kind, offset, size = (
-                (words[0], words[2], words[5]) if self.is_64_bit else (words[0], words[1], words[4])
-            )
-            if kind == PT_NOTE and (found := self._build_id_in(offset, size)):
+        sections = (self.section(name) for name in (".note.gnu.build-id", ".notes"))
+        places = [(each.offset, each.size_bytes) for each in sections if each is not None]
+        places += [(each.offset, each.size_bytes) for each in self._segments_of(PT_NOTE)]
+        for offset, size_bytes in places:
+            if found := self._build_id_in(offset, size_bytes):
                 return found
         return ""
 
@@ -196,7 +204,7 @@ class ElfFile:
         data = self.bytes_at(offset, min(size_bytes, NOTES_BYTES_MAX))
         at = 0
         while at + 12 <= len(data):
-            name_bytes, content_bytes, kind = struct.unpack_from(f"{_ORDER}III", data, at)
+            name_bytes, content_bytes, kind = struct.unpack_from(f"{ORDER}III", data, at)
             name_at, content_at = at + 12, at + 12 + (name_bytes + 3 & ~3)
             if kind == NT_GNU_BUILD_ID and data[name_at : name_at + 4] == b"GNU\0":
                 return data[content_at : content_at + min(content_bytes, BUILD_ID_BYTES_MAX)].hex()
@@ -213,7 +221,7 @@ class ElfFile:
         text = os.fsdecode(name)
         if not end or len(data) < at + 4 or "/" in text or text in ("", ".", ".."):
             return None
-        return text, int(struct.unpack_from(f"{_ORDER}I", data, at)[0])
+        return text, int(struct.unpack_from(f"{ORDER}I", data, at)[0])
 
     @property
     def has_debug_information(self) -> bool:
@@ -228,10 +236,10 @@ class ElfFile:
 
 
 def addresses_of(segments: Sequence[Segment], offsets: Array) -> Array:
-    """Give, for places in a file, the addresses that symbols have there; where nothing is loaded from, 2**64 - 1."""
+    """Give, for places in a file, the addresses that symbols have there; NOWHERE where nothing is loaded from."""
     import numpy as np
 
-    found = np.full(len(offsets), (1 << 64) - 1, np.uint64)
+    found = np.full(len(offsets), NOWHERE, np.uint64)
     # Segments may share a page of the file: code wins, so it comes last.
     for each in sorted(segments, key=lambda segment: segment.is_code):
         delta = np.uint64((each.address - each.offset) & (1 << 64) - 1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.symbols.elf import ElfFile
+from sonde.enrich.symbols.elf import ORDER, ElfFile, Symbols
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +28,6 @@ _ENDS = re.compile(
 BEFORE = {b"pthread_create": b"start_thread", b"__libc_start_main": b"__libc_start_call_main"}
 """Functions that everybody may call, and the one that the compiler puts before each, which is static."""
 TABLE_BYTES_MAX = 16 << 20
-_ORDER = "<" if sys.byteorder == "little" else ">"
 
 
 def is_thread_root(name: str) -> bool:
@@ -41,10 +40,8 @@ def is_thread_begin(name: str) -> bool:
     return _BEGINS.fullmatch(name) is not None
 
 
-def thread_roots(
-    file: ElfFile, tables: Sequence[tuple[Array, Array, Array, bytes]]
-) -> tuple[Array, Array, Array, bytes] | None:
-    """Name the functions of a stripped glibc in which threads begin, else unknown: a table as FunctionSymbols has them.
+def thread_roots(file: ElfFile, tables: Sequence[Symbols]) -> Symbols | None:
+    """Name the functions of a stripped glibc in which threads begin, else unknown.
 
     Where functions begin is in the table for unwinding (.eh_frame_hdr), which is never stripped.
     """
@@ -60,22 +57,25 @@ def thread_roots(
         if not 0 < at < len(begins) or int(begins[at]) != start:
             return None
         before = int(begins[at - 1])
-        if not any(((each[0] >= np.uint64(before)) & (each[0] < np.uint64(start))).any() for each in tables):
+        if not any(
+            ((each.starts >= np.uint64(before)) & (each.starts < np.uint64(start))).any() for each in tables
+        ):
             found.append((before, start, static))
     if not found:
         return None
     text = b"\0".join(name for _, _, name in found) + b"\0"
     starts = np.array([start for start, _, _ in found], np.uint64)
     ends = np.array([end for _, end, _ in found], np.uint64)
-    return starts, ends, np.array([text.index(name) for _, _, name in found], np.uint32), text
+    names = np.array([text.index(name) for _, _, name in found], np.uint32)
+    return Symbols(starts, ends, names, text)
 
 
-def _start_of(name: bytes, tables: Sequence[tuple[Array, Array, Array, bytes]]) -> int | None:
+def _start_of(name: bytes, tables: Sequence[Symbols]) -> int | None:
     """Find a function by name."""
-    for starts, _, names, text in tables:
-        at = text.find(b"\0" + name + b"\0")
-        if at >= 0 and len(places := (names == at + 1).nonzero()[0]):
-            return int(starts[places[0]])
+    for each in tables:
+        at = each.text.find(b"\0" + name + b"\0")
+        if at >= 0 and len(places := (each.names == at + 1).nonzero()[0]):
+            return int(each.starts[places[0]])
     return None
 
 
@@ -88,6 +88,6 @@ def _function_starts(file: ElfFile) -> Array:
     # Version 1; pointers of 4 bytes from here, a count of 4 bytes, and a table of 4 bytes from the section's beginning.
     if section is None or len(data) < 12 or data[0] != 1 or data[2:4] != b"\x03\x3b":
         return np.empty(0, np.uint64)
-    count = min(int.from_bytes(data[8:12], sys.byteorder), (len(data) - 12) // 8)
-    starts = np.frombuffer(data, f"{_ORDER}i4", count=count * 2, offset=12)[::2].astype(np.int64)
+    count = min(struct.unpack_from(f"{ORDER}I", data, 8)[0], (len(data) - 12) // 8)
+    starts = np.frombuffer(data, f"{ORDER}i4", count=count * 2, offset=12)[::2].astype(np.int64)
     return np.sort((starts + np.int64(section.address)).astype(np.uint64))
