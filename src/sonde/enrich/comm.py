@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonde.records.model import RecordBatch
 
@@ -42,17 +42,19 @@ def with_newest_comm(batch: RecordBatch) -> RecordBatch:
     ends = np.flatnonzero(np.append(~same, True))
     newest = np.empty(len(batch), dtype=np.intp)
     newest[order] = order[np.repeat(ends, np.diff(ends, prepend=-1))]
-    comm: Any = as_text(np.asarray(batch["comm"]))[newest]
-    other = np.asarray(batch["is_other"])
-    comm[other] = "other"
-    return batch.adding({"comm": comm, "pid": np.ma.masked_array(pid, mask=other)})
+    return _named(batch, as_text(np.asarray(batch["comm"]))[newest])
 
 
 def with_thread_name(batch: RecordBatch) -> RecordBatch:
     """Decode the column comm of a table that is keyed by it; the row of ``other`` is named so, without pid."""
     import numpy as np
 
-    comm: Any = as_text(np.asarray(batch["comm"]))
+    return _named(batch, as_text(np.asarray(batch["comm"])))
+
+
+def _named(batch: RecordBatch, comm: npt.NDArray[np.object_]) -> RecordBatch:
+    import numpy as np
+
     other = np.asarray(batch["is_other"])
     comm[other] = "other"
     return batch.adding({"comm": comm, "pid": np.ma.masked_array(np.asarray(batch["pid"]), mask=other)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonde.enrich.comm import as_text
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 INTERRUPT = "interrupt"
 """In the place of the idle task, which wakes nobody: an interrupt did, on a CPU that had nothing to do."""
-IDLE = "swapper/"
+IDLE = b"swapper/"
+"""How the names of idle tasks begin: each CPU has one."""
 
 
 def with_waker(batch: RecordBatch) -> RecordBatch:
     """Decode ``waker_comm``; it is unknown where nobody was asked for, or seen, and so is ``waker_pid``."""
     import numpy as np
 
-    names: Any = as_text(np.asarray(batch["waker_comm"]))
-    unknown = names == ""
-    is_interrupt = np.array([name.startswith(IDLE) for name in names.tolist()], dtype=bool)
+    raw = np.asarray(batch["waker_comm"])
+    unknown, is_interrupt = raw == b"", np.char.startswith(raw, IDLE)
+    names = as_text(raw)
     names[is_interrupt] = INTERRUPT
     return batch.adding(
         {
