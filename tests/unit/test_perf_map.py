@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,24 @@ def test_the_map_of_a_process_is_in_its_own_tmp_by_its_own_number() -> None:
         assert names(perf_map_of((os.getpid(),)), 0x1000) == ["own"]
     finally:
         path.unlink()
+
+
+def test_a_container_has_another_tmp_and_other_numbers() -> None:
+    """What is process 1 inside writes perf-1.map, where nobody outside sees it."""
+    if os.geteuid() != 0:
+        pytest.skip(f"needs root to make namespaces, runs as user {os.geteuid()}")
+    script = (
+        "mount -t tmpfs tmpfs /tmp && echo 1000 10 inside >/tmp/perf-1.map && echo ready && exec sleep 60"
+    )
+    options = ("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
+    with subprocess.Popen(["unshare", *options, "sh", "-c", script], stdout=subprocess.PIPE) as outside:
+        try:
+            assert outside.stdout is not None
+            assert outside.stdout.readline() == b"ready\n"
+            (pid,) = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()
+            assert names(perf_map_of((int(pid),)), 0x1000) == ["inside"]
+        finally:
+            outside.kill()
 
 
 def test_pythons_names_are_readable() -> None:

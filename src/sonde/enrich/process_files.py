@@ -78,6 +78,12 @@ def is_kernel_thread(pid: int) -> bool:
     return found is not None and bool(int(found[1][6]) & TASK_IS_KERNEL)
 
 
+def namespace_pid(pid: int) -> int | None:
+    """Give the number that a process has in its own pid namespace; None when there is none."""
+    found = _status(pid, b"NSpid:")
+    return int(found[-1]) if found else None
+
+
 def cgroup_path(pid: int) -> str:
     """Give the cgroup that says whose a process is: version 2's, and else the memory controller's (cgroup.bpf.h)."""
     version_2 = memory = ""
@@ -108,10 +114,16 @@ def _stat(pid: int) -> tuple[bytes, list[bytes]] | None:
 
 
 def _user(pid: int) -> int | None:
+    found = _status(pid, b"Uid:")
+    return int(found[1]) if found else None
+
+
+def _status(pid: int, key: bytes) -> list[bytes]:
+    """Give the words behind a key of /proc/PID/status; none where there is no such process, or no such key."""
     for line in (_read(pid, "status") or b"").splitlines():
-        if line.startswith(b"Uid:"):
-            return int(line.split()[2])
-    return None
+        if line.startswith(key):
+            return line.split()[1:]
+    return []
 
 
 def _executable(pid: int) -> bytes:

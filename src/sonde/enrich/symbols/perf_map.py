@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sonde.enrich.process_files import namespace_pid
 from sonde.enrich.symbols.mapped_files import FileIdentity, identity_of, open_regular
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class PerfMap:
 
 
 def perf_map_of(lineage: tuple[int, ...]) -> PerfMap:
-    """Find the map of a process: in its own /tmp, under the number that it has itself.
+    """Find the map of a process: in its own /tmp, under the number that it has itself, or where it has ended under ours.
 
     ``lineage`` is the process, and behind it those that it comes from, whose /tmp may be the same.
     """
@@ -177,20 +178,8 @@ def perf_map_of(lineage: tuple[int, ...]) -> PerfMap:
         owner: int | None = os.stat(f"/proc/{pid}").st_uid
     except OSError:
         owner = None
-    name = f"/tmp/perf-{_own_number(pid)}.map"
+    name = f"/tmp/perf-{namespace_pid(pid) or pid}.map"
     return PerfMap((*(f"/proc/{each}/root{name}" for each in lineage), name), owner=owner)
-
-
-def _own_number(pid: int) -> int:
-    """Give the number of a process in its own pid namespace; that of ours where it has ended."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"NSpid:"):
-                    return int(line.split()[-1])
-    except (OSError, ValueError):
-        pass
-    return pid
 
 
 def named(name: str) -> tuple[str, str]:
