@@ -62,7 +62,7 @@ class StackNames:
         *,
         binaries: Binaries,
         kernel: KernelSymbols | None = None,
-        weight: str = "",
+        weight: str,
     ) -> None:
         self._stacks, self._spaces, self._binaries = stacks, spaces, binaries
         self._weight = weight
@@ -246,9 +246,7 @@ def _size(text: Written) -> int:
 
 
 def _lightest_first(rows: Sequence[Row], weights: Sequence[int]) -> list[Row]:
-    """Order rows by their weights; as they stand where these are not known."""
-    if not weights:
-        return list(rows)
+    """Order rows by their weights."""
     return [rows[at] for at in sorted(range(len(rows)), key=weights.__getitem__)]
 
 

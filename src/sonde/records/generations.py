@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.differences import as_bytes
-from sonde.records.kept_rows import ROWS_MAX, KeptRows
+from sonde.records.kept_rows import KeptRows
 from sonde.records.layout import columns_of
 from sonde.records.stacks import KERNEL_STACK, USER_STACK, StackTable
 
@@ -41,7 +41,6 @@ class GenerationRows:
         *,
         weight: str,
         keep: bool = True,
-        rows_max: int = ROWS_MAX,
         stacks: StackTable | None = None,
     ) -> None:
         import numpy as np
@@ -54,11 +53,7 @@ class GenerationRows:
         self._barrier, self._barrier_entry = maps[f"{table}_barrier"], maps[f"{table}_barrier_entry"]
         self.columns = columns_of(even.shape.value_type)
         self._addresses = stacks
-        self._kept = (
-            KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight, rows_max=rows_max)
-            if keep
-            else None
-        )
+        self._kept = KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight) if keep else None
         self.folded: Array = np.empty(0, even.value_dtype)
         self.ended: Array = np.empty(0, np.void)
         self.used = 0

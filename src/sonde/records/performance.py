@@ -47,7 +47,7 @@ class PerformanceStats:
     final: bool = False
 
     @classmethod
-    def of(cls, batch: RecordBatch, *, hottest: int = HOTTEST) -> PerformanceStats:
+    def of(cls, batch: RecordBatch) -> PerformanceStats:
         """Read them off a batch of the probe ``cpu``."""
         import numpy as np
 
@@ -57,7 +57,7 @@ class PerformanceStats:
         each, at = np.unique(pids, return_inverse=True)
         counts = np.zeros(len(each), np.uint64)
         np.add.at(counts, at, batch["count"])
-        order = np.argsort(batch["count"], kind="stable")[::-1][:hottest]
+        order = np.argsort(batch["count"], kind="stable")[::-1][:HOTTEST]
         return cls(
             samples=account.aggregated,
             expected=account.seen,

@@ -24,17 +24,11 @@ AGAIN_S = 10.0
 
 
 class Binaries:
-    """Gives ``Binary`` objects by mapped file, within BYTES_MAX; their debug information is kept in ``cache``."""
+    """Gives ``Binary`` objects by mapped file, within BYTES_MAX; their debug information is kept on disk (SymbolCache)."""
 
-    def __init__(
-        self,
-        files: MappedFiles,
-        *,
-        cache: SymbolCache | None = None,
-        clock_s: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, files: MappedFiles, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._files = files
-        self._cache = cache if cache is not None else (SymbolCache() if is_available() else None)
+        self._cache = SymbolCache() if is_available() else None
         self._clock_s = clock_s
         self._binaries: OrderedDict[FileIdentity, Binary | None] = OrderedDict()
         self._identities: dict[MappedPath, FileIdentity] = {}

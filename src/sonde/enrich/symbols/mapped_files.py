@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sonde._libbpf import lib
@@ -59,9 +59,8 @@ class MappedFiles:
     its mount namespace with it. May be used from several threads; ``close`` gives back what is held.
     """
 
-    def __init__(self, *, pids: Callable[[], list[int]] = living_pids) -> None:
+    def __init__(self) -> None:
         self._held: OrderedDict[MappedPath, int] = OrderedDict()
-        self._pids = pids
         self._namespaces: dict[int, int] = {}
         self._namespaces_at = float("-inf")
         self._lock = threading.Lock()
@@ -121,7 +120,7 @@ class MappedFiles:
             self._namespaces_at = now
         own = _mount_namespace(os.getpid())
         found: dict[int, int] = {}
-        for pid in self._pids():
+        for pid in living_pids():
             namespace = _mount_namespace(pid)
             if namespace not in (0, own) and len(found) < NAMESPACES_MAX:
                 found.setdefault(namespace, pid)
