@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sonde.bpf.side_band import MappedPath
+from sonde.enrich.intervals import interval_of
 from sonde.enrich.process_maps import CodeMapping
 
 if TYPE_CHECKING:
@@ -45,31 +46,28 @@ class Mappings:
     ``serial`` is that state's own number; ``begin_ns`` is when the program began whose address space it is.
     """
 
-    __slots__ = ("_starts", "begin_ns", "serial", "spans")
+    __slots__ = ("_columns", "begin_ns", "serial", "spans")
 
     def __init__(self, spans: Sequence[Span] = (), *, begin_ns: int = ALWAYS_NS) -> None:
         self.spans = tuple(spans)
         self.begin_ns = begin_ns
         self.serial = next(_SERIALS)
-        self._starts: tuple[Array, Array, Array] | None = None
+        self._columns: tuple[Array, Array, Array] | None = None
 
     def find(self, addresses: Array) -> tuple[Array, Array]:
-        """Give, for each address, the number of the span that it is in (-1: none), and its place in the file."""
+        """Give, for each address, the number of the span that it is in, and its place in the file: -1 and itself for none."""
         import numpy as np
 
-        if self._starts is None:
-            self._starts = (
+        if self._columns is None:
+            self._columns = (
                 np.array([each.start for each in self.spans], np.uint64),
                 np.array([each.end for each in self.spans], np.uint64),
-                np.array([each.delta & (1 << 64) - 1 for each in self.spans], np.uint64),
+                # The last one is for what is in no span.
+                np.array([*(each.delta & (1 << 64) - 1 for each in self.spans), 0], np.uint64),
             )
-        starts, ends, deltas = self._starts
-        if not len(starts):
-            return np.full(len(addresses), -1, np.int64), np.zeros(len(addresses), np.uint64)
-        before = np.searchsorted(starts, addresses, side="right").astype(np.int64) - 1
-        at = np.maximum(before, 0)
-        is_in = (before >= 0) & (addresses < ends[at])
-        return np.where(is_in, at, -1), addresses - deltas[at]
+        starts, ends, deltas = self._columns
+        spans = interval_of(addresses, starts, ends)
+        return spans, addresses - deltas[spans]
 
 
 class AddressSpace:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sonde.enrich.intervals import interval_of
 from sonde.enrich.process_files import namespace_pid
 from sonde.enrich.symbols.mapped_files import FileIdentity, identity_of, open_regular
 
@@ -59,13 +60,7 @@ class MapText:
 
     def places(self, addresses: Array) -> Array:
         """Give the number of the entry that each address is in, -1 for none."""
-        import numpy as np
-
-        if not len(self._starts):
-            return np.full(len(addresses), -1, np.int64)
-        before = np.searchsorted(self._starts, addresses, side="right").astype(np.int64) - 1
-        is_in = (before >= 0) & (addresses < self._ends[np.maximum(before, 0)])
-        return np.where(is_in, before, -1)
+        return interval_of(addresses, self._starts, self._ends)
 
     def name(self, place: int) -> str:
         """Name what ``places`` found."""
