@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sonde.errors import SondeError
 from sonde.records.accounting import Accounting
 from sonde.records.capture.header import OutputHeader, columns_of, header_here
 from sonde.records.capture.kind import kind_of
@@ -145,3 +147,23 @@ def same(expected: RecordBatch, actual: RecordBatch) -> bool:
             for name in expected.schema.names
         )
     )
+
+
+def noticed_flips(data: bytes, *, files: int) -> int:
+    """Read so many files with some bits flipped, and count those of which that is told; of the others all has to be right."""
+    whole, _ = read(data)
+    chosen = random.Random(13)
+    noticed = 0
+    for _ in range(files):
+        damaged = bytearray(data)
+        for _ in range(chosen.choice([1, 1, 1, 2, 17])):
+            damaged[chosen.randrange(len(damaged))] ^= 1 << chosen.randrange(8)
+        try:
+            found, why = read(bytes(damaged))
+        except SondeError:
+            noticed += 1
+            continue
+        noticed += bool(why)
+        assert all(same(expected, actual) for expected, actual in zip(whole, found, strict=False))
+        assert why or len(found) == len(whole)
+    return noticed

@@ -154,12 +154,17 @@ def test_a_process_that_was_there_before_is_named() -> None:
         child.wait()
 
 
-def test_the_vdso_is_named() -> None:
+def profiled(*command: str) -> list[dict[str, Any]]:
+    """Run a program from its beginning to its end, and give its rows."""
     with profile() as run:
-        child = subprocess.Popen([PROGRAM, "300", "vdso"])
+        child = subprocess.Popen(command)
         child.wait()
         run.stop()
-        rows = rows_of(run, child.pid)
+        return rows_of(run, child.pid)
+
+
+def test_the_vdso_is_named() -> None:
+    rows = profiled(str(PROGRAM), "300", "vdso")
     vdso = {each.name for each in frames_in(rows) if each.module == "[vdso]"}
     if not vdso:
         source = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
@@ -169,11 +174,7 @@ def test_the_vdso_is_named() -> None:
 
 
 def test_the_kernel_is_named_behind_who_called_it() -> None:
-    with profile() as run:
-        child = subprocess.Popen([PROGRAM, "300", "kernel"])
-        child.wait()
-        run.stop()
-        rows = rows_of(run, child.pid)
+    rows = profiled(str(PROGRAM), "300", "kernel")
     inside = [frames_of(row) for row in rows if KERNEL in row["frame_kinds"]]
     kernel = Counter(each.name for frames in inside for each in frames if each.kind == KERNEL)
     assert {each.module for frames in inside for each in frames if each.kind == KERNEL} >= {"[kernel]"}
@@ -190,11 +191,7 @@ def test_python_s_own_functions_are_named(tmp_path: Path) -> None:
     script.write_text(code)
     if sys.version_info < (3, 12):
         pytest.skip(f"-X perf is Python 3.12's, this is {sys.version.split()[0]}")
-    with profile() as run:
-        child = subprocess.Popen([sys.executable, "-X", "perf", str(script)])
-        child.wait()
-        run.stop()
-        rows = rows_of(run, child.pid)
+    rows = profiled(sys.executable, "-X", "perf", str(script))
     assert "turn_round (work.py)" in {each.name for each in frames_in(rows)}
 
 
