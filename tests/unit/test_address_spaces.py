@@ -116,6 +116,38 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
     assert at(spaces, 8, second + 1000, 0x5000) == [("/tool", 0)]
 
 
+def test_a_process_that_ended_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is told, and then its number is another's."""
+    monkeypatch.setattr(address_spaces, "ENDED_MAX", 2)
+    story = Story()
+    for _ in range(2):
+        story.tell(FORK, 8, parent=1)
+        story.tell(EXIT, 8)
+    assert spaces_of(story).forgotten == 0
+
+
+def test_what_has_not_ended_before_that_moment_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a program of which is told only after the one that came behind it."""
+    monkeypatch.setattr(address_spaces, "KEPT_MAX", 0)
+    story = Story()
+    ends = []
+    for pid in (8, 9):
+        story.map(pid, 0x5000, 0x6000)
+        ends.append(story.tell(EXIT, pid))
+    late = story.now + 5
+    story.now += 10
+    story.tell(EXEC, 7)
+    story.map(7, 0x5000, 0x6000)
+    spaces, now = spaces_of(story), story.now
+    story.now = late - 10
+    story.tell(EXEC, 7)
+    spaces.take(story.records())
+    spaces.forget(ends[1])
+    assert [at(spaces, pid, now, 0x5000) for pid in (7, 8, 9)] == [[("/tool", 0)], [None], [("/tool", 0)]]
+    spaces.forget(now + 1)
+    assert at(spaces, 7, now, 0x5000) == [("/tool", 0)]
+
+
 def test_a_mapping_in_anothers_place_leaves_what_is_beside_it() -> None:
     """Nobody tells when something is unmapped: what comes in its place does."""
     story = Story()
@@ -138,6 +170,45 @@ def test_pieces_of_one_mapping_become_one() -> None:
     mappings = spaces_of(story).at(7, last)
     assert mappings is not None
     assert [(each.start, each.end) for each in mappings.spans] == [(0x1000, 0x4000)]
+
+
+def test_a_piece_that_comes_after_the_fork_takes_nothing_from_the_child() -> None:
+    story = Story()
+    story.map(7, 0x1000, 0x3000, LIBC)
+    story.tell(FORK, 8, parent=7)
+    story.map(7, 0x2000, 0x4000, LIBC, offset=0x1000)
+    assert at(spaces_of(story), 8, story.now, 0x1000) == [("/libc", 0)]
+
+
+def test_a_mapping_without_a_place_changes_nothing() -> None:
+    """Whoever writes records of his own, or a kernel that is wrong, does not take what is there away."""
+    story = Story()
+    story.map(7, 0x1000, 0x9000, LIBC)
+    story.map(7, 0x6000, 0x3000, TOOL)
+    story.map(7, 0x6000, 0x6000, TOOL)
+    assert at(spaces_of(story), 7, story.now, 0x4000, 0x7000) == [("/libc", 0x3000), ("/libc", 0x6000)]
+
+
+def test_of_too_many_states_the_oldest_that_is_known_stands_for_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(address_space, "STATES_MAX", 3)
+    story = Story()
+    times = [story.map(7, 0x5000, 0x6000, MappedPath(f"/f{number}", 1, number + 1)) for number in range(10)]
+    spaces = spaces_of(story)
+    assert [at(spaces, 7, time_ns, 0x5000) for time_ns in (times[0], times[8], times[9])] == [
+        [("/f7", 0)],
+        [("/f8", 0)],
+        [("/f9", 0)],
+    ]
+
+
+def test_records_of_whom_nobody_asks_for_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address_space, "PENDING_MAX", 3)
+    story = Story()
+    for _ in range(20):
+        story.map(7, 0x5000, 0x6000)
+    assert spaces_of(story)._spaces[7][0].size == 1
 
 
 def test_a_state_has_one_number_until_something_is_mapped() -> None:
@@ -206,6 +277,27 @@ def test_what_was_there_before_is_read_and_later_records_add_to_it() -> None:
     assert at(spaces, 9, story.now, 0x1000, 0x5000) == [("/libc", 0), None]
 
 
+def test_those_that_are_asked_for_are_looked_at_before_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each once; when it is over nobody else is."""
+    told: list[int] = []
+    AddressSpaces(read=told.append).begin(lambda: [7, 8, 9], first=[9])
+    assert told == [9, 7, 8]
+    monkeypatch.setattr(address_spaces, "SNAPSHOT_S", -1.0)
+    told.clear()
+    AddressSpaces(read=told.append).begin(lambda: [7, 8, 9], first=[9])
+    assert told == [9]
+
+
+def test_who_was_not_looked_at_is_read_when_asked_for_and_so_are_its_children() -> None:
+    story, spaces = Story(), AddressSpaces(read=lambda pid: [CodeMapping(pid << 12, pid + 1 << 12, 0, LIBC)])
+    story.tell(FORK, 8, parent=7)
+    spaces.take(story.records())
+    assert at(spaces, 8, story.now, 0x8000) == [("/libc", 0)]
+    assert at(spaces, 7, story.now, 0x7000) == [("/libc", 0)]
+
+
 def test_after_a_loss_what_lives_is_read_again() -> None:
     told: list[int] = []
 
@@ -232,6 +324,17 @@ def test_who_comes_from_whom_is_known() -> None:
     assert spaces_of(story).lineage(9) == (9, 8, 7)
 
 
+def test_a_line_of_forks_ends_somewhere() -> None:
+    """Numbers are used again: one that comes from itself is where it ends."""
+    story = Story()
+    for pid in range(2, 100):
+        story.tell(FORK, pid, parent=pid - 1)
+    story.tell(FORK, 1, parent=2)
+    spaces = spaces_of(story)
+    assert spaces.lineage(99) == tuple(range(99, 99 - address_spaces.LINEAGE_MAX, -1))
+    assert spaces.lineage(1) == (1, 2)
+
+
 def test_a_new_file_is_told_once() -> None:
     told: list[tuple[int, MappedPath]] = []
     story, spaces = Story(), AddressSpaces(read=lambda _: None, on_file=lambda *what: told.append(what))
@@ -240,6 +343,20 @@ def test_a_new_file_is_told_once() -> None:
         story.map(pid, 0x5000, 0x6000, MEMORY, offset=0x5000)
     spaces.take(story.records())
     assert told == [(7, LIBC)]
+
+
+def test_of_too_many_files_the_oldest_are_new_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address_spaces, "FILES_MAX", 2)
+    told: list[str] = []
+    story, spaces = (
+        Story(),
+        AddressSpaces(read=lambda _: None, on_file=lambda _, file: told.append(file.path)),
+    )
+    for file in (LIBC, SHELL, TOOL, LIBC):
+        story.map(7, 0x1000, 0x2000, file)
+        spaces.take(story.records())
+        story.files = {}
+    assert told == ["/libc", "/sh", "/tool", "/libc"]
 
 
 def test_what_ended_processes_had_mapped_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +371,18 @@ def test_what_ended_processes_had_mapped_is_bounded_too(monkeypatch: pytest.Monk
     spaces.take(story.records())
     assert (len(spaces), spaces.forgotten) == (1 + 10, 10)
     assert at(spaces, 1019, story.now, 99 << 20) == [("/tool", 0)]
+
+
+def test_processes_whose_beginning_was_lost_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which is told only what they mapped, and that they ended, at once."""
+    monkeypatch.setattr(address_spaces, "ENDED_MAX", 10)
+    story, spaces = Story(), AddressSpaces(read=lambda _: None)
+    for pid in range(1000, 1050):
+        story.map(pid, 0x5000, 0x6000)
+        story.tell(EXIT, pid)
+    spaces.take(story.records(), lost=50)
+    assert (len(spaces), spaces.forgotten) == (10, 40)
+    assert at(spaces, 1049, story.now, 0x5000) == [("/tool", 0)]
 
 
 def test_a_process_has_so_many_mappings_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

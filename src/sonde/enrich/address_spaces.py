@@ -75,8 +75,8 @@ class AddressSpaces:
     def _first(self, pid: int) -> AddressSpace:
         """Give the space of a process that was there before us."""
         spaces = self._spaces.setdefault(pid, [])
-        if not spaces or spaces[0].begin_ns != ALWAYS_NS:
-            spaces.insert(0, AddressSpace(pid, ALWAYS_NS))
+        if not spaces:
+            spaces.append(AddressSpace(pid, ALWAYS_NS))
         return spaces[0]
 
     def _passed_over(self, pid: int) -> AddressSpace:
@@ -123,8 +123,9 @@ class AddressSpaces:
     def _take_task(self, kind: int, time_ns: int, pid: int, parent: int) -> AddressSpace | None:
         """Take the beginning or end of a process or program; gives the address space that begins."""
         if kind == EXIT:
-            if pid in self._spaces:
-                self._end(self._spaces[pid][-1], time_ns)
+            # Also of one whose beginning was lost: what it has mapped may come behind this, and has to be bounded.
+            spaces = self._spaces.get(pid) or [self._passed_over(pid)]
+            self._end(spaces[-1], time_ns)
             return None
         spaces = self._spaces.setdefault(pid, [])
         if kind == FORK:
