@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from elf_programs import C_SOURCE, CPP_SOURCE, compiled, frames_at, symbols_by_nm
+from sonde._libbpf import lib
 from sonde.bpf.side_band import MappedPath
 from sonde.enrich.symbols import binaries, mapped_files
 from sonde.enrich.symbols.binaries import Binaries
@@ -45,6 +46,19 @@ def test_a_file_is_opened_by_device_and_inode(tmp_path: Path) -> None:
     other.write_text("of the same name")
     other.rename(path)
     assert opened(files, file) is None
+
+
+def test_of_devices_only_those_of_overlays_and_btrfs_may_differ(tmp_path: Path) -> None:
+    """And the upper bits of an inode, in which an overlay notes the layer."""
+    path = tmp_path / "library"
+    path.write_text("mapped")
+    file, fd = mapped(path), os.open(path, os.O_RDONLY)
+    differs = lib.sonde_filesystem_type(fd) in mapped_files.OTHER_DEVICES
+    os.close(fd)
+    elsewhere = MappedPath(file.path, file.device + 1, file.inode)
+    assert opened(MappedFiles(), elsewhere) == (b"mapped" if differs else None)
+    layered = MappedPath(file.path, file.device, file.inode | 1 << 60)
+    assert opened(MappedFiles(), layered) == b"mapped"
 
 
 def test_what_is_held_is_there_when_its_path_is_not(tmp_path: Path) -> None:
@@ -162,6 +176,23 @@ def test_symbols_in_memory_are_bounded(
         path.write_bytes(program.read_bytes())
         assert known.of(mapped(path)) is not None
     assert len(known._binaries) == 1
+
+
+def test_of_too_many_binaries_those_not_asked_for_longest_go(
+    tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "BINARIES_MAX", 2)
+    known, files = Binaries(MappedFiles()), []
+    for name in ("first", "second", "third"):
+        path = tmp_path / name
+        path.write_bytes(program.read_bytes())
+        files.append(mapped(path))
+    first, second = (known.of(file) for file in files[:2])
+    assert known.of(files[0]) is first is not None
+    known.of(files[2])
+    assert len(known._binaries) == 2
+    assert known.of(files[0]) is first
+    assert known.of(files[1]) is not second
 
 
 def test_that_lines_cannot_be_read_is_said_once(

@@ -15,9 +15,10 @@ import pytest
 
 from sonde.bpf.side_band import EXEC, FORK, MappedPath, SideBandRecords, event_dtype
 from sonde.enrich.address_spaces import AddressSpaces
-from sonde.enrich.kernel_symbol import KernelSymbols
+from sonde.enrich.kernel_symbol import HIDDEN, KernelSymbols
 from sonde.enrich.process_maps import CodeMapping, code_mappings
 from sonde.enrich.stack import StackNames
+from sonde.enrich.symbols import perf_map, places
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.mapped_files import MappedFiles
 from sonde.records.frames import INTERPRETED, KERNEL, MARK, NATIVE, UNKNOWN, Frame, frames_of
@@ -54,7 +55,7 @@ def address_of(function: str) -> int:
 class Naming:
     """Names stacks of this process, unless it is told of others."""
 
-    def __init__(self, tmp_path: Path, mappings: list[CodeMapping] | None = None) -> None:
+    def __init__(self, mappings: list[CodeMapping] | None = None, *, kallsyms: bytes = KALLSYMS) -> None:
         self.stacks = StackTable()
         self.spaces = AddressSpaces(read=lambda pid: mappings if mappings is not None else code_mappings(pid))
         self.spaces.begin(lambda: [os.getpid()])
@@ -63,7 +64,7 @@ class Naming:
             self.stacks,
             self.spaces,
             binaries=Binaries(self.files),
-            kernel=KernelSymbols(lambda: io.BytesIO(KALLSYMS)),
+            kernel=KernelSymbols(lambda: io.BytesIO(kallsyms)),
             weight="count",
         )
 
@@ -84,8 +85,8 @@ class Naming:
 
 
 @pytest.fixture
-def naming(tmp_path: Path) -> Naming:
-    return Naming(tmp_path)
+def naming() -> Naming:
+    return Naming()
 
 
 def names(frames: Sequence[Frame]) -> list[str]:
@@ -187,9 +188,13 @@ def test_stacks_keep_their_names_when_their_process_is_forgotten(naming: Naming)
     assert list(naming.batch([row]).rows()) == first
 
 
-def test_compiled_code_has_the_names_that_its_process_gave_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "file", [MappedPath("", 0, 0), MappedPath("/memfd:jit", 1, 2)], ids=["none", "memfd"]
+)
+def test_compiled_code_has_the_names_that_its_process_gave_it(file: MappedPath) -> None:
+    """Some compilers give their memory the look of a file."""
     at = 0x7F0000000000
-    naming = Naming(tmp_path, [CodeMapping(at, at + 0x10000, at, MappedPath("", 0, 0))])
+    naming = Naming([CodeMapping(at, at + 0x10000, at, file)])
     path = Path(f"/tmp/perf-{os.getpid()}.map")
     path.write_text(f"{at:x} 100 py::work:/srv/work.py\n{at + 0x100:x} 100 Interpreter\n")
     try:
@@ -203,18 +208,34 @@ def test_compiled_code_has_the_names_that_its_process_gave_it(tmp_path: Path) ->
     ]
 
 
-def test_code_of_a_file_that_is_gone_is_named_by_its_file(tmp_path: Path) -> None:
-    naming = Naming(tmp_path, [CodeMapping(0x1000, 0x2000, 0, MappedPath("/nowhere/tool", 5, 12345))])
+def test_compiled_code_gets_its_name_when_its_process_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row without a name yet is asked for again at the next read."""
+    monkeypatch.setattr(perf_map, "READ_AGAIN_S", 0.0)
+    at = 0x7F0000000000
+    naming = Naming([CodeMapping(at, at + 0x10000, at, MappedPath("", 0, 0))])
+    naming.stacks.add([77], [np.array([at + 0x10], np.uint64)])
+    row, path, found = (os.getpid(), 5, 77, 0, 1), Path(f"/tmp/perf-{os.getpid()}.map"), []
+    try:
+        for text in ("", f"{at:x} 100 compiled\n"):
+            path.write_text(text)
+            found += [names(frames_of(row))[-1] for row in naming.batch([row]).rows()]
+    finally:
+        path.unlink()
+    assert found == ["[jit]", "compiled"]
+
+
+def test_code_of_a_file_that_is_gone_is_named_by_its_file() -> None:
+    naming = Naming([CodeMapping(0x1000, 0x2000, 0, MappedPath("/nowhere/tool", 5, 12345))])
     assert [(each.name, each.kind, each.module) for each in naming.row(0x1100)][1:] == [
         ("[tool]", UNKNOWN, "/nowhere/tool")
     ]
 
 
-def test_another_file_of_the_same_name_is_not_taken(tmp_path: Path) -> None:
+def test_another_file_of_the_same_name_is_not_taken() -> None:
     """The inode that was mapped is not the one that has that path now."""
     library = next(each for each in code_mappings(os.getpid()) or () if "libc.so" in each.file.path)
     other = MappedPath(library.file.path, library.file.device, library.file.inode + 1)
-    naming = Naming(tmp_path, [library._replace(file=other)])
+    naming = Naming([library._replace(file=other)])
     assert naming.row(address_of("qsort"))[-1].kind == UNKNOWN
 
 
@@ -229,6 +250,23 @@ def test_the_vdso_is_named(naming: Naming) -> None:
     assert (frame.name, frame.module) == (functions.name(0), "[vdso]")
 
 
+def test_the_vdso_of_a_32_bit_program_is_another() -> None:
+    """It lies below 4 GiB; its functions are not those of ours."""
+    naming = Naming([CodeMapping(0x1000, 0x5000, 0, MappedPath("[vdso]", 0, 0))])
+    assert {names(naming.row(at))[-1] for at in range(0x1000, 0x2000, 16)} == {"[vdso]"}
+
+
+def test_what_is_missing_in_the_names_is_noted(naming: Naming) -> None:
+    naming.row(kernel=[0xFFFFFFFF81000110])
+    assert naming.names.notes == ()
+    naming.spaces.take(SideBandRecords(np.empty(0, event_dtype()), ()), lost=1234)
+    assert naming.names.notes == ("1,234 records of mappings were lost: some frames may be unknown",)
+    hidden = Naming(kallsyms=b"0000000000000000 T do_syscall_64\n")
+    assert hidden.names.notes == ()
+    hidden.row(kernel=[0xFFFFFFFF81000110])
+    assert hidden.names.notes == (HIDDEN,)
+
+
 def test_a_batch_without_stacks_stays_as_it_is(naming: Naming) -> None:
     batch = RecordBatch(Schema("x.y", (Column("count"),)), {"count": np.zeros(3, np.uint64)})
     assert naming.names(batch) is batch
@@ -239,13 +277,29 @@ def test_a_batch_without_rows_has_the_columns(naming: Naming) -> None:
     assert (len(batch), batch["stack"].tolist()) == (0, [])
 
 
-def test_what_is_kept_is_bounded(naming: Naming, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: Any = naming.names._rows
-    kept._characters_max = 10_000
+@pytest.mark.parametrize("which", ["_rows", "_users", "_kernels"])
+def test_what_is_kept_is_bounded(naming: Naming, which: str) -> None:
+    kept: Any = getattr(naming.names, which)
+    kept._characters_max = 1_000
     for number in range(100, 400):
         naming.stacks.add([number], [np.array([address_of("qsort") + number % 7], np.uint64)])
-    naming.batch([(os.getpid(), 1, number, 0, 1) for number in range(100, 400)])
-    assert 0 < len(kept) < 200
+        naming.stacks.add([number + 1000], [np.array([0xFFFFFFFF81000110 + number % 7], np.uint64)])
+    naming.batch([(os.getpid(), 1, number, number + 1000, 1) for number in range(100, 400)])
+    assert 0 < len(kept) < 60
+
+
+def test_places_and_lists_of_compiled_code_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of places what is known is forgotten when there is more; nothing is misnamed thereby."""
+    monkeypatch.setattr(places, "PLACES_MAX", 10)
+    monkeypatch.setattr(places, "PERF_MAPS_MAX", 3)
+    here, at = Naming(), address_of("qsort")
+    for number in range(50):
+        assert names(here.row(at + number % 5, at + number + 1))[-1] == "qsort"
+    assert sum(map(len, here.names._places._known.values())) <= 12
+    compiled = Naming([CodeMapping(0x1000, 0x2000, 0x1000, MappedPath("", 0, 0))])
+    for pid in range(10):
+        compiled.row(0x1100, pid=2**22 + pid)
+    assert len(compiled.names._places._perf_maps) == 3
 
 
 def test_names_of_the_heaviest_rows_are_kept(naming: Naming) -> None:
@@ -263,9 +317,9 @@ def test_names_of_the_heaviest_rows_are_kept(naming: Naming) -> None:
     assert list(naming.batch([heavy]).rows()) == first
 
 
-def test_while_a_program_begins_the_stack_is_its_callers(tmp_path: Path) -> None:
+def test_while_a_program_begins_the_stack_is_its_callers() -> None:
     """The kernel has the registers of who called execve(2) until it gives the new program its own."""
-    naming = Naming(tmp_path)
+    naming = Naming()
     pid, exec_ns = 2**22 + 5, time.monotonic_ns()
     naming.spaces.take(
         SideBandRecords(
