@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captures import header_of, noticed_flips, read, same, write
+from captures import header_of, noticed_flips, read, reader, same, write
 from profiles import ROWS, Row, batch_of, hostile_rows
 from sonde.errors import SondeError
+from sonde.records.capture import stacks as stacks_module
 from sonde.records.capture.header import FORMAT, FORMAT_PLAIN, Header, header_here
 from sonde.records.capture.stacks import StackNumbers, StackTexts
 from sonde.records.frames import COLUMNS, KINDS, Frame, columns_of, frames_of, written
@@ -69,6 +70,37 @@ def test_a_stack_is_written_once(tmp_path: Path) -> None:
     assert plain > 500 * 40 * 27
     assert sizes[0] < plain / 2
     assert sizes[1] - sizes[0] == sizes[2] - sizes[1] < 500 * 60
+
+
+def test_the_name_of_a_frame_is_written_once() -> None:
+    """It may stand at many places in the tree of stacks."""
+    stacks = [[Frame(name) for name in path] for path in ("ab", "ba", "bab", "cab")]
+    _, new = StackNumbers().of(columns_of([*map(written, stacks)]))
+    assert ["a", "b", "c"] == [name for name in new["name"] if name is not None]
+    assert 2 + 2 + 1 + 3 == len(new["name"])
+
+
+def test_what_is_known_while_writing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what comes again is written again, and read as it was."""
+    monkeypatch.setattr(stacks_module, "STACKS_MAX", 5)
+    numbers, texts = StackNumbers(), StackTexts()
+    for turn in range(20):
+        stacks = [[Frame("main"), Frame(f"f{turn}_{each}")] for each in range(3)]
+        found, new = numbers.of(columns_of([*map(written, stacks)]))
+        texts.add(new)
+        assert [f"main;f{turn}_{each}" for each in range(3)] == texts.columns(found)["stack"].tolist()
+        assert len(numbers._stacks) <= 8
+
+
+def test_readings_are_those_that_a_person_knows_of(capture: bytes) -> None:
+    """Frames are none of their own; who asks for an output's readings gets them with its stacks."""
+    for wanted, count in ((NAME, 2), (f"{NAME}.frames", 0)):
+        found = reader(capture)
+        batches = list(found.readings(wanted.__eq__))
+        assert count == len(batches)
+        assert all("seventy" in batch["stack"][0] for batch in batches)
+        assert found.end is not None
+        assert ("", 2) == (found.end.why, found.end.readings)
 
 
 def test_captures_without_stacks_are_in_the_older_format() -> None:

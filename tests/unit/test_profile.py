@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from profiles import LIBC, PYTHON, ROWS, TOTAL, WORK, batch_of, measured, profile_of, texts
+from profiles import LIBC, PYTHON, ROWS, TOTAL, WORK, Row, batch_of, measured, profile_of, texts
+from sonde.records import profile as profile_module
 from sonde.records.frames import MARK, REASON, Frame
 from sonde.records.profile import Broken, Function, Measured, ProfileReader
 from sonde.views.flame.tree import tree_of
 from sonde.views.profile import broken_lines, facts, share
 
 
-def function(name: str, *, module: str | None = None) -> Function:
-    found = profile_of().functions.values()
+def function(name: str, *, module: str | None = None, rows: Sequence[Row] = ROWS) -> Function:
+    found = profile_of(rows).functions.values()
     (one,) = [each for each in found if each.name == name and module in (None, each.module)]
     return one
 
@@ -30,7 +32,9 @@ def test_functions_have_what_is_theirs_and_what_they_call() -> None:
 
 
 def test_a_function_is_at_the_place_that_most_of_its_weight_is_at() -> None:
-    assert ("work.c:12", WORK) == (function("seventy").source, function("seventy").module)
+    for rows in (ROWS, ROWS[::-1]):
+        found = function("seventy", rows=rows)
+        assert ("work.c:12", WORK) == (found.source, found.module)
     rows = [(1, "a", [Frame("f", file="a.c", line=line)], weight) for line, weight in ((3, 1), (9, 5))]
     (found,) = profile_of(rows).functions.values()
     assert "a.c:9" == found.source
@@ -93,11 +97,12 @@ def test_later_batches_are_read_by_the_same_numbers() -> None:
 
 
 def test_rows_without_a_stack_and_the_row_of_all_others_are_marks() -> None:
-    batch = batch_of([(1, "a", [], 3), (2, "b", [Frame("main")], 0), (0, "", [], 4)])
-    batch = batch.adding({"is_other": np.array([False, False, True])})
+    batch = batch_of([(0, "", [], 4), (1, "a", [], 3), (2, "b", [Frame("main")], 0), (0, "", [], 4)])
+    batch = batch.adding({"is_other": np.array([True, False, False, True])})
     profile = ProfileReader().read(batch, measured(batch))
-    names = [[profile.frames[frame].name for frame in stack.frames] for stack in profile.stacks]
-    assert [["[no stack]"], ["[no stack: the table was full]"]] == names
+    names = [profile.frames[frame].name for stack in profile.stacks for frame in stack.frames]
+    full = "[no stack: the table was full]"
+    assert [full, "[no stack]", full] == names
     assert {MARK} == {profile.frames[frame].kind for stack in profile.stacks for frame in stack.frames}
 
 
@@ -126,7 +131,45 @@ def test_why_something_waited_stands_on_its_stack() -> None:
 
 def test_sampled_rows_stand_for_more() -> None:
     batch = dataclasses.replace(batch_of(), scale=10)
-    assert 10 * TOTAL == ProfileReader().read(batch, Measured()).total
+    profile = ProfileReader().read(batch, Measured())
+    assert (10 * TOTAL, 10 * TOTAL) == (profile.total, profile.count)
+    in_time = dataclasses.replace(batch_of(weight="blocked_ns"), scale=10)
+    assert 10 * TOTAL == ProfileReader().read(in_time, Measured(weight="blocked_ns")).count
+
+
+def test_samples_are_a_time_where_it_is_known_how_often_they_were_taken() -> None:
+    assert [0, 500_000_000, 7] == [
+        each.time_ns(weight)
+        for each, weight in (
+            (Measured(), 50),
+            (Measured(frequency_hz=100.0), 50),
+            (Measured(weight="blocked_ns"), 7),
+        )
+    ]
+
+
+def test_columns_that_do_not_fit_together_are_read_as_far_as_they_go() -> None:
+    """In a capture that somebody else has written."""
+    batch = batch_of(ROWS[:1])
+    batch.columns["frame_modules"][0] = WORK
+    profile = ProfileReader().read(batch, measured(batch))
+    (stack,) = profile.stacks
+    assert [("_start", WORK), ("main", ""), ("seventy", "")] == [
+        (profile.frames[frame].name, profile.frames[frame].module) for frame in stack.frames
+    ]
+
+
+def test_what_was_read_is_forgotten_when_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a live view of hours; each profile stays as it was."""
+    monkeypatch.setattr(profile_module, "STACKS_MAX", 5)
+    reader, profiles = ProfileReader(), []
+    for turn in range(20):
+        batch = batch_of([(1, "a", [Frame(f"f{turn}_{each}")], 1) for each in range(3)])
+        profiles.append(reader.read(batch, Measured()))
+    for turn, found in enumerate(profiles):
+        named = [found.frames[stack.frames[0]].name for stack in found.stacks]
+        assert [f"f{turn}_{each}" for each in range(3)] == named
+    assert max(len(found.frames) for found in profiles) <= 9
 
 
 def test_the_tree_has_each_stack_from_everything_on() -> None:

@@ -55,7 +55,7 @@ class CaptureWriter:
             nanoarrow.Type.STRUCT, fields=fields, metadata={KEY: text.decode()}, nullable=False
         )
         self._stream = StreamBytes(self._schema)
-        self.readings = self.size_bytes = 0
+        self.size_bytes = 0
         self._left = {each.name for each in header.shown}
         self._write(self._stream.schema())
 
@@ -92,7 +92,6 @@ class CaptureWriter:
                 for each in self.header.outputs
             ]
             self._write(self._stream.batch(array_of(self._schema, 1, [None], *arrays)))
-            self.readings += not output.of
 
     def _records(self, output: OutputHeader, rows: int, buffers: Sequence[Sequence[Buffer]] | None) -> Any:
         """Make the list of an output's records; null for one that was not read."""
