@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENDED_MAX, KEPT_MAX = 16_384, 1024
 """So many processes that have ended, and programs that gave way to others, are remembered: before their rows are read, and after."""
 ENDED_MAPPINGS_MAX = 262_144
-"""So many mappings of processes that have ended are remembered: 12 MB, or 40 when they have been asked for."""
+"""So many mappings of processes that have ended are remembered: 14 MB, or 60 when they have been asked for."""
 FILES_MAX = 8192
 """So many mapped files are known as such; those that were mapped first are new again afterwards."""
 LINEAGE_MAX = 8

@@ -256,8 +256,7 @@ def _numbers(batch: RecordBatch, name: str) -> list[int]:
 
     if name not in batch.columns:
         return []
-    values = batch[name]
-    found: list[int] = (np.ma.filled(values, 0) if isinstance(values, np.ma.MaskedArray) else values).tolist()
+    found: list[int] = np.ma.filled(batch[name], 0).tolist()
     return found
 
 
