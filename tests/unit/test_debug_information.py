@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -139,6 +141,52 @@ def test_a_file_that_cannot_be_converted_has_its_functions(program: Path, tmp_pa
     broken.write_bytes(data)
     found = stacks_in(binary_of(broken, SymbolCache(tmp_path / "cache")), program, ADD)
     assert found == {(("shop::Cart<unsigned long>::add", NATIVE),)}
+
+
+def test_a_file_that_is_too_large_is_not_converted(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debug_information, "SOURCE_BYTES_MAX", 1000)
+    monkeypatch.setattr(debug_information, "_convert", lambda *_: pytest.fail("converted"))
+    found = stacks_in(binary_of(program, SymbolCache(tmp_path)), program, ADD)
+    assert found == {(("shop::Cart<unsigned long>::add", NATIVE),)}
+
+
+def test_no_more_are_converted_at_a_time_than_there_are_cpus(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of those that had to be waited for nothing is lost."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    cache = SymbolCache(tmp_path)
+    begun = [binary_of(program, cache) for _ in range(5)]
+    assert len(cache._running) == 2
+    found = [stacks_in(each, program, ADD) for each in begun]
+    assert all(each == found[0] for each in found)
+    assert max(map(len, found[0])) == 2
+
+
+def test_a_conversion_that_does_not_end_is_ended(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def asleep(*_: int) -> subprocess.Popen[bytes]:
+        begun.append(subprocess.Popen(["sleep", "20"]))
+        return begun[0]
+
+    monkeypatch.setattr(debug_information, "CONVERTING_S", 0.1)
+    monkeypatch.setattr(debug_information, "_convert", asleep)
+    found = stacks_in(binary_of(program, SymbolCache(tmp_path)), program, ADD)
+    assert found == {(("shop::Cart<unsigned long>::add", NATIVE),)}
+    assert begun[0].poll() == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_may_be_kept_lines_are_read_all_the_same(program: Path, tmp_path: Path) -> None:
+    """The folder's name is a file's: not even root can make it."""
+    (tmp_path / "file").write_text("")
+    cache = SymbolCache(tmp_path / "file" / "symbols")
+    assert max(map(len, stacks_in(binary_of(program, cache), program, ADD))) == 2
 
 
 def test_without_the_library_functions_are_named_and_it_is_known(program: Path) -> None:

@@ -141,8 +141,13 @@ class SymbolCache:
 
     def _bound(self) -> None:
         """Remove what was not used for longest, and what a run that was killed has left half made."""
+        try:
+            kept = list(os.scandir(self._folder))
+        except OSError:
+            # It may not be made: results are used once, elsewhere.
+            return
         found = []
-        for each in os.scandir(self._folder):
+        for each in kept:
             try:
                 told = each.stat(follow_symlinks=False)
             except OSError:
