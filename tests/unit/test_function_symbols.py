@@ -22,7 +22,7 @@ from elf_programs import (
 )
 from sonde.enrich.symbols.binary import Binary
 from sonde.enrich.symbols.debug_files import open_debug_file
-from sonde.enrich.symbols.elf import DamagedFileError, ElfFile, Symbols, addresses_of
+from sonde.enrich.symbols.elf import DamagedFileError, ElfFile, Segment, Symbols, addresses_of
 from sonde.enrich.symbols.function_symbols import FunctionSymbols, read_functions
 from sonde.enrich.symbols.thread_roots import is_thread_begin, is_thread_root
 from sonde.enrich.symbols.vdso import vdso
@@ -58,6 +58,22 @@ def test_a_place_in_the_file_is_an_address_of_its_symbols(folder: Path, kind: st
     assert addresses_of(elf(path).segments, places).tolist() == [address, 2**64 - 1]
 
 
+def test_where_segments_share_a_page_of_the_file_code_wins() -> None:
+    segments = [Segment(0, 0x1000, 0x1000, is_code=True), Segment(0x800, 0x5000, 0x1000, is_code=False)]
+    places = np.array([0x700, 0x900, 0x1100], np.uint64)
+    for each in (segments, segments[::-1]):
+        assert addresses_of(each, places).tolist() == [0x1700, 0x1900, 0x5900]
+
+
+def test_a_build_id_is_found_without_sections(folder: Path) -> None:
+    """Some tools take the table of sections away; the segment with the note stays."""
+    data = bytearray(compiled(folder, "sectionless", C_SOURCE, "-Wl,--build-id=sha1").read_bytes())
+    expected = ElfFile.of_bytes(bytes(data)).build_id
+    data[0x28:0x30], data[0x3C:0x40] = bytes(8), bytes(4)
+    found = ElfFile.of_bytes(bytes(data))
+    assert (len(expected), found.sections, found.build_id) == (40, (), expected)
+
+
 def test_what_lies_between_functions_is_in_none() -> None:
     text = b"\0wide\0narrow\0open\0"
     functions = FunctionSymbols(
@@ -80,8 +96,10 @@ def test_of_several_names_the_public_one_counts(folder: Path) -> None:
     source = C_SOURCE + (
         'long _hidden(long) __attribute__((alias("outer")));\nlong weak(long) __attribute__((weak, alias("outer")));\n'
     )
+    source += 'long _second(long x) { return x; }\nlong second(long) __attribute__((alias("_second")));\n'
     path = compiled(folder, "aliases", source)
-    assert names(read_functions(elf(path)), symbols_by_nm(path)["outer"][0]) == ["outer"]
+    addresses = [symbols_by_nm(path)[name][0] for name in ("outer", "second")]
+    assert names(read_functions(elf(path)), *addresses) == ["outer", "second"]
 
 
 def test_of_a_stripped_program_functions_are_unknown_and_not_misnamed(folder: Path) -> None:
@@ -114,6 +132,17 @@ def test_a_debug_file_is_found_by_build_id(folder: Path, monkeypatch: pytest.Mon
         binary = Binary(file.fileno(), "/bin/identified", roots=("", str(folder / "root")))
     address, _ = symbols_by_nm(path)["inner"]
     assert names(binary.functions, address) == ["inner"]
+
+
+def test_a_debug_file_of_another_build_is_not_taken(folder: Path, tmp_path: Path) -> None:
+    """Whoever has put it there: its functions lie elsewhere."""
+    path = compiled(folder, "newer", C_SOURCE, "-Wl,--build-id=sha1")
+    older = compiled(folder, "older", C_SOURCE.replace("outer", "former"), "-Wl,--build-id=sha1")
+    build_id = elf(path).build_id
+    assert elf(older).build_id != build_id
+    place = tmp_path / f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+    debug_file_of(older, place)
+    assert open_debug_file(elf(path), "/bin/newer", roots=(str(tmp_path),)) is None
 
 
 @pytest.mark.parametrize("where", ["", ".debug/", "usr/lib/debug{folder}/"])

@@ -48,13 +48,30 @@ def test_it_is_read_on_for_an_unknown_address_but_not_always(tmp_path: Path) -> 
     assert names(found, 0x2000, 0x1000) == ["half", "new"]
 
 
-def test_another_file_of_that_name_is_read_anew(tmp_path: Path) -> None:
+def test_in_many_pieces_it_is_read_as_a_whole_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perf_map, "PIECES_MAX", 3)
+    path, clock = tmp_path / "perf-1.map", Clock()
+    found = PerfMap((str(path),), owner=None, clock_s=clock)
+    for number in range(1, 11):
+        with path.open("a") as file:
+            file.write(f"{number}000 10 f{number}\n")
+        clock.now += READ_AGAIN_S
+        known = [f"f{each}" for each in range(1, number + 1)]
+        assert names(found, *(int(f"{each}000", 16) for each in range(1, number + 1))) == known
+        assert len(found._pieces) <= 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_another"), [(1, True), (100, True), (1, False)], ids=["shorter", "longer", "truncated"]
+)
+def test_another_file_of_that_name_is_read_anew(tmp_path: Path, lines: int, *, is_another: bool) -> None:
     path, clock = tmp_path / "perf-1.map", Clock()
     path.write_text("1000 10 before\n" * 10)
     found = PerfMap((str(path),), owner=None, clock_s=clock)
     assert names(found, 0x1000) == ["before"]
-    path.unlink()
-    path.write_text("2000 10 after\n")
+    if is_another:
+        path.rename(tmp_path / "before")
+    path.write_text("2000 10 after\n" * lines)
     clock.now += READ_AGAIN_S
     assert names(found, 0x2000, 0x1000) == ["after", ""]
 
