@@ -157,6 +157,8 @@ class Table:
     counting has begun, ``before_read`` before each reading and once more when all programs are detached. ``weight`` is the
     column that a profile adds up, of a table whose rows are of stacks: ``count`` samples, or a time in ``…_ns``.
     ``rows`` gives for how many rows there is room, where that depends on the machine: of the number of CPUs and the knobs.
+    Those of a table that ``grows`` take memory when they are made, where the kernel can do that in tracing programs: for
+    large rows, of which there are few as a rule, up to the next power of two in size.
     """
 
     name: str
@@ -177,6 +179,7 @@ class Table:
     before_read: tuple[Walk, ...] = ()
     weight: str = ""
     rows: Callable[[int, Mapping[str, Any]], int] | None = None
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ FEATURES: dict[str, tuple[Evidence | Callable[[], str | None], ...]] = {
     "arena": (KernelName("BPF_MAP_TYPE_ARENA"),),
     "syscall_program": (KernelName("BPF_PROG_TYPE_SYSCALL"),),
     "loop": (KernelName("bpf_loop"),),
+    "maps_on_demand": (KernelName("bpf_mem_alloc_init"),),
     "ksym_variable": (KernelName("runqueues"), Configuration("CONFIG_KALLSYMS_ALL")),
 }
 """Feature → what would prove that it is missing; the names are those of tools/vm/expected.toml."""

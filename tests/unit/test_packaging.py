@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from sonde.agent.config import load_config
+from sonde.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
@@ -96,14 +97,7 @@ def test_the_manifests_configuration_is_right(tmp_path: Path) -> None:
     assert config.exporters == ("prometheus",)
     assert config.prometheus.listen is not None
     assert config.prometheus.listen.port == container["ports"][0]["containerPort"]
-    assert f"sonde:{project_version()}" == container["image"]
-
-
-def project_version() -> str:
-    import tomllib
-
-    version: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return version
+    assert f"sonde:{VERSION}" == container["image"]
 
 
 def test_unit_and_pod_have_the_capabilities_that_the_loader_keeps() -> None:

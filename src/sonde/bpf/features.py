@@ -365,6 +365,9 @@ FEATURES = (
             lambda: trial.helper("tp_btf/x", lib.BPF_FUNC_task_storage_get, target=QUIET_TRACEPOINT)),
     Feature("current_task_btf", "the current task as a typed pointer", "5.11", "3ca1032ab7ab",
             "CONFIG_DEBUG_INFO_BTF", TRACING, lambda: trial.helper("raw_tp", lib.BPF_FUNC_get_current_task_btf)),
+    # Before, perf events' programs were refused such a map, and for other programs the kernel warned in its log.
+    Feature("maps_on_demand", "hashes that grow, in tracing programs", "6.1", "96da3f7d489d", "CONFIG_BPF_SYSCALL",
+            TRACING, lambda: trial.map_on_demand("perf_event")),
     Feature("loop", "bpf_loop(), a loop that is verified once", "5.17", "e6f2dd0f8067", "CONFIG_BPF_SYSCALL", TRACING,
             lambda: trial.helper("raw_tp", lib.BPF_FUNC_loop)),
     Feature("statistics", "run count and time of programs", "5.8", "d46edd671a14", "CONFIG_BPF_SYSCALL", _ADMIN,

@@ -86,6 +86,22 @@ def map_type(number: int) -> None:
         raise AbsentError("no map of this type can be created")
 
 
+def map_on_demand(section: str) -> None:
+    """Load a program that refers to a hash whose entries are allocated when they are made."""
+    options = ffi.new("struct bpf_map_create_opts *")
+    options.sz, options.map_flags = ffi.sizeof("struct bpf_map_create_opts"), lib.BPF_F_NO_PREALLOC
+    fd = check(lib.bpf_map_create(lib.BPF_MAP_TYPE_HASH, ffi.NULL, 4, 8, 1, options))
+    try:
+        pseudo_map_fd = 1
+        # r1 = the map, an instruction of two words
+        with program(
+            section, code=struct.pack("<BBhiQ", 0x18, pseudo_map_fd << 4 | 1, 0, fd, 0) + RETURN_ZERO
+        ):
+            pass
+    finally:
+        os.close(fd)
+
+
 def batch(type_number: int) -> None:
     """Read a map by a batched system call; raises AbsentError if the kernel has none for this type."""
     fd = check(lib.bpf_map_create(type_number, ffi.NULL, 4, 8, 1, ffi.NULL))

@@ -183,6 +183,11 @@ class RunControl:
         for name, entries in self._entries(possible_cpus()).items():
             if name in spec.maps:
                 spec.maps[name].max_entries = entries
+        if isinstance(self.output, Table) and self.output.grows:
+            from sonde.bpf.features import have
+
+            if have("maps_on_demand"):
+                spec.maps[self.output.map].flags |= lib.BPF_F_NO_PREALLOC
 
     def _entries(self, cpus: int) -> dict[str, int]:
         return entries_of(self.output, self.values, max_entries=self.max_entries, cpus=cpus)

@@ -19,6 +19,7 @@ static const int BPF_TC_INGRESS;
 int bpf_tc_hook_create(struct bpf_tc_hook *hook);
 
 static const int BPF_MAP_TYPE_HASH;
+static const int BPF_F_NO_PREALLOC;
 static const int BPF_MAP_TYPE_PERCPU_ARRAY;
 static const int BPF_MAP_TYPE_RINGBUF;
 static const int BPF_MAP_TYPE_USER_RINGBUF;

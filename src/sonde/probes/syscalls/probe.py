@@ -132,6 +132,7 @@ PROBE = Probe(
             enrich=_latency_enrichers,
             metrics=(DURATION, UNTIMED),
             cost_ns=196,
+            grows=True,
         ),
         Table(
             name="counts",

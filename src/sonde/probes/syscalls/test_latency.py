@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
+from sonde.bpf.features import have
+from sonde.bpf.trial import kernel_btf_has
 from sonde.probe import Selection
 from sonde.probes.syscalls.child import (
     SYSCALLS,
@@ -109,6 +112,27 @@ def test_an_unknown_number_has_a_name_of_its_own() -> None:
     batch, _ = measured(code)
 
     assert 13 == counts(batch)["syscall_1999", "ENOSYS"]
+
+
+def test_rows_that_are_made_in_a_burst_are_all_there() -> None:
+    """The kernel's allocator keeps some two dozen for each CPU, and refills when it is interrupted."""
+    code = "import ctypes; call = ctypes.CDLL(None).syscall\nfor number in range(2000, 4000): call(number)"
+    batch, _ = measured(code)
+
+    found = counts(batch)
+    assert [1] * 2000 == [found.get((f"syscall_{number}", "ENOSYS"), 0) for number in range(2000, 4000)]
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_rows_take_memory_when_they_are_made() -> None:
+    if not have("maps_on_demand"):
+        pytest.skip(f"maps_on_demand: {have('maps_on_demand').reason}")
+    if not kernel_btf_has("htab_map_mem_usage"):
+        pytest.skip("the kernel computes what a map would take when full: Linux 6.4 or later tells")
+    with child("pass") as started, Run(SYSCALLS, selection=Selection(pid=started.pid)) as run:
+        information = Path(f"/proc/self/fdinfo/{run.loaded.maps['latency'].fd}").read_text()
+    (line,) = [each for each in information.splitlines() if each.startswith("memlock:")]
+    assert int(line.split()[1]) < 1 << 20
 
 
 def test_the_kernels_internal_results_have_names() -> None:
