@@ -124,6 +124,14 @@ def test_back_edge_shows_the_line_of_its_loop() -> None:
     assert explanation.source_line == "while (a) {"
 
 
+def test_instruction_that_is_too_new_names_the_compilers_option() -> None:
+    """As Linux 5.10 rejects an atomic addition that fetches, before it looks at anything else."""
+    log = "BPF_STX uses reserved fields\nprocessed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0\n"
+    explanation = verifier.explain(log)
+    assert (explanation.kind, explanation.reason) == ("unknown-instruction", "BPF_STX uses reserved fields")
+    assert "-mcpu=v2" in explanation.hint
+
+
 def test_message_glued_to_the_statistics_is_cut_free() -> None:
     """Some messages of the kernel end without a newline."""
     log = "0: (95) exit\nR0 !read_okprocessed 1 insns (limit 1000000) max_states_per_insn 0\n"

@@ -170,6 +170,13 @@ VERDICTS = (
         'make the program sleepable (SEC("….s"))',
     ),
     _verdict(
+        "unknown-instruction",
+        # Not of BPF_CALL: that is a kernel function's.
+        r"BPF_(?!CALL)\w+ uses (?:reserved fields|invalid atomic)|unknown opcode|invalid BPF_\w+ opcode",
+        "this kernel does not know an instruction that the compiler has chosen: compile with -mcpu=v2 (clang 20 and "
+        "later default to v3, whose atomic operations came with Linux 5.12)",
+    ),
+    _verdict(
         "control-flow",
         r"unreachable insn|jump out of range|last insn is not an exit|falls? through|jump into the middle",
         "every instruction must be reachable and every path end in a return: build with clang -O2 and look at the "
