@@ -66,10 +66,9 @@ def told_by(worker: Worker, kind: str) -> Timed:
     """Have a worker be blocked in one way, and say what it measured."""
     arguments = [kind]
     if kind == "disk" and "SONDE_VM_KERNEL" in os.environ:
-        # Its files are in memory, but for those of the host, which come by 9p: a large one, and nothing of it in the cache.
+        # Its files are in memory, but for those of the host, which come by 9p: a large one.
         libraries = Path(np.__file__).parents[1].glob("numpy.libs/*")
         arguments.append(str(max(libraries, key=lambda path: path.stat().st_size)))
-        Path("/proc/sys/vm/drop_caches").write_text("1")
     code = f"timed = run(*{arguments!r}); print(timed.blocks, timed.off_cpu_ns, flush=True)"
     blocks, off_cpu_ns = ask(worker, code).split()
     assert worker.stdout is not None

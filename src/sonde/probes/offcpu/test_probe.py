@@ -45,7 +45,7 @@ def test_it_is_as_long_as_the_thread_itself_measures_under_the_right_reason(kind
     # On a busy machine others took its CPU, too, some of it within the calls.
     preempted = total(rows, reason="run queue")
     share = 0.02 if kind != "disk" or "SONDE_VM_KERNEL" not in os.environ else INTERRUPTS_SHARE
-    # With nothing in the cache the program itself has to be read again, too, which it does not measure.
+    # What the program itself has to read for the first time it does not measure.
     more = 0.02 if share == 0.02 else 0.1
     assert -more * told.off_cpu_ns < told.off_cpu_ns - found < share * told.off_cpu_ns + preempted
     if kind != "disk":
