@@ -20,7 +20,7 @@ static __always_inline int woken(struct task_struct *task, u32 program)
 	struct waits_counters *counters = counters_of(program);
 
 	if (counters && !is_on_cpu(task))
-		wait_begins(counters, task);
+		wait_begins(counters, task, bpf_ktime_get_ns());
 	return 0;
 }
 
@@ -36,26 +36,28 @@ int runqueue_woken_new(u64 *ctx)
 	return woken((void *)ctx[0], PROGRAM_WOKEN_NEW);
 }
 
-/* The one that comes first: what we do for it is not in the wait of the one that goes. */
+/* One moment for both: what we do meanwhile is in the wait of the one that goes, and the scheduler counts it there, too. */
 SEC("tp_btf/sched_switch")
 int runqueue_switched(u64 *ctx)
 {
 	struct task_struct *prev = (void *)ctx[1], *next = (void *)ctx[2];
 	struct waits_counters *counters = counters_of(PROGRAM_SWITCHED);
 	bool is_preempted = ctx[0];
+	u64 now_ns;
 
 	if (!counters)
 		return 0;
+	now_ns = bpf_ktime_get_ns();
 	if (!is_idle_task(next)) {
 		struct wait wait = { .process = process_of(next) };
 
-		if (wait_ends(counters, &wait))
+		if (wait_ends(counters, &wait, now_ns))
 			waits_add(&wait);
 	}
 	if (is_idle_task(prev))
 		return 0;
 	if (stays_runnable(prev, is_preempted))
-		wait_begins(counters, prev);
+		wait_begins(counters, prev, now_ns);
 	else if (!in_task_storage && task_state(prev) & TASK_STATE_DEAD)
 		waiting_forget(prev);
 	return 0;

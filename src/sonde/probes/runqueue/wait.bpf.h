@@ -48,7 +48,7 @@ struct wait {
 	u64 weight;
 };
 
-static __always_inline void wait_begins(struct waits_counters *counters, struct task_struct *task)
+static __always_inline void wait_begins(struct waits_counters *counters, struct task_struct *task, u64 now_ns)
 {
 	struct process process = process_of(task);
 	struct waiting *waiting;
@@ -70,21 +70,18 @@ static __always_inline void wait_begins(struct waits_counters *counters, struct 
 	waiting->start_runs = runs;
 	waiting->start_ns = is_sampled_out()		      ? SAMPLED_OUT :
 			    is_thinned_out(counters->begun) ? THINNED_OUT :
-							      bpf_ktime_get_ns();
+							      now_ns;
 }
 
 /* Whether to count a wait whose beginning was selected: what its thread was then holds, whatever it is called now. */
-static __always_inline bool wait_ends_seen(struct waits_counters *counters, struct wait *wait, u64 start_ns)
+static __always_inline bool wait_ends_seen(struct waits_counters *counters, struct wait *wait, u64 start_ns, u64 now_ns)
 {
-	u64 now_ns;
-
 	counters->ended++;
 	if (unlikely(start_ns <= THINNED_OUT)) {
 		*(start_ns == SAMPLED_OUT ? &counters->sampled_out : &counters->thinned_out) += 1;
 		return false;
 	}
 	wait->weight = event_weight(&counters->thinned_out, &counters->represented);
-	now_ns = bpf_ktime_get_ns();
 	/* The clocks of two CPUs may differ by a little. */
 	wait->duration_ns = now_ns > start_ns ? now_ns - start_ns : 0;
 	return true;
@@ -121,7 +118,7 @@ static __always_inline void count_untraced(struct waits_counters *counters, stru
 }
 
 /* Whether to count the wait that ends here. */
-static __always_inline bool wait_ends(struct waits_counters *counters, struct wait *wait)
+static __always_inline bool wait_ends(struct waits_counters *counters, struct wait *wait, u64 now_ns)
 {
 	struct waiting *waiting;
 	u64 start_ns;
@@ -147,7 +144,7 @@ static __always_inline bool wait_ends(struct waits_counters *counters, struct wa
 		counters->ended++;
 		return wait_ends_unseen(counters, wait);
 	}
-	return wait_ends_seen(counters, wait, start_ns);
+	return wait_ends_seen(counters, wait, start_ns, now_ns);
 }
 
 #endif
