@@ -8,7 +8,7 @@ PYTHON = (
 )
 NUMPY = "What is resident is the interpreter, libbpf's copy of the kernel's types, and NumPy, which the first reading imports: as much again as everything before it."
 READING = "The first reading imports NumPy, which takes most of that; in a run of some seconds it has happened before Ctrl-C."
-ROOM = "Room for 10,240 rows with their histograms and names is taken when the table is made, so that it cannot grow; the others' maps have fewer columns."
+ROOM = "A row for each process, call and error, with its name, and a histogram or a cell for each CPU; with 10,240 of them it is full. The others' maps have fewer rows and columns."
 JSON = "Every line is formatted by Python, and is longer: all arguments, the result and the latency in JSON."
 MORE = "It answers more: each process, call and error, where the other has a sum for each process; and it is exact where two CPUs count at once."
 
@@ -25,6 +25,18 @@ OF_PART: dict[tuple[str, str], str] = {
         "crowds",
         "found",
     ): "Rows of processes beyond the room are in one row named `other`: counted, and not under their process.",
+    (
+        "crowds",
+        "process_us",
+    ): "A process gets a row with its name for each of its calls, where the other adds to one sum for each process.",
+    (
+        "profiles",
+        "added_us",
+    ): "A sample costs some 15 µs (`python -m benchmarks.profile`), 0.15 % of the work: here all tools are within what the rounds differ by.",
+    (
+        "profiles",
+        "cpu_us",
+    ): "Stacks are added up and named while it runs, in Python; `perf record` copies samples to a file, which `perf script` names afterwards.",
     ("streams", "cpu_ns"): JSON,
     (
         "streams",
@@ -38,6 +50,10 @@ OF_PART: dict[tuple[str, str], str] = {
         "opens",
         "delivered",
     ): "A flood overruns a ring of 1 MiB; what was lost is told. Who holds the target up instead loses less.",
+    (
+        "packets",
+        "storm_added",
+    ): "`sonde filter` looks an address up in a trie of networks; xdp-filter knows single addresses, in a hash.",
     (
         "packets",
         "alone_ns",
