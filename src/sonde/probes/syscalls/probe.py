@@ -131,7 +131,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_latency_enrichers,
             metrics=(DURATION, UNTIMED),
-            cost_ns=196,
+            cost_ns=262,
             grows=True,
         ),
         Table(
@@ -145,7 +145,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_counts_enrichers,
             metrics=(COUNT,),
-            cost_ns=83,
+            cost_ns=86,
         ),
     ),
     streams=(
