@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sonde._libbpf import lib
 from sonde.records.cells import Cells
 from sonde.records.differences import as_bytes
-from sonde.records.fold import fold, fold_cpus
+from sonde.records.fold import fold_cpus
 from sonde.records.layout import columns_of
 from sonde.records.merge import merged
-from sonde.records.retirement import FILL_SHARE, ROWS_KEPT_MAX
+from sonde.records.retired_rows import RetiredRows
+from sonde.records.retirement import FILL_SHARE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +34,7 @@ class CellRows:
     it changes when no program can find the deleted rows any more, and again every program has to end.
 
     With ``keep`` off retired rows are given once more and then forgotten (``ended``): for readers that take
-    differences. Otherwise they are kept here; beyond ROWS_KEPT_MAX the oldest are added up into ``folded``.
+    differences. Otherwise they are kept here (RetiredRows).
     """
 
     def __init__(self, table: Map, cells: Cells, *, generation: Map | None = None, keep: bool = True) -> None:
@@ -43,10 +44,9 @@ class CellRows:
         self._table, self._cells, self._keeps = table, cells, keep
         self._generation = generation
         self.columns = columns_of(cells.map.shape.value_type)
-        self.folded: Array = np.empty(0, cells.map.value_dtype)
         self.ended: Array = np.empty(0, np.void)
         self.used = 0
-        self._kept: list[tuple[Array, Array]] = []
+        self._kept = RetiredRows(cells.map.value_dtype, self.columns)
         self._keys_before: Array = np.empty(0, np.void)
         self._values_before: Array = np.empty(0, np.void)
         self._can_wait: bool | None = None
@@ -61,17 +61,21 @@ class CellRows:
         values = self._counters()[numbers]
         idle = self._idle(keys, values)
         self.ended = np.empty(0, np.void)
+        in_use = None
         if idle.any():
             values[idle] = self._retired(keys[idle], numbers[idle])
             if self._keeps:
-                self._keep(keys[idle], values[idle])
-                keys, values = keys[~idle], values[~idle]
+                self._kept.add(keys, values, idle)
+                in_use = np.flatnonzero(~idle)
             else:
                 self.ended = as_bytes(keys[idle])
-        if not self._kept:
-            return keys, values
-        kept_keys, kept_values = zip(*self._kept, (keys, values), strict=True)
-        return merged(np.concatenate(kept_keys), np.concatenate(kept_values), self.columns)
+        together = self._kept.before(keys, values, in_use)
+        return merged(*together, self.columns) if len(self._kept) else together
+
+    @property
+    def folded(self) -> Array:
+        """Give the row of what was retired longest ago: an array of length 0 or 1."""
+        return self._kept.folded
 
     def _counters(self) -> Array:
         _, counters = self._cells.map.to_numpy()
@@ -107,14 +111,6 @@ class CellRows:
         values = self._counters()[numbers]
         self._cells.release(numbers)
         return values
-
-    def _keep(self, keys: Array, values: Array) -> None:
-        import numpy as np
-
-        self._kept.append((keys, values))
-        while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > ROWS_KEPT_MAX:
-            _, oldest = self._kept.pop(0)
-            self.folded = fold(np.concatenate([self.folded, oldest]), self.columns)
 
 
 def _advance(generation: Map) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sonde.records.cells import Cells
 from sonde.records.cgroup_tree import living_cgroups
 from sonde.records.differences import as_bytes
-from sonde.records.fold import fold
 from sonde.records.layout import columns_of
+from sonde.records.retired_rows import RetiredRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 FILL_SHARE = 0.5
 """Above this share of max_entries, rows of ended processes are moved out of the map."""
-
-ROWS_KEPT_MAX = 10_240
-"""So many rows of ended processes are kept apart; it bounds the memory of a run that lasts for weeks."""
 
 CLOCK_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -112,9 +109,9 @@ class Retirement:
     """Reads a table whose keys name a process or a cgroup, and keeps the rows of those that have ended.
 
     What is gone makes no events any more, so its rows cannot be live: they are read once more after its end was seen,
-    kept here, and deleted from the map. (Rows of the living are never deleted: that loses counts.)
-    Beyond ROWS_KEPT_MAX the oldest kept rows are added up into one, ``folded`` (of length 0 or 1). With ``keep`` off
-    they are given once more and then forgotten: for readers that take differences and add up by themselves.
+    kept here (RetiredRows), and deleted from the map. (Rows of the living are never deleted: that loses counts.)
+    With ``keep`` off they are given once more and then forgotten: for readers that take differences and add up by
+    themselves.
     """
 
     def __init__(
@@ -129,11 +126,9 @@ class Retirement:
 
         assert table.shape.value_type is not None, "packaged objects have BTF"
         self._table, self._cells, self._keeps = table, cells, keep
-        self._columns = columns_of(table.shape.value_type)
         self._owner, self._living = list(owner), OWNERS[owner]
-        self._kept: list[tuple[Array, Array]] = []
-        self.columns = self._columns
-        self.folded: Array = np.empty(0, table.value_dtype)
+        self.columns = columns_of(table.shape.value_type)
+        self._retired = RetiredRows(table.value_dtype, self.columns)
         # Who has ended does not come again.
         self.ended: Array = np.empty(0, np.void)
         self.used = 0
@@ -146,18 +141,21 @@ class Retirement:
         keys, values = self._table.to_numpy()
         self.used = len(keys)
         counted = values if self._cells is None else self._cells.add_to(values)
+        living = None
         if len(ended):
             gone = np.isin(as_bytes(keys[self._owner]), ended)
             self._table.delete_many(keys[gone])
             if self._cells is not None:
                 self._cells.release(values[gone][self._cells.member])
             if self._keeps:
-                self._keep(keys[gone], counted[gone])
-                keys, counted = keys[~gone], counted[~gone]
-        if not self._kept:
-            return keys, counted
-        kept_keys, kept_values = zip(*self._kept, (keys, counted), strict=True)
-        return np.concatenate(kept_keys), np.concatenate(kept_values)
+                self._retired.add(keys, counted, gone)
+                living = np.flatnonzero(~gone)
+        return self._retired.before(keys, counted, living)
+
+    @property
+    def folded(self) -> Array:
+        """Give the row of what was retired longest ago: an array of length 0 or 1."""
+        return self._retired.folded
 
     def _ended(self) -> Any:
         import numpy as np
@@ -168,11 +166,3 @@ class Retirement:
         rows = np.ndarray((count,), self._table.key_dtype, buffer=keys)[self._owner]
         owners, first = np.unique(as_bytes(rows), return_index=True)
         return owners[~self._living(rows[first])]
-
-    def _keep(self, keys: Array, values: Array) -> None:
-        import numpy as np
-
-        self._kept.append((keys, values))
-        while len(self._kept) > 1 and sum(len(keys) for keys, _ in self._kept) > ROWS_KEPT_MAX:
-            _, oldest = self._kept.pop(0)
-            self.folded = fold(np.concatenate([self.folded, oldest]), self._columns)

@@ -59,9 +59,13 @@ class Rows(Protocol):
     """
 
     columns: tuple[Column, ...]
-    folded: Array
     ended: Array
     used: int
+
+    @property
+    def folded(self) -> Array:
+        """Give that row, if there is one."""
+        ...
 
     def read(self) -> tuple[Array, Array]:
         """Give keys and values."""

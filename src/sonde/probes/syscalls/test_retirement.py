@@ -75,7 +75,7 @@ def test_the_living_are_not_taken_for_ended_in_a_time_namespace() -> None:
 
 def test_beyond_what_is_kept_rows_of_ended_processes_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for 50 of them, the rows of 60 ended processes are added up into other, and nothing is missing."""
-    monkeypatch.setattr("sonde.records.retirement.ROWS_KEPT_MAX", 50)
+    monkeypatch.setattr("sonde.records.retired_rows.ROWS_KEPT_MAX", 50)
     code = (
         "for _ in range(60):\n    pid = os.fork()\n"
         "    if pid == 0:\n        for _ in range(11): os.getppid()\n        os._exit(0)\n    os.waitpid(pid, 0)\n"
