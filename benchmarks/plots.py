@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,8 @@ def _floors(panel: Any, part: Part, column: Column, *, upright: bool) -> None:
 
 def _lines(panel: Any, part: Part, column: Column) -> None:
     """One line for each contender along the part's axis."""
-    markers = iter("osv^D<>ph*X" * 3)
-    for name, kind in part.kinds().items():
+    # A contender has the same marker in every panel.
+    for (name, kind), marker in zip(part.kinds().items(), itertools.cycle("osv^D<>ph*X"), strict=False):
         rows = [row for row in part.rows if row.contender == name and row.cells.get(column.key)]
         if not rows:
             continue
@@ -105,7 +106,7 @@ def _lines(panel: Any, part: Part, column: Column) -> None:
             [_median(row, column) for row in rows],
             color=COLOURS[kind],
             linestyle="--" if kind == "floor" else "-",
-            marker=next(markers),
+            marker=marker,
             markersize=4,
             linewidth=1.6 if kind == "sonde" else 0.9,
             label=name,
