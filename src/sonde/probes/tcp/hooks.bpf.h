@@ -148,6 +148,16 @@ static __always_inline void connection_ends(struct tcp_counters *counters, u64 s
 	}
 	if (connection->has_ended)
 		return;
+	/* Where programs can be preempted (7.x) the kernel may have skipped the one that would have seen it established. */
+	if (former_state != STATE_SYN_SENT && former_state != STATE_SYN_RECV && !connection->is_established) {
+		if (output == OUTPUT_CONNECT) {
+			counters->seen++;
+			counters->lost_unseen++;
+			connection_dropped(counters, socket);
+			return;
+		}
+		connection->is_established = true;
+	}
 	connection->ended_ns = now_ns;
 	read_endpoints(&connection->endpoints, sk);
 	connection->total = volume_of(sk);
