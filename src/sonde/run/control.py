@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeErr
 from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
-from sonde.run.room import entries_of
+from sonde.run.room import can_grow, entries_of
 from sonde.run.selection import checked, fill_filters, globals_of
 from sonde.run.walks import Walks
 
@@ -134,25 +134,30 @@ class RunControl:
                 errors.append(error)
                 continue
             return loaded
-        assert errors, "a probe has at least one variant"
-        # Where some kinds of program are forbidden and others not, what keeps the others from loading says more. Else the
-        # first variant is the one for this kernel, unless the kernel is old.
-        told = [each for each in errors if not isinstance(each, PermissionDeniedError)]
-        first, *rest = told or errors[:1]
-        for later in rest:
-            first.add_note(f"also: {later}")
-        if isinstance(first, PermissionDeniedError):
-            self._require_capabilities(first)
-        raise first
+        raise self._failure(errors)
 
-    def _require_capabilities(self, error: PermissionDeniedError) -> None:
-        """Name all that is missing, where it is more than tracing takes: the kernel only says that it is not permitted."""
+    def _failure(self, errors: Sequence[KernelError]) -> KernelError:
+        """Give what says most of why none of the variants could be loaded, in whose order the errors are."""
         from sonde.bpf.capabilities import TRACING, missing
 
+        assert errors, "a probe has at least one variant"
+        denied = [each for each in errors if isinstance(each, PermissionDeniedError)]
+        others = [each for each in errors if not isinstance(each, PermissionDeniedError)]
         lacking = missing(self.probe.capabilities)
-        if set(lacking) - set(TRACING):
+        if denied and (lacking or not others):
+            if not set(lacking) - set(TRACING):
+                return denied[0]
+            # The kernel only says that it is not permitted: name all that is missing, where it is more than tracing takes.
             operation = f"load probe {self.probe.name}"
-            raise PermissionDeniedError(operation=operation, capability=", ".join(lacking)) from error
+            all_of_them = PermissionDeniedError(operation=operation, capability=", ".join(lacking))
+            all_of_them.__cause__ = denied[0]
+            return all_of_them
+        # Some kinds of program may be forbidden, and others not: what keeps these from loading says more. The first
+        # variant is the one for this kernel, unless the kernel is old.
+        first, *rest = others
+        for later in rest:
+            first.add_note(f"also: {later}")
+        return first
 
     def _prepare(self, spec: ObjectSpec, variant: Variant) -> None:
         self.variant = variant
@@ -183,11 +188,8 @@ class RunControl:
         for name, entries in self._entries(possible_cpus()).items():
             if name in spec.maps:
                 spec.maps[name].max_entries = entries
-        if isinstance(self.output, Table) and self.output.grows:
-            from sonde.bpf.features import have
-
-            if have("maps_on_demand"):
-                spec.maps[self.output.map].flags |= lib.BPF_F_NO_PREALLOC
+        if isinstance(self.output, Table) and self.output.grows and can_grow():
+            spec.maps[self.output.map].flags |= lib.BPF_F_NO_PREALLOC
 
     def _entries(self, cpus: int) -> dict[str, int]:
         return entries_of(self.output, self.values, max_entries=self.max_entries, cpus=cpus)

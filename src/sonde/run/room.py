@@ -1,10 +1,12 @@
-"""How many entries the maps of an output get."""
+"""How many entries the maps of an output get, and whether they may get them one by one."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+from sonde.bpf import trial
 from sonde.probe import Stream, Table
 
 SHARES = {"cells": (1, 1), "free": (1, 0), "odd": (1, 0), "stacks": (2, 0), "odd_stacks": (2, 0)}
@@ -27,3 +29,16 @@ def entries_of(
         return {}
     shares = {f"{output.map}_{name}": rows * each + more for name, (each, more) in SHARES.items()}
     return {output.map: rows, **shares}
+
+
+@functools.cache
+def can_grow() -> bool:
+    """Tell whether hashes that tracing programs use may take memory row by row: ``maps_on_demand``, tried once.
+
+    (``sonde.bpf.features`` tries the same; it costs each process that measures 2 ms and 0.4 MB to import.)
+    """
+    try:
+        trial.map_on_demand("perf_event")
+    except (OSError, trial.AbsentError):
+        return False
+    return True
