@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from dataclasses import replace
 
 import pytest
 
-from sonde.probe import Probe, Stream, Table
-from sonde.probes import all_probes
+from sonde.bpf.object import ObjectSpec
+from sonde.probe import Probe, Stream, Table, Variant
+from sonde.probes import all_probes, probe
 from sonde.run import Run
 
 pytestmark = [
@@ -27,3 +30,17 @@ def test_maps_are_bounded_on_a_large_machine(of: Probe, output: Table | Stream) 
         told = run.describe()
 
     assert 0 < told["map_memory_bytes"] <= told["map_memory_bytes_128_cpus"] <= MOST_BYTES
+
+
+def test_what_a_kernel_refused_is_freed_at_once() -> None:
+    """Old kernels refuse the first variant, at each start: a process that starts often must not gather objects."""
+    syscalls = probe("syscalls")
+    refused = Variant("refused", types={"count_enter": "xdp"})
+    gc.collect()
+    gc.disable()
+    try:
+        with Run(replace(syscalls, variants=(refused, *syscalls.variants)), "counts") as run:
+            assert run.describe()["variant"] != "refused"
+        assert not [each for each in gc.get_objects() if isinstance(each, ObjectSpec)]
+    finally:
+        gc.enable()

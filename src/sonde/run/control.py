@@ -133,6 +133,8 @@ class RunControl:
             except KernelError as error:
                 errors.append(error)
                 continue
+            for each in errors:
+                _let_go(each)
             return loaded
         raise self._failure(errors)
 
@@ -359,6 +361,16 @@ class RunControl:
         shapes = [each.shape for each in self.loaded.maps.values()]
         shapes = [replace(each, max_entries=entries.get(each.name, each.max_entries)) for each in shapes]
         return sum(memory_bytes(each, cpus) for each in shapes)
+
+
+def _let_go(error: BaseException) -> None:
+    """Free what the frames of an error hold, which hold it: objects of a megabyte would wait for the garbage collector."""
+    import traceback
+
+    traceback.clear_frames(error.__traceback__)
+    error.__traceback__ = None
+    if error.__context__ is not None:
+        _let_go(error.__context__)
 
 
 def _belongs(name: str, output: Table | Stream) -> bool:
