@@ -33,7 +33,7 @@ def _builder() -> ObjectBuilder:
 def object_of(source: str | Path) -> Path:
     """The object of a source: a path (a relative one below ``tests/kernel/objects``), or a text of several lines.
 
-    A text is compiled when a test first asks for it: for the virtual machines the host's run has to come first.
+    A text is compiled when a test first asks for it, which only tests of the host do.
     """
     if isinstance(source, str) and "\n" in source:
         path = CACHE / f"text-{digest_of(source)[:16]}.bpf.c"

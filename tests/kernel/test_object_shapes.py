@@ -268,16 +268,7 @@ def test_pinned_map_is_found_again(bpf_filesystem: Path) -> None:
 def test_program_for_what_the_kernel_lacks_says_how_to_leave_it_out(
     compile_object: Callable[[str | Path], Path],
 ) -> None:
-    path = compile_object(
-        """
-#include "kernel.bpf.h"
-SEC("tp_btf/no_such_tracepoint")
-int lost(u64 *ctx) { return 0; }
-SEC("tp_btf/task_rename")
-int kept(u64 *ctx) { return 0; }
-char licence[] SEC("license") = "GPL";
-"""
-    )
+    path = compile_object("links/lacking.bpf.c")
     with (
         ObjectSpec.open(path) as spec,
         pytest.raises(
