@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +21,13 @@ pytestmark = [
 ]
 
 
-def test_only_short_ones_or_long_ones() -> None:
+def test_only_short_ones_or_long_ones(tmp_path: Path) -> None:
     """Blocks of 2 ms and of 60 ms: those below min and above max are filtered, unfinished ones too."""
-    code = "[(time.sleep(0.002), time.sleep(0.06)) for _ in range(5)]"
+    path = tmp_path / "taken"
+    code = (
+        f"open({str(path)!r}, 'w').write(repr([(begun := time.monotonic(), time.sleep(each), time.monotonic() - begun)[2]"
+        " for each in (0.002, 0.06) * 5]))"
+    )
     bounds = ({"min": 30_000_000}, {"max": 30_000_000})
     with workers() as (worker,), ExitStack() as stack:
         selection = Selection(pid=worker.pid)
@@ -30,9 +36,11 @@ def test_only_short_ones_or_long_ones() -> None:
         time.sleep(0.05)
         rows, others = long.rows(), short.rows()
 
+    # An emulator may stand still while somebody sleeps, who then sees that too.
+    prolonged = sum(taken >= 0.03 for taken in ast.literal_eval(path.read_text())[::2])
     sleeps, naps = (total(each, "count", reason="sleep") for each in (rows, others))
-    assert 5 - long.accounting.lost_total <= sleeps <= 5
-    assert 5 - short.accounting.lost_total <= naps <= 5
+    assert 5 - long.accounting.lost_total <= sleeps <= 5 + prolonged
+    assert 5 - prolonged - short.accounting.lost_total <= naps <= 5
     assert all(30_000_000 <= row["total_ns"] for row in rows)
     assert all((row["max_ns"] or 0) <= 30_000_000 for row in others)
     assert 5 - short.accounting.lost_total <= short.accounting.filtered
