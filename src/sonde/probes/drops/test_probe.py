@@ -230,9 +230,10 @@ def test_drops_on_all_cpus_are_one_row() -> None:
             thread.join()
         run.stop()
         batch = run.read()
-    found = {row["netns_id"]: row["packets"] for row in batch.rows() if row["netns_id"] in numbers}
-    # A namespace's number is used again when it has ended.
-    assert sum(found.values()) == 8 * COUNT
+    found = [row for row in batch.rows() if row["netns_id"] in numbers]
+    # A namespace's number is used again when it has ended. Where a CPU is slow its backlog overflows, which is a reason, too.
+    assert sum(row["packets"] for row in found) == 8 * COUNT
+    assert len({(row["netns_id"], row["reason"], row["function"]) for row in found}) == len(found)
     assert batch.accounting.balanced
 
 
