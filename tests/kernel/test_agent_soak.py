@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.beside, pytest.mark.host_only]
 SECONDS = float(os.environ.get("SOAK_S", "60"))
 LOAD = """
 import os, sys, time
+turn = time.monotonic()
 while os.getppid() == int(sys.argv[1]):
     for _ in range(2000): os.getuid()
     for _ in range(20):
@@ -30,8 +31,10 @@ while os.getppid() == int(sys.argv[1]):
         os.waitpid(child, 0)
     try: os.stat("/no/such/file")
     except OSError: pass
-    time.sleep(0.02)
+    turn = max(turn + 0.1, time.monotonic() - 1)
+    time.sleep(max(0, turn - time.monotonic()))
 """
+"""Two hundred processes a second, whatever else the machine does: the agent remembers those of two minutes."""
 GROWTH_BYTES = 4_000_000 if SECONDS >= 600 else 12_000_000
 """What a process may grow by between the first and the last third. In the first minutes what has a bound fills up to it:
 2,000 series of each metric, the table's rows and those before, identities."""
