@@ -62,7 +62,7 @@ PAIRS = {
 
 
 @contextmanager
-def library(*arguments: str) -> Iterator[Session]:
+def into_numpy(*arguments: str) -> Iterator[Session]:
     """Run what a program that uses the library looks like."""
     with python_module("benchmarks.ring_reader", str(built.bpf_object("stream")), *arguments) as session:
         yield session
@@ -92,9 +92,9 @@ def _of_bcc(session: Session) -> int:
 CALLS = ("syscalls", "--syscall", "getppid", "--own")
 CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
     (Contender("no tracer", "floor", nothing), None),
-    (Contender(NUMPY, "sonde", library), lambda session: _last_json(session, "delivered")),
+    (Contender(NUMPY, "sonde", into_numpy), lambda session: _last_json(session, "delivered")),
     (
-        Contender(SMALL, "sonde", partial(library, "--ring-bytes", str(128 << 10))),
+        Contender(SMALL, "sonde", partial(into_numpy, "--ring-bytes", str(128 << 10))),
         lambda session: _last_json(session, "delivered"),
     ),
     (

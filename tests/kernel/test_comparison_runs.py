@@ -37,7 +37,7 @@ def test_what_a_ring_has_no_room_for_is_counted_to_the_last_record() -> None:
     """Of a flood into a ring that is far too small, what came and what is told as lost are all that was made."""
     tool, count = next(each for each in streams.CONTENDERS if each[0].name == streams.SMALL)
     # Smaller than in the comparison, where a loaded machine may make too few calls to fill it between two looks.
-    tool = replace(tool, start=partial(streams.library, "--ring-bytes", "4096"))
+    tool = replace(tool, start=partial(streams.into_numpy, "--ring-bytes", "4096"))
     found = Gathering()
     streams.one(tool, count, 2_000_000, 0.5, found)
 
