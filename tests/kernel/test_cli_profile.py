@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from captures import write
-from kernel.sonde_process import balanced, sonde
+from kernel.sonde_process import balanced, busy, sonde
 from kernel.test_cli_terminal import ESCAPE, terminal
 from profiles import ROWS, batch_of
 
@@ -23,6 +23,8 @@ pytestmark = [
 
 BUSY = [sys.executable, "-m", "sonde.probes.cpu.workload", "--seconds", "0.7"]
 SILENT = [sys.executable, "-c", "for _ in range(300): sum(range(100_000))"]
+SPIN = "while True: pass"
+"""For what shall have samples however idle the machine is."""
 
 
 def lines_of(path: Path) -> list[tuple[str, int]]:
@@ -57,7 +59,8 @@ def test_a_file_has_every_sample_of_a_command(tmp_path: Path) -> None:
 )
 def test_the_suffix_says_what_is_written(tmp_path: Path, suffix: str, beginning: bytes) -> None:
     path = tmp_path / f"x{suffix}"
-    output = sonde("profile", "cpu", "--for", "300ms", "-o", str(path))
+    with busy(SPIN) as pid:
+        output = sonde("profile", "cpu", "-p", str(pid), "--for", "300ms", "-o", str(path))
     assert 0 == output.status
     assert path.read_bytes().startswith(beginning)
     assert "" == output.out
@@ -99,7 +102,7 @@ def test_a_recording_is_the_same_profile_later(tmp_path: Path) -> None:
 
 
 def test_a_terminal_is_redrawn_with_what_there_is_so_far() -> None:
-    with terminal("profile", "cpu", "--every", "200ms", "--for", "1s") as window:
+    with busy(SPIN), terminal("profile", "cpu", "--every", "200ms", "--for", "1s") as window:
         text = ESCAPE.sub("", window.finish())
     assert "SELF" in text
     assert re.search(r"[\d,]+ samples? · [\d.,]+ a second · lost \d+ · sonde itself [\d.]+ m?s of CPU", text)
@@ -133,7 +136,8 @@ def test_a_terminal_is_told_what_is_in_a_file_in_lines_that_fit(tmp_path: Path) 
 
 def test_a_terminal_that_goes_away_ends_it_and_the_file_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.folded"
-    with terminal("profile", "cpu", "--every", "100ms", "-o", str(path)) as window:
+    measured = ("profile", "cpu", "--every", "100ms", "-o", str(path))
+    with busy(SPIN) as pid, terminal(*measured, "-p", str(pid)) as window:
         window.read("\r\x1b[K", count=3)
         window.hang_up()
         assert window.process.wait(timeout=60) == 0
