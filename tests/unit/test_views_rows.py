@@ -21,6 +21,7 @@ from sonde.views.last import Last
 from sonde.views.measures import Delta, additive, scaled
 from sonde.views.page import Page
 from sonde.views.ranking import Ranking
+from sonde.views.rows import ROWS_AT_ONCE
 from sonde.views.top import Top
 from sonde.views.trace import Trace
 
@@ -135,7 +136,32 @@ def test_a_limit_tells_how_many_rows_it_hides_and_keeps_other() -> None:
 def test_no_rows_are_a_page_without_rows() -> None:
     (page,) = top_rows(batch())
 
-    assert (page.rows, page.hidden) == ([], 0)
+    assert (list(page.rows), page.hidden) == ([], 0)
+
+
+def test_rows_are_made_when_they_are_asked_for_and_are_always_the_same() -> None:
+    """More of them than are made at once, from either end, and some."""
+    count = 2 * ROWS_AT_ONCE + 1
+    given = batch(*((pid, "read", {4: 1}) for pid in range(count)))
+    (page,) = top_rows(given)
+    all_rows = list(page.rows)
+
+    assert [row["pid"] for row in all_rows] == list(range(count))
+    assert len(page.rows) == count
+    assert [page.rows[0], page.rows[-1]] == [all_rows[0], all_rows[-1]]
+    assert list(page.rows[ROWS_AT_ONCE - 1 :]) == all_rows[ROWS_AT_ONCE - 1 :]
+    assert all_rows[0] in page.rows
+    with pytest.raises(IndexError):
+        page.rows[count]
+
+
+def test_rows_in_json_are_as_many_as_there_are() -> None:
+    count = 2 * ROWS_AT_ONCE + 1
+    file = io.StringIO()
+    given = batch(*((pid, "read", {4: 1}) for pid in range(count)))
+    Top(JsonWriter(file), columns=COLUMNS, ranking=Ranking("count")).write(given)
+
+    assert [json.loads(line)["pid"] for line in file.getvalue().splitlines()] == list(range(count))
 
 
 def test_counts_sums_and_buckets_add_up_and_nothing_else_does() -> None:

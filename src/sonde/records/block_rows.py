@@ -37,7 +37,7 @@ class BlockRows:
         self.ended: Array = np.empty(0, np.void)
         self.used = 0
 
-    def read(self) -> tuple[Array, Array]:
+    def read(self, *, is_last: bool = False) -> tuple[Array, Array]:
         """Read all rows, each once."""
         import numpy as np
 

@@ -51,15 +51,15 @@ class CellRows:
         self._values_before: Array = np.empty(0, np.void)
         self._can_wait: bool | None = None
 
-    def read(self) -> tuple[Array, Array]:
-        """Read all rows, those that are kept among them, each key once."""
+    def read(self, *, is_last: bool = False) -> tuple[Array, Array]:
+        """Read all rows, those that are kept among them, each key once; if it is the last time, retire none."""
         import numpy as np
 
         keys, rows = self._table.to_numpy()
         self.used = len(keys)
         numbers = rows[self._cells.member]
         values = self._counters()[numbers]
-        idle = self._idle(keys, values)
+        idle = np.zeros(len(keys), bool) if is_last else self._idle(keys, values)
         self.ended = np.empty(0, np.void)
         in_use = None
         if idle.any():

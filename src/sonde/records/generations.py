@@ -63,7 +63,7 @@ class GenerationRows:
         """Tell whether a table has generations, by the names of its maps."""
         return f"{table}_odd_stacks" in loaded.maps
 
-    def read(self) -> tuple[Array, Array]:
+    def read(self, *, is_last: bool = False) -> tuple[Array, Array]:
         """Read what was counted since the last read, and give all rows."""
         old = self._flip()
         keys, values = self._rows[old].to_numpy()

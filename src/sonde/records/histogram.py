@@ -24,7 +24,7 @@ def bounds(buckets: int, scale: int, *, unit: float = 1.0) -> Floats:
     return found
 
 
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 128
 """So many histograms are worked on at once: what that needs for all of a large table would be several times its size."""
 
 

@@ -73,9 +73,10 @@ class RecordBatch:
         schema = Schema(self.schema.name, tuple(known.values()))
         return replace(self, schema=schema, columns={**self.columns, **added})
 
-    def picking(self, rows: Any) -> RecordBatch:
-        """Give some of the records: ``rows`` is an index array, a mask or a slice."""
-        return replace(self, columns={name: values[rows] for name, values in self.columns.items()})
+    def picking(self, rows: Any, *, columns: Sequence[str] | None = None) -> RecordBatch:
+        """Give some of the records: ``rows`` is an index array, a mask or a slice; with some of the ``columns``, or all."""
+        names = self.columns if columns is None else columns
+        return replace(self, columns={name: self.columns[name][rows] for name in names})
 
     def rows(self, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Give records as dictionaries of Python values; for people and for text formats."""

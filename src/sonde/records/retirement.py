@@ -133,11 +133,11 @@ class Retirement:
         self.ended: Array = np.empty(0, np.void)
         self.used = 0
 
-    def read(self) -> tuple[Array, Array]:
-        """Read all rows, those of the ended among them."""
+    def read(self, *, is_last: bool = False) -> tuple[Array, Array]:
+        """Read all rows, those of the ended among them; if it is the last time, leave them where they are."""
         import numpy as np
 
-        ended = self._ended()
+        ended = np.empty(0, np.void) if is_last else self._ended()
         keys, values = self._table.to_numpy()
         self.used = len(keys)
         counted = values if self._cells is None else self._cells.add_to(values)

@@ -67,8 +67,8 @@ class Rows(Protocol):
         """Give that row, if there is one."""
         ...
 
-    def read(self) -> tuple[Array, Array]:
-        """Give keys and values."""
+    def read(self, *, is_last: bool) -> tuple[Array, Array]:
+        """Give keys and values. Before the last read there is no need to make room in the kernel."""
         ...
 
 
@@ -122,7 +122,7 @@ class TableSource:
             if self._table.per_cpu:
                 values = fold_cpus(values, self._value_columns)
         else:
-            keys, values = self._rows.read()
+            keys, values = self._rows.read(is_last=self.is_final)
         used = len(keys) if self._rows is None else self._rows.used
         self.fill = used / self._table.max_entries
         other = self._folded(values.dtype)

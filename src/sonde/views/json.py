@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, TextIO
 
 from sonde.enrich.times import WALL
@@ -9,6 +11,7 @@ from sonde.records.accounting import Accounting
 from sonde.records.json_line import unbroken
 from sonde.records.rfc3339 import rfc3339
 from sonde.views.page import MOMENTS, TIME, Page, Row
+from sonde.views.rows import ROWS_AT_ONCE
 
 
 class JsonWriter:
@@ -23,7 +26,9 @@ class JsonWriter:
 
     def write(self, page: Page) -> None:
         """Write each row of a page; nothing for a page without rows."""
-        self._put(machine_rows(page))
+        rows = machine_rows(page)
+        while part := list(islice(rows, ROWS_AT_ONCE)):
+            self._put(part)
         self._file.flush()
 
     def close(self, accounting: Accounting) -> None:
@@ -43,13 +48,13 @@ class JsonWriter:
         self._file.write(unbroken(text).decode())
 
 
-def machine_rows(page: Page) -> list[Row]:
+def machine_rows(page: Page) -> Iterator[Row]:
     """Give rows as machines get them: the moment first, in RFC 3339, then the columns as they are."""
     if page.columns[:1] == (TIME,) and page.scale == 1:
         # Records have moments of their own, and come by the ten thousand.
-        return [{**row, TIME: rfc3339(row[TIME])} for row in page.rows]
+        return ({**row, TIME: rfc3339(row[TIME])} for row in page.rows)
     now = rfc3339(page.time_ns)
-    return [_machine_row(row, page, now) for row in page.rows]
+    return (_machine_row(row, page, now) for row in page.rows)
 
 
 def _machine_row(row: Row, page: Page, now: str) -> Row:

@@ -9,6 +9,7 @@ from sonde.records.model import RecordBatch
 from sonde.views.measures import Delta, since
 from sonde.views.page import Page, Writer
 from sonde.views.ranking import Ranking
+from sonde.views.rows import Rows
 
 
 class Top:
@@ -31,11 +32,10 @@ class Top:
     def page(self, batch: RecordBatch) -> Page:
         """Make what is shown of a batch."""
         order, hidden = self._ranking.order(batch)
-        chosen = batch.picking(order)
         names = [*self._columns, *(["is_other"] if "is_other" in batch.columns else [])]
         return Page(
             columns=self._columns,
-            rows=list(chosen.rows(names)),
+            rows=Rows(batch.picking(order, columns=names)),
             time_ns=batch.time_ns,
             accounting=batch.accounting,
             hidden=hidden,

@@ -43,6 +43,22 @@ def test_rows_of_ended_processes_leave_the_kernel_and_stay_counted() -> None:
     assert batch.accounting.balanced, str(batch.accounting)
 
 
+def test_the_last_reading_leaves_rows_where_they_are() -> None:
+    """There is nothing to make room for, and what was moved would be there twice."""
+    code = "for call in (os.getppid, os.getuid, os.getgid, os.getpid): call()"
+    with (
+        child(code) as started,
+        Run(SYSCALLS, "counts", selection=Selection(pid=started.pid), max_entries=4) as run,
+    ):
+        started.go()
+        started.finish()
+        run.stop()
+        batch = run.read()
+
+        assert 4 == len(run.loaded.maps["counts"].to_numpy()[0])
+    assert batch.accounting.balanced, str(batch.accounting)
+
+
 OTHER_CLOCK = """
 import subprocess, sys
 from sonde.probe import Selection
