@@ -117,13 +117,14 @@ def _one_in(text: str) -> int:
     return int(text)
 
 
+SAMPLE = "sample"
 SAMPLE_MAX = 2**32 - 1
 
 
 def sample_of(event: str) -> Knob:
     """Make the knob of probes that can count a part of their events, each of which then stands for N (sampling.bpf.h)."""
     return Knob(
-        "sample",
+        SAMPLE,
         f"count one {event} in N, chosen at random; totals become estimates",
         _one_in,
         metavar="N",

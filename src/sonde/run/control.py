@@ -13,7 +13,7 @@ from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
-from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
+from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, SAMPLE, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
 from sonde.run.room import can_grow, entries_of
@@ -82,6 +82,10 @@ class RunControl:
                     knob=name,
                     valid=", ".join(sorted(known)) or "none",
                 )
+        if values.get(SAMPLE) == 0:
+            raise KnobError(
+                f"set {SAMPLE} of probe {self.probe.name}", why="0 is no sample", hint="1 is all", knob=SAMPLE
+            )
         return {name: value for name, value in values.items() if value is not None}
 
     # ---- start ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.codec import as_dict
 from sonde.bpf.map.per_cpu import summed
-from sonde.probe import Probe, Stream, Table
+from sonde.probe import SAMPLE, Probe, Stream, Table
 from sonde.records.stacks import StackTable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Reading:
         self._stack_naming = naming
         self._name = f"{probe.name}.{output.name}"
         self._loaded = loaded
-        self._sampled = int(values.get("sample") or 1)
+        self._sampled = int(values.get(SAMPLE) or 1)
         self._follows = follows
         self._differences = differences
         self._interfaces = interfaces

@@ -23,10 +23,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
-    if values.get("sample") == 0:
-        raise KnobError(
-            "set sample of probe syscalls", why="0 is no sample", hint="1 is every call", knob="sample"
-        )
     if values.get("errors") and output == "counts":
         raise KnobError(
             "set errors of probe syscalls",

@@ -9,6 +9,7 @@ import pytest
 
 from sonde.errors import KnobError
 from sonde.probe import Selection
+from sonde.probes import probe
 from sonde.probes.syscalls.child import SYSCALLS, TABLES, WORKLOAD, assert_counted, child, counts, measured
 from sonde.run import Run
 
@@ -31,10 +32,11 @@ def test_sampled_calls_are_accounted_for() -> None:
     assert accounting.sampled_out > 8 * kept
 
 
-def test_a_sample_of_none_is_refused() -> None:
-    """One call in zero cannot be; it would count all and say that it has not."""
-    with pytest.raises(KnobError, match="0 is no sample: 1 is every call"):
-        Run(SYSCALLS, values={"sample": 0}).start()
+@pytest.mark.parametrize("name", ["syscalls", "runqueue"])
+def test_a_sample_of_none_is_refused(name: str) -> None:
+    """One event in zero cannot be; it would count all and say that it has not."""
+    with pytest.raises(KnobError, match=f"set sample of probe {name}: 0 is no sample: 1 is all"):
+        Run(probe(name), values={"sample": 0}).start()
 
 
 # ---- thinned while it runs -----------------------------------------------------------------------------------------
