@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from sonde.views import cell
@@ -46,14 +47,13 @@ class RankedBody:
 
     def lines(self, page: Page, *, width: int | None, height: int | None) -> tuple[list[Line], int]:
         """Draw the rows that fit; the row of ``other`` stays."""
-        rows = list(page.rows)
+        rows = page.rows
         if height is not None and len(rows) > height - 1:
-            others = [row for row in rows if row.get("is_other")]
-            room = max(0, height - 1 - len(others))
-            cut = [row for row in rows if not row.get("is_other")]
-            rows = cut[:room] + others
+            # It is behind all the others.
+            others = list(takewhile(lambda row: row.get("is_other"), reversed(rows)))
+            rows = [*rows[: max(0, height - 1 - len(others))], *reversed(others)]
         fitting = Page(
-            page.columns, rows, page.time_ns, page.accounting, page.hidden, page.scale, page.meanings
+            page.columns, list(rows), page.time_ns, page.accounting, page.hidden, page.scale, page.meanings
         )
         return self.table.draw(fitting, width=width), len(page.rows) - len(rows)
 
