@@ -112,7 +112,7 @@ def test_a_storm_of_forks_is_told_of_whole() -> None:
     assert sum(missing.values()) <= batch.accounting.lost["recursion"]
     assert batch.accounting.balanced, str(batch.accounting)
     rows = who.processes.rows
-    assert skipped or not rows.living[rows.newest[started.pid]]
+    assert skipped or not rows.living[rows.newest(started.pid)]
 
 
 def test_a_storm_takes_no_memory() -> None:
@@ -138,7 +138,7 @@ def test_a_storm_takes_no_memory() -> None:
     assert accounting.balanced, str(accounting)
     assert records <= 2 * count + 2 <= records + accounting.lost_total
     assert len(processes.rows) <= 4096
-    assert len(processes.rows.newest) <= 4096
+    assert len(processes.rows) <= 4096
     half = next(size for seen, size in sizes if seen >= count)
     assert sizes[-1][1] - half < 8 << 20
 

@@ -13,11 +13,12 @@ from sonde.enrich.inheritance import executables_of_nodes
 from sonde.enrich.interned import COUNT_BEFORE_COMPACTING, Interned
 from sonde.enrich.process import Processes
 from sonde.enrich.process_files import ProcessFile, Told
-from sonde.enrich.process_rows import ProcessRows
+from sonde.enrich.process_rows import START_BITS, ProcessRows
 from sonde.records.accounting import Accounting
 from sonde.records.model import Column, RecordBatch, Schema
 from sonde.records.retirement import CLOCK_TICK_NS
 
+PID_MAX = 2**22 - 1
 SHELL, TRUE = "/usr/bin/dash", "/usr/bin/true"
 
 
@@ -264,6 +265,29 @@ def test_identities_are_kept_while_they_are_asked_for() -> None:
     assert told_of(processes, 50, 900) is None
 
 
+def test_the_newest_process_of_a_number_is_the_one_that_began_last() -> None:
+    """With neighbours on both sides, also the largest number there is; none where there is none."""
+    rows = ProcessRows()
+    pids = [49, 50, 50, 51, PID_MAX]
+    slots = rows.make(np.array(pids, np.uint32), np.array([9, 7, 8, 1, 3], np.uint64), 0.0).tolist()
+
+    assert [slots[0], slots[2], slots[3], slots[4]] == [rows.newest(pid) for pid in (49, 50, 51, PID_MAX)]
+    assert [-1, -1, -1] == [rows.newest(pid) for pid in (48, 52, PID_MAX - 1)]
+
+
+def test_of_two_processes_that_share_a_key_the_new_one_is_there() -> None:
+    """Their starts are 2^42 ns apart, in the same pid: the first is forgotten, and its row is used again."""
+    machine = Machine()
+    processes = machine.processes(count_max=1)
+    processes.take(batch_of(record("exec", 50, 900, executable=SHELL)))
+    processes.take(batch_of(record("exec", 50, 900 + 2**START_BITS, executable=TRUE)))
+
+    told = told_of(processes, 50, 900 + 2**START_BITS)
+    assert told is not None
+    assert (TRUE, 1) == (told["executable"], len(processes.rows))
+    assert None is told_of(processes, 50, 900)
+
+
 def test_memory_is_bounded_whatever_comes() -> None:
     """100,000 processes through 1,000 rows: the living stay, of the ended the latest."""
     machine = Machine()
@@ -279,9 +303,8 @@ def test_memory_is_bounded_whatever_comes() -> None:
             )
         )
 
-    assert len(processes.rows) <= 1000
     assert 1000 == len(processes.rows.pid)
-    assert len(processes.rows.newest) <= 1000
+    assert len(processes.rows) <= 1000
     assert len(processes.executables) <= 2 * 1000 + 1024
     told = told_of(processes, 3, 33)
     assert told is not None

@@ -74,7 +74,7 @@ class Processes:
             # Which may be hidden from us, and not gone.
             if not lives(int(self.rows.pid[slot]), int(self.rows.start_ns[slot])):
                 self.rows.end(slot, self._snapshot_at)
-        self._before = dict(self._ask([pid for pid in pids if pid not in self.rows.newest]))
+        self._before = dict(self._ask([pid for pid in pids if self.rows.newest(pid) < 0]))
 
     def take(self, batch: RecordBatch) -> None:
         """Learn from a batch of the stream ``processes.lifecycle``."""

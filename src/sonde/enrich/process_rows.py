@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.interned import NONE
+from sonde.enrich.slot_index import NOWHERE, SlotIndex
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,15 +19,19 @@ if TYPE_CHECKING:
 COUNT_MAX = 65_536
 KEEP_S = 120.0
 EXPIRE_EVERY_S = 5.0
-PID_BITS = 22
-"""The kernel's PID_MAX_LIMIT is 2^22."""
+START_BITS = 42
+"""What 64 bits leave: the kernel's PID_MAX_LIMIT is 2^22. Seventy minutes, within which a pid does not come again in the
+same nanosecond."""
 
 
 def key_of(pid: Array, start_ns: Array) -> Array:
-    """Make one number of pid and start: of the start those bits that two processes of one pid do not share."""
+    """Make one number of pid and start, by which processes of one pid stand together, the newest last."""
     import numpy as np
 
-    return start_ns.astype(np.uint64) << np.uint64(PID_BITS) | pid.astype(np.uint64)
+    bits = np.uint64(START_BITS)
+    return pid.astype(np.uint64) << bits | start_ns.astype(np.uint64) & (
+        (np.uint64(1) << bits) - np.uint64(1)
+    )
 
 
 class ProcessRows:
@@ -39,9 +45,8 @@ class ProcessRows:
         import numpy as np
 
         self.count_max, self._keep_s = count_max, keep_s
-        self._slots: dict[int, int] = {}
-        self.newest: dict[int, int] = {}
-        self._free: list[int] = []
+        self._index = SlotIndex()
+        self._free = array("i")
         self._expired_at = float("-inf")
         self.pid = np.empty(0, np.uint32)
         self.start_ns = np.empty(0, np.uint64)
@@ -52,6 +57,7 @@ class ProcessRows:
         self.comm = np.empty(0, object)
         self.used = np.empty(0, np.float64)
         self.told = np.empty(0, np.float64)
+        self._is_taken = np.empty(0, bool)
         self.living = np.empty(0, bool)
         self.is_kernel = np.empty(0, bool)
         self.is_known = np.empty(0, bool)
@@ -59,35 +65,35 @@ class ProcessRows:
         self._grow(min(256, count_max))
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._index)
 
     def find(self, keys: Array, pid: Array, start_ns: Array, now: float) -> Slots:
         """Give slots by ``key_of``, which are used now; -1 where there is none."""
-        import numpy as np
-
-        get = self._slots.get
-        slots = np.array([get(key, -1) for key in keys.tolist()], dtype=np.intp)
+        slots = self._index.find(keys)
         # Two processes might share a key; they do not share both of what it is made of.
         wrong = (slots >= 0) & ((self.pid[slots] != pid) | (self.start_ns[slots] != start_ns))
-        slots[wrong] = -1
+        slots[wrong] = NOWHERE
         self.used[slots[slots >= 0]] = now
         return slots
 
-    def make(self, pid: Array, start_ns: Array, now: float) -> Slots:
-        """Make rows of which nothing is known but that they live."""
-        import numpy as np
+    def newest(self, pid: int) -> int:
+        """Give the slot of the process that had this number last; -1 if there is none."""
+        return self._index.last(least=pid << START_BITS, most=((pid + 1) << START_BITS) - 1)
 
+    def make(self, pid: Array, start_ns: Array, now: float) -> Slots:
+        """Make rows of which nothing is known but that they live; each pid and start once, and not there yet."""
+        keys = key_of(pid, start_ns)
+        shared = self._index.find(keys)
+        self._release(shared[shared >= 0])
         slots = self._room(len(pid))
         self.pid[slots], self.start_ns[slots] = pid, start_ns
         self.parent[slots] = self.user[slots] = 0
         self.executable[slots] = self.place[slots] = NONE
         self.comm[slots] = None
         self.used[slots] = self.told[slots] = now
-        self.living[slots] = True
+        self._is_taken[slots] = self.living[slots] = True
         self.is_kernel[slots] = self.is_known[slots] = self.is_fresh[slots] = False
-        places = slots.tolist()
-        self._slots.update(zip(key_of(np.asarray(pid), np.asarray(start_ns)).tolist(), places, strict=True))
-        self.newest.update(zip(np.asarray(pid).tolist(), places, strict=True))
+        self._index.add(keys, slots)
         return slots
 
     def _room(self, count: int) -> Slots:
@@ -99,13 +105,15 @@ class ProcessRows:
         if short > 0:
             # More than are short, so that it does not happen for each process.
             self._release(self._oldest(short + self.count_max // 16))
-        taken, self._free = self._free[-count:] if count else [], self._free[: len(self._free) - count]
-        return np.array(taken, dtype=np.intp)
+        rest = len(self._free) - count
+        taken = np.array(self._free[rest:], dtype=np.intp)
+        del self._free[rest:]
+        return taken
 
     def _oldest(self, count: int) -> Slots:
         import numpy as np
 
-        occupied = np.fromiter(self._slots.values(), np.intp, len(self._slots))
+        occupied = np.flatnonzero(self._is_taken)
         order = np.lexsort((self.used[occupied], self.living[occupied]))
         return occupied[order[:count]]
 
@@ -118,19 +126,16 @@ class ProcessRows:
                 more = np.zeros(count - before, column.dtype)
                 setattr(self, name, np.concatenate([column, more]))
         self.executable[before:] = self.place[before:] = NONE
-        self._free += range(before, count)
+        self._free.extend(range(before, count))
 
     def _release(self, slots: Slots) -> None:
-        keys = key_of(self.pid[slots], self.start_ns[slots]).tolist()
-        for slot, key, pid in zip(slots.tolist(), keys, self.pid[slots].tolist(), strict=True):
-            if self._slots.get(key) == slot:
-                del self._slots[key]
-            if self.newest.get(pid) == slot:
-                del self.newest[pid]
+        if not len(slots):
+            return
+        self._index.remove(key_of(self.pid[slots], self.start_ns[slots]))
         self.executable[slots] = self.place[slots] = NONE
         self.comm[slots] = None
-        self.living[slots] = False
-        self._free += slots.tolist()
+        self._is_taken[slots] = self.living[slots] = False
+        self._free.extend(slots.tolist())
 
     def expire(self, now: float) -> None:
         """Forget the ended that nobody has wanted for long; does something every few seconds only."""
@@ -139,17 +144,14 @@ class ProcessRows:
         if now - self._expired_at < EXPIRE_EVERY_S:
             return
         self._expired_at = now
-        occupied = np.fromiter(self._slots.values(), np.intp, len(self._slots))
-        self._release(occupied[~self.living[occupied] & (self.used[occupied] < now - self._keep_s)])
+        self._release(np.flatnonzero(self._is_taken & ~self.living & (self.used < now - self._keep_s)))
 
     def living_but(self, pids: Iterable[int]) -> Slots:
         """Give the slots of living processes whose number is not among these."""
         import numpy as np
 
-        occupied = np.fromiter(self._slots.values(), np.intp, len(self._slots))
-        found: Slots = occupied[
-            self.living[occupied] & ~np.isin(self.pid[occupied], np.fromiter(pids, np.uint32))
-        ]
+        living = np.flatnonzero(self._is_taken & self.living)
+        found: Slots = living[~np.isin(self.pid[living], np.fromiter(pids, np.uint32))]
         return found
 
     def end(self, slot: int, now: float) -> None:

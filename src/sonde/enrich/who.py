@@ -108,8 +108,8 @@ class Who:
         if pid is None or born is None:
             return False
         rows = self.processes.rows
-        slot = rows.newest.get(int(pid))
-        if slot is not None and self._birthday(int(rows.start_ns[slot])) == born:
+        slot = rows.newest(int(pid))
+        if slot >= 0 and self._birthday(int(rows.start_ns[slot])) == born:
             return not rows.living[slot]
         milliseconds = round(datetime.fromisoformat(born).timestamp() * 1000)
         return not lives(int(pid), milliseconds * 1_000_000 - self._booted_ns)
