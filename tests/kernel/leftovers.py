@@ -7,7 +7,7 @@ import time
 
 from sonde._libbpf import lib
 
-GONE_WITHIN_S = 10.0
+GONE_WITHIN_S = 60.0
 
 
 def exists(kind: str, number: int) -> bool:

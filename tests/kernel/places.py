@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel.network import call, pair, ping
+from kernel.network import DEADLINE_S, call, pair, ping
 
 MNT_DETACH = 2
 
@@ -25,7 +25,7 @@ class Network:
     address: str
     peer: str
 
-    def ping(self, count: int, *, timeout_s: float = 10) -> int:
+    def ping(self, count: int, *, timeout_s: float = DEADLINE_S) -> int:
         """Send echo requests one after the other; the number of replies, each of which has arrived here."""
         return ping(self.peer, count, timeout_s=timeout_s)
 
@@ -103,8 +103,9 @@ def cgroup() -> Iterator[Path]:
 
 @contextmanager
 def _child_of(root: Path) -> Iterator[Path]:
-    path = root / f"sonde-test-{os.getpid()}"
-    path.mkdir()
+    # Another name than what a run that was killed has left, whose number this process may have.
+    path = Path(tempfile.mkdtemp(prefix="sonde-test-", dir=root))
+    path.chmod(0o755)
     try:
         yield path
     finally:
@@ -113,7 +114,7 @@ def _child_of(root: Path) -> Iterator[Path]:
 
 def _remove(path: Path) -> None:
     """Remove a cgroup; a member that was just killed leaves it a moment later."""
-    for _ in range(100):
+    for _ in range(1200):
         with suppress(OSError):
             path.rmdir()
             return

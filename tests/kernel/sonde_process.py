@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -86,14 +87,22 @@ def ready(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 class Child:
-    """A Python process that runs its code each time it is told to, and lives until it is told to end."""
+    """A Python process that runs its code each time it is told to, and lives until it is told to end.
+
+    It has started when this is made: what Python does by itself is behind it.
+    """
 
     def __init__(self, code: str) -> None:
-        around = "import os, sys\ncode = compile(sys.argv[1], 'code', 'exec')\nfor _ in sys.stdin:\n    exec(code)\n    print('done', flush=True)\n"
+        around = (
+            "import os, sys\ncode = compile(sys.argv[1], 'code', 'exec')\nprint('ready', flush=True)\n"
+            "for _ in sys.stdin:\n    exec(code)\n    print('done', flush=True)\n"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", around, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.pid = self.process.pid
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
 
     def run(self) -> None:
         """Let it run its code, and wait until it has."""
@@ -138,13 +147,38 @@ CALLS = (
 
 @contextmanager
 def busy(code: str = CALLS) -> Iterator[int]:
-    """A Python process that does something for as long as it and this one live, else system calls of several kinds; gives its pid."""
-    started = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", code])
+    """A Python process that does something for as long as it and this one live, else system calls of several kinds; gives its pid.
+
+    It has begun with it by then.
+    """
+    read_end, write_end = os.pipe()
+    begins = f"import os\nos.close({write_end})\n{code}"
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", begins]
+    started = subprocess.Popen(command, pass_fds=(write_end,))
+    os.close(write_end)
     try:
+        # Nothing is written: it is the end of the pipe when all have closed the other one.
+        assert os.read(read_end, 1) == b""
+        assert started.poll() is None
         yield started.pid
     finally:
+        os.close(read_end)
         started.kill()
         started.wait()
+
+
+@contextmanager
+def standing_still(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that does nothing for the time of a block: what it should read stays where it is."""
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE_S
+    while state_of(process.pid) != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def descendants() -> list[int]:
@@ -153,16 +187,21 @@ def descendants() -> list[int]:
         return [int(word) for word in file.read().split()]
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+def state_of(pid: int) -> str:
+    """The letter of a process's state; X where it is gone."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except FileNotFoundError:
-        return False
+            return file.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the second where it goes between opening and reading
+        return "X"
 
 
-def wait_until_gone(pids: Sequence[int], seconds: float = 5) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    return state_of(pid) not in ("Z", "X")
+
+
+def wait_until_gone(pids: Sequence[int], seconds: float = 60) -> bool:
     """Whether all of them are gone within the time."""
     deadline = time.monotonic() + seconds
     while any(map(is_alive, pids)):
