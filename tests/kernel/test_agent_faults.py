@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kernel.sonde_process import child
-from kernel.test_agent import CALLS, GETPPID, agent, counts, only
+from kernel.test_agent import CALLS, GETPPID, agent, counts, getppids, only, page_with
 
 # The same on every kernel.
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
@@ -31,12 +31,11 @@ sys.stdin.read()
 
 
 @contextmanager
-def many(cgroup: Path | None = None) -> Iterator[list[int]]:
+def many(cgroup: Path) -> Iterator[list[int]]:
     """Processes that have each made calls of very many kinds, and live; in this cgroup."""
 
     def join() -> None:
-        if cgroup is not None:
-            (cgroup / "cgroup.procs").write_text("0")
+        (cgroup / "cgroup.procs").write_text("0")
 
     started = [
         subprocess.Popen(
@@ -60,14 +59,16 @@ def with_series(page: str, least: int) -> str | None:
     return page if page.count('sonde_syscall_name="syscall_') >= least else None
 
 
-def test_ten_thousand_series_are_exported_to_the_last_one(tmp_path: Path) -> None:
+def test_ten_thousand_series_are_exported_to_the_last_one(tmp_path: Path, cgroup: Path) -> None:
+    # What others do could take the room.
     settings = {
         "probes__processes__enabled": "false",
+        "probes__syscalls__cgroup": str(cgroup),
         "probes__syscalls__max_entries": "40000",
         "series__by": "pid",
         "series__max": "30000",
     }
-    with agent(tmp_path, **settings) as running, many() as pids:
+    with agent(tmp_path, **settings) as running, many(cgroup) as pids:
         # On a busy machine a scrape may get the page before: the loop has some seconds to read.
         page = running.until(lambda: with_series(running.fresh_page(), PROCESSES * KINDS))
 
@@ -111,10 +112,10 @@ def test_an_agent_that_gets_no_cpu_counts_on(tmp_path: Path) -> None:
         time.sleep(2)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-        page = running.fresh_page()
+        page = page_with(running, 7 * CALLS)
         summary = running.end()
 
-    assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid") == 7 * CALLS
+    assert getppids(page) == 7 * CALLS
     account = summary["outputs"]["syscalls.counts"]
     assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
 
@@ -128,10 +129,10 @@ def test_a_second_agent_counts_beside_the_first(tmp_path: Path) -> None:
         agent(tmp_path / "other", **only(made)) as second,
     ):
         made.run()
-        pages = [each.fresh_page() for each in (first, second)]
+        pages = [page_with(each, CALLS) for each in (first, second)]
 
     for page in pages:
-        assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid") == CALLS
+        assert getppids(page) == CALLS
 
 
 def test_a_killed_agent_that_is_started_again_begins_at_zero_with_a_new_start(tmp_path: Path) -> None:
@@ -139,8 +140,8 @@ def test_a_killed_agent_that_is_started_again_begins_at_zero_with_a_new_start(tm
         for _ in range(2):
             with agent(tmp_path, **only(made)) as running:
                 made.run()
-                page = running.fresh_page()
+                page = page_with(running, CALLS)
                 running.process.kill()
                 running.process.wait()
 
-            assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid") == CALLS
+            assert getppids(page) == CALLS

@@ -93,11 +93,14 @@ def test_nothing_grows_and_nothing_is_lost_uncounted(tmp_path: Path) -> None:
         "file__rotate_size": "5MB",
         "file__rotate_keep": "1",
         "probes__processes__output": "events,lifecycle",
-        "probes__processes__children": "true",
     }
-    with load() as pid, agent(tmp_path, **settings, probes__processes__pid=str(pid)) as running:
-        samples = sampled(running, SECONDS)
-        summary = running.end()
+    with load() as pid:
+        # Others' storms at its end, and none at its beginning, would be growth.
+        for name in ("processes", "syscalls"):
+            settings |= {f"probes__{name}__pid": str(pid), f"probes__{name}__children": "true"}
+        with agent(tmp_path, **settings) as running:
+            samples = sampled(running, SECONDS)
+            summary = running.end()
 
     first, last = samples[5:15], samples[20:]
     for which in (0, 1):
