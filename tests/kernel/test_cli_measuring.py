@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kernel.sonde_process import (
+    PATIENCE_S,
     ROW,
     Child,
     Output,
     balanced,
     busy,
     child,
-    line_with,
     output_of,
     ready,
     sonde,
+    standing_still,
     start,
-    wait_until_gone,
 )
 
 # A guest runs what asks the kernel; a measurement takes it many seconds to start.
@@ -128,7 +130,7 @@ def test_what_ends_as_soon_as_it_is_attached_was_measured(command: list[str]) ->
         arguments = [*command, "--syscall", "getuid", "--pid", str(made.pid), "--ready-fd", str(write_end)]
         process = start(*arguments, pass_fds=(write_end,))
         os.close(write_end)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not is_writing(process.pid, write_end):
             assert process.poll() is None, output_of(process)
             assert time.monotonic() < deadline
@@ -142,46 +144,54 @@ def test_what_ends_as_soon_as_it_is_attached_was_measured(command: list[str]) ->
     assert (output.status, "101" in output.out + output.err) == (0, True), output
 
 
-def measured_in_parts(*arguments: str, parts: int) -> Output:
-    """Let a child make 101 calls, wait until they are shown, and again."""
+def measured_in_parts(*arguments: str, shown: Callable[[list[int]], int], parts: int) -> Output:
+    """Let a child make 101 calls, wait until they are shown, and again; ``shown`` tells how many, of the rows' counts.
+
+    A reading may come in the middle of them.
+    """
     options = ("--every", "50ms", "--syscall", "getppid", "--format", "json")
-    text = ""
+    text, counts = "", list[int]()
     with (
         child("for _ in range(101): os.getppid()") as made,
         ready("top", "syscalls", "--pid", str(made.pid), *options, *arguments) as process,
     ):
+        assert process.stdout is not None
         for part in range(1, parts + 1):
             made.run()
-            text += line_with(process, f'"count":{101 if arguments else 101 * part},')
+            while shown(counts) < 101 * part:
+                line = process.stdout.readline()
+                assert line, f"it ended: {text}"
+                text += line
+                counts.append(json.loads(line)["count"])
         made.end()
         return output_of(process, text)
 
 
 @host_only
 def test_deltas_add_up_to_the_total() -> None:
-    output = measured_in_parts("--delta", parts=3)
+    output = measured_in_parts("--delta", shown=sum, parts=3)
 
-    assert [row["count"] for row in output.rows] == [101, 101, 101]
+    assert sum(row["count"] for row in output.rows) == 303
     assert output.accounting["aggregated"] == 303
 
 
 @host_only
 def test_cumulative_rows_only_grow() -> None:
-    counts = [row["count"] for row in measured_in_parts(parts=3).rows]
+    counts = [
+        row["count"] for row in measured_in_parts(shown=lambda counts: max(counts, default=0), parts=3).rows
+    ]
 
     assert counts == sorted(counts)
-    assert set(counts) == {101, 202, 303}
+    assert {101, 202, 303} <= set(counts)
 
 
 @host_only
 def test_it_ends_with_the_process_that_it_measures() -> None:
     with child("pass") as made, ready("top", "syscalls", "--pid", str(made.pid)) as process:
         made.run()
-        started = time.monotonic()
         made.end()
+        # Nobody else ends it.
         assert output_of(process).status == 0
-
-    assert time.monotonic() - started < 10
 
 
 # ---- a command behind -- ---------------------------------------------------------------------------------------
@@ -226,22 +236,24 @@ def test_the_command_keeps_its_input_and_output(tmp_path: Path) -> None:
 @host_only
 def test_a_command_is_shown_once_at_its_end_unless_an_interval_is_given() -> None:
     once = sonde("top", "syscalls", "--format", "json", "--", "sleep", "1.3")
-    often = sonde("top", "syscalls", "--format", "json", "--every", "200ms", "--", "sleep", "1.3")
+    with start(
+        "top", "syscalls", "--format", "json", "--every", "200ms", "--", "cat", stdin=subprocess.PIPE
+    ) as often:
+        assert often.stdout is not None
+        times = set[str]()
+        while len(times) < 4:
+            times.add(json.loads(often.stdout.readline())["time"])
+        assert output_of(often).status == 0
 
     assert len({row["time"] for row in once.rows}) == 1
-    assert len({row["time"] for row in often.rows}) > 3
 
 
 @host_only
 def test_a_command_that_outlives_the_measurement_is_ended() -> None:
-    started = time.monotonic()
-    output = sonde(
-        "top", "syscalls", "--for", "500ms", "--format", "json", "--", *SHELL, "echo $$ >&2; exec sleep 60"
-    )
+    """It writes where sonde does: both are read to the end, which comes when the command has gone as well."""
+    output = sonde("top", "syscalls", "--for", "500ms", "--format", "json", "--", "sleep", "600")
 
     assert output.status == 0
-    assert time.monotonic() - started < 30
-    assert wait_until_gone([int(output.err)])
 
 
 @host_only
@@ -291,9 +303,11 @@ def test_a_trace_delivers_every_call_with_arguments_and_result() -> None:
         "trace", "syscalls", code=f"{CLOSE_FAILS}for at in range(211): libc.close(1000 + at)"
     )
     calls = [row for row in output.rows if row["syscall"] == "close" and row["error"] == "EBADF"]
+    closed = [row["args"][0] for row in calls]
 
     assert output.status == 0
-    assert [row["args"][0] for row in calls] == list(range(1000, 1211))
+    assert closed == sorted({*closed} & {*range(1000, 1211)})
+    assert len(closed) >= 211 - skipped(output)
     assert {(row["pid"], row["tid"], row["result"]) for row in calls} == {(made.pid, made.pid, -9)}
     assert all(row["duration_ns"] > 0 for row in calls)
     assert [row["time"] for row in calls] == sorted(row["time"] for row in calls)
@@ -347,7 +361,12 @@ def test_a_trace_takes_no_more_a_second_than_its_rate() -> None:
 
 @host_only
 def test_a_small_ring_under_a_storm_loses_records_and_says_so() -> None:
-    output, _ = measured("trace", "syscalls", "--max-entries", "4096")
+    options = ("--max-entries", "4096", "--format", "json")
+    with child(GETPPID) as made, ready("trace", "syscalls", "--pid", str(made.pid), *options) as process:
+        with standing_still(process):
+            made.run()
+        made.end()
+        output = output_of(process)
 
     assert output.accounting["lost"].get("ring_full", 0) > 0
     assert output.accounting["delivered"] == len(output.rows)
