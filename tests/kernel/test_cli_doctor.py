@@ -14,7 +14,7 @@ import pytest
 
 from kernel.evidence import FEATURES, absent
 from kernel.places import Network
-from kernel.sonde_process import SONDE, Output, output_of, sonde, wait_until_gone
+from kernel.sonde_process import PATIENCE_S, SONDE, Output, output_of, sonde, wait_until_gone
 from sonde.probes import all_probes
 
 WITHOUT_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
@@ -152,7 +152,7 @@ def holder(network: Network) -> Iterator[subprocess.Popen[str]]:
 def guardian_of(pid: int) -> int:
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            text = status.read_text()
+            text = status.read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if f"Name:\t{GUARDIAN}" in text and f"PPid:\t{pid}\n" in text:
@@ -197,7 +197,7 @@ def test_what_a_killed_sonde_left_is_found_and_removed(
 def test_a_dead_sonde_with_a_living_guardian_leaves_nothing(holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not told_of_filters()["ok"] and time.monotonic() < deadline:
         time.sleep(0.2)
 

@@ -158,7 +158,6 @@ def test_it_ends_by_itself_and_leaves_nothing(net: Pair) -> None:
     with filtering(net, "--drop", "tcp", "--for", "300ms", "--every", "100ms", "--format", "csv") as process:
         program = attached(net)
         output = output_of(process)
-    assert program is not None
     assert output.status == 0
     assert (
         output.out.splitlines()[0]
@@ -167,7 +166,9 @@ def test_it_ends_by_itself_and_leaves_nothing(net: Pair) -> None:
     assert output.err.splitlines()[0] == "sonde: sonde1: XDP native, 1 rule"
     assert output.err.splitlines()[-1].startswith("seen 0 = lost 0")
     assert attached(net) is None
-    leftovers.wait_until_gone("prog", program)
+    # A machine that stood still did not look before it had ended.
+    if program is not None:
+        leftovers.wait_until_gone("prog", program)
 
 
 def test_a_killed_filter_leaves_nothing_attached(net: Pair) -> None:

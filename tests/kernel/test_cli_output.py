@@ -10,11 +10,25 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from kernel.sonde_process import ROW, SONDE, balanced, busy, child, is_alive, output_of, ready, sonde, start
+from kernel.sonde_process import (
+    PATIENCE_S,
+    ROW,
+    SONDE,
+    balanced,
+    busy,
+    child,
+    is_alive,
+    line_with,
+    output_of,
+    ready,
+    sonde,
+    start,
+)
 
 # The same on every kernel, and a virtual machine takes long for each of them.
 pytestmark = pytest.mark.host_only
@@ -47,11 +61,13 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     try:
         with (
             child("pass") as made,
-            ready("top", "syscalls", "--pid", str(made.pid), "--for", "1s") as process,
+            ready("top", "syscalls", "--pid", str(made.pid)) as process,
         ):
             process.send_signal(signal.SIGHUP)
             time.sleep(0.3)
             assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            assert output_of(process).status == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -80,7 +96,11 @@ def test_nothing_stays_in_the_kernel_after_a_kill() -> None:
 
 def programs_of(pid: int) -> set[int]:
     """Numbers of the programs that a process holds."""
-    texts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    texts = []
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        # It may have closed one meanwhile.
+        with suppress(FileNotFoundError):
+            texts.append(path.read_text())
     return {int(number) for text in texts for number in re.findall(r"^prog_id:\s+(\d+)", text, re.MULTILINE)}
 
 
@@ -121,7 +141,10 @@ def test_csv_has_one_header_and_the_same_counts() -> None:
 
 
 def test_a_pipe_gets_plain_lines_with_an_equation_under_every_table() -> None:
-    output = sonde("top", "syscalls", "--for", "3s", "--every", "200ms")
+    with busy() as pid, ready("top", "syscalls", "--pid", str(pid), "--every", "200ms") as process:
+        begun = "".join(line_with(process, "(so far)") for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        output = output_of(process, begun)
     blocks = output.out.split("\n\n")
 
     assert len(blocks) >= 3
@@ -135,8 +158,11 @@ def test_a_pipe_gets_plain_lines_with_an_equation_under_every_table() -> None:
 
 def test_rows_are_limited_and_sorted_as_asked() -> None:
     what = ("--limit", "3", "--sort", "syscall", "--format", "json")
-    with busy() as pid:
-        output = sonde("top", "syscalls", "--pid", str(pid), "--for", "300ms", *what)
+    calls = "os.getppid(); os.getuid(); os.getgid(); os.getpgid(0)"
+    with child(calls) as made, ready("top", "syscalls", "--pid", str(made.pid), *what) as process:
+        made.run()
+        process.send_signal(signal.SIGINT)
+        output = output_of(process)
     names = [row["syscall"] for row in output.final]
 
     assert len(names) == 3
@@ -163,7 +189,7 @@ def test_a_full_disk_is_a_sentence() -> None:
 def test_a_full_standard_output_is_a_sentence(format_: str) -> None:
     with open("/dev/full", "w") as full:
         process = start("top", "syscalls", "--for", "100ms", "--format", format_, stdout=full)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, err) == (1, "sonde: write the output: no space left on device (ENOSPC)\n")
 
@@ -174,7 +200,7 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE_S)
     assert process.stderr is not None
 
     assert (process.returncode, process.stderr.read()) == (141, "")
@@ -187,7 +213,7 @@ def test_a_closed_standard_output_is_a_sentence() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     assert (run.returncode, run.stderr) == (
@@ -217,7 +243,7 @@ def test_without_capabilities_one_sentence_names_them_and_the_status_is_77(verb:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     assert (run.returncode, run.stdout) == (77, "")
@@ -263,7 +289,7 @@ def test_a_table_counts_before_numpy_and_rich_are_imported() -> None:
         "main(['top', 'syscalls', '--for', '100ms'])\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
 
     assert (run.returncode, run.stderr) == (0, "attached []\n")

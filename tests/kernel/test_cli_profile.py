@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from captures import write
-from kernel.sonde_process import balanced, busy, sonde
+from kernel.sonde_process import PATIENCE_S, balanced, busy, sonde
 from kernel.test_cli_terminal import ESCAPE, terminal
 from profiles import ROWS, batch_of
 
@@ -59,8 +59,7 @@ def test_a_file_has_every_sample_of_a_command(tmp_path: Path) -> None:
 )
 def test_the_suffix_says_what_is_written(tmp_path: Path, suffix: str, beginning: bytes) -> None:
     path = tmp_path / f"x{suffix}"
-    with busy(SPIN) as pid:
-        output = sonde("profile", "cpu", "-p", str(pid), "--for", "300ms", "-o", str(path))
+    output = sonde("profile", "cpu", "-o", str(path), "--", *SILENT)
     assert 0 == output.status
     assert path.read_bytes().startswith(beginning)
     assert "" == output.out
@@ -102,7 +101,10 @@ def test_a_recording_is_the_same_profile_later(tmp_path: Path) -> None:
 
 
 def test_a_terminal_is_redrawn_with_what_there_is_so_far() -> None:
-    with busy(SPIN), terminal("profile", "cpu", "--every", "200ms", "--for", "1s") as window:
+    with busy(SPIN), terminal("profile", "cpu", "--every", "200ms") as window:
+        window.read("SELF")
+        window.read("(so far)")
+        window.type(b"\x03")
         text = ESCAPE.sub("", window.finish())
     assert "SELF" in text
     assert re.search(r"[\d,]+ samples? · [\d.,]+ a second · lost \d+ · sonde itself [\d.]+ m?s of CPU", text)
@@ -138,9 +140,11 @@ def test_a_terminal_that_goes_away_ends_it_and_the_file_is_whole(tmp_path: Path)
     path = tmp_path / "x.folded"
     measured = ("profile", "cpu", "--every", "100ms", "-o", str(path))
     with busy(SPIN) as pid, terminal(*measured, "-p", str(pid)) as window:
-        window.read("\r\x1b[K", count=3)
+        lines = 3
+        while not re.search(r" · [1-9][\d,]* samples? · ", window.read("\r\x1b[K", count=lines)):
+            lines += 1
         window.hang_up()
-        assert window.process.wait(timeout=60) == 0
+        assert window.process.wait(timeout=PATIENCE_S) == 0
     assert sum(weight for _, weight in lines_of(path)) > 0
 
 
