@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from kernel.compiled import program_of
+from kernel.network import DEADLINE_S
 from kernel.places import Network
 from kernel.plain import EXAMPLES, example
-from kernel.sonde_process import Output, busy, output_of, ready
+from kernel.sonde_process import PATIENCE_S, Output, busy, output_of, ready
 from kernel.workload import Calls, assert_counted, stopped
 from sonde import Object, ObjectSpec
 from sonde.bpf.hooks import Tracepoint, Xdp
@@ -38,11 +39,17 @@ COUNTERS = ("trace_syscall", "trace_syscall_openat_safe", "trace_syscall_openat_
 OPENAT = {"x86_64": 257, "aarch64": 56}[platform.machine()]
 
 
+ROOM = 1 << 16
+"""Rows for everybody's processes: of the document's 1,024 none may be left where others begin many."""
+
+
 @contextmanager
-def loaded(name: str, **knobs: Any) -> Iterator[Object]:
+def loaded(name: str, *, rows: int = 0, **knobs: Any) -> Iterator[Object]:
     with ObjectSpec.open(example(name), name=name) as spec:
         for knob, value in knobs.items():
             spec.knobs[knob].value = value
+        if rows:
+            spec.maps[DOCUMENT[name][1]].max_entries = rows
         with spec.load() as made:
             yield made
 
@@ -86,7 +93,8 @@ def counts_of(made: Object) -> dict[int, int]:
 
 @pytest.mark.parametrize("name", COUNTERS)
 def test_every_openat_of_eight_threads_is_counted(name: str) -> None:
-    with stopped(Calls(read=0, write=0, connect=0)) as calls, loaded(name, **exactly(name)) as made:
+    few = Calls(read=0, write=0, connect=0)
+    with stopped(few) as calls, loaded(name, rows=ROOM, **exactly(name)) as made:
         made.attach_all()
         calls.run()
         assert_counted(counts_of(made)[calls.pid], calls.expected["openat"], made)
@@ -98,7 +106,7 @@ def test_every_openat_of_eight_threads_is_counted(name: str) -> None:
 def test_a_storm_on_one_entry_loses_no_count(name: str) -> None:
     """A count that is read, increased and written back loses some thousands of these 1.6 million."""
     storm = Calls(read=200_003, openat=0, write=0, connect=0)
-    with stopped(storm) as calls, loaded(name, **exactly(name)) as made:
+    with stopped(storm) as calls, loaded(name, rows=ROOM, **exactly(name)) as made:
         made.programs[DOCUMENT[name][0]].attach(Tracepoint("syscalls/sys_enter_read"))
         calls.run()
         assert_counted(counts_of(made)[calls.pid], calls.expected["read"], made)
@@ -112,7 +120,7 @@ def test_race_for_a_first_entry_loses_no_count(name: str) -> None:
     with ObjectSpec.open(example(name)) as spec:
         for knob, value in exactly(name).items():
             spec.knobs[knob].value = value
-        spec.maps[DOCUMENT[name][1]].max_entries = 1 << 16
+        spec.maps[DOCUMENT[name][1]].max_entries = ROOM
         with spec.load() as made:
             made.attach_all()
             command = [program_of("race_calls.c"), str(races), str(threads)]
@@ -142,7 +150,7 @@ def test_samples_are_of_events_and_say_their_rate() -> None:
     """One in a hundred, whoever makes the call; the estimate is within six standard deviations."""
     factor = 100
     many = Calls(threads=8, openat=10_007, read=0, write=0, connect=0)
-    with stopped(many) as calls, loaded("trace_syscall_openat_optimized") as made:
+    with stopped(many) as calls, loaded("trace_syscall_openat_optimized", rows=ROOM) as made:
         made.attach_all()
         calls.run()
         table: Any = made.maps["per_cpu_count"]
@@ -226,7 +234,7 @@ def wire() -> Iterator[tuple[str, socket.socket, socket.socket]]:
         _ip("link", "set", name, "arp", "off", "up")
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as receiver:
         receiver.bind(("sonde-in", 3))
-        receiver.settimeout(10)
+        receiver.settimeout(DEADLINE_S)
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
             sender.bind(("sonde-out", 0))
             yield "sonde-in", sender, receiver
@@ -275,7 +283,8 @@ def entries(ended: Output, table: str) -> list[dict[str, Any]]:
 @pytest.mark.host_only
 @pytest.mark.parametrize("name", COUNTERS)
 def test_sonde_load_shows_every_call(name: str) -> None:
-    settings = ["--set", "sample_factor=1"] if name.endswith("optimized") else []
+    settings = ["--set", f"{DOCUMENT[name][1]}.max_entries={ROOM}"]
+    settings += ["--set", "sample_factor=1"] if name.endswith("optimized") else []
     arguments = ["load", str(example(name)), *settings, "--format", "json"]
     with stopped(Calls(read=0, write=0, connect=0)) as calls, ready(*arguments) as process:
         calls.run()
@@ -289,7 +298,8 @@ def test_sonde_load_shows_every_call(name: str) -> None:
 @pytest.mark.host_only
 def test_sonde_load_attaches_where_it_is_told() -> None:
     place = "trace_syscall_openat=tracepoint:syscalls/sys_enter_connect"
-    arguments = ["load", str(example("trace_syscall")), "--attach", place, "--format", "json"]
+    settings = ["--set", f"syscall_count.max_entries={ROOM}"]
+    arguments = ["load", str(example("trace_syscall")), *settings, "--attach", place, "--format", "json"]
     with stopped(Calls(openat=3, read=5)) as calls, ready(*arguments) as process:
         calls.run()
         ended = interrupted(process)
@@ -345,7 +355,7 @@ def test_programs_of_the_readme_run(network: Network, tmp_path: Path, at: int) -
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
     assert (done.returncode, done.stderr) == (0, "")

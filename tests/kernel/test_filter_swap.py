@@ -7,7 +7,8 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
@@ -16,7 +17,7 @@ import pytest
 from filtering import UDP, frame_of
 from kernel import leftovers
 from kernel.effort import effort
-from kernel.network import Pair, pair
+from kernel.network import DEADLINE_S, Pair, pair
 from sonde.errors import AttachError, SondeError
 from sonde.filter.clause import TooComplexError
 from sonde.filter.expression import Networks
@@ -74,6 +75,18 @@ def filtering(net: Pair, given: RuleSet, settings: Settings | None = None) -> It
         made.close()
 
 
+def seen_by(filter: Filter) -> int:
+    """How many packets it has seen so far."""
+    return filter.read().accounting.seen
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def frame(net: Pair, source: str, port: int) -> bytes:
     """A datagram to the far end, from any source."""
     raw = frame_of(Packet(ip_address(source), ip_address(net.far.address), UDP, 4242, port))
@@ -94,7 +107,7 @@ def storm(net: Pair, frames: list[bytes]) -> Iterator[subprocess.Popen[str]]:
         process.stdin.write("\n")
         process.stdin.flush()
         yield process
-        process.communicate("\n", timeout=60)
+        process.communicate("\n", timeout=DEADLINE_S)
     finally:
         process.kill()
         process.communicate()
@@ -117,15 +130,20 @@ def test_no_packet_meets_half_a_set(net: Pair) -> None:
     ]
     before = net.far.nstat()["IpInReceives"]
     with filtering(net, by_port) as filter:
+        sent_before = net.near.counters().tx_packets
         with storm(net, frames * 2):
             for _ in range(effort(41, emulated=3)):
                 filter.replace(by_source)
                 filter.replace(by_port)
+            until(lambda: seen_by(filter) > 1000)
+        # What still waits to be received would pass where there is no filter any more.
+        sent = net.near.counters().tx_packets - sent_before
+        until(lambda: seen_by(filter) >= sent)
         filter.stop()
         accounting = filter.read().accounting
     assert net.far.nstat()["IpInReceives"] == before
     assert accounting.balanced
-    assert accounting.seen > 1000
+    assert accounting.seen == sent > 1000
     assert accounting.notes["passed"] == 0
     assert accounting.notes["dropped"] == accounting.seen
 
@@ -192,6 +210,7 @@ def test_what_comes_out_of_a_tun_is_filtered(net: Pair) -> None:
         net.far.ip("link set tun0 up")
         with Filter("tun0", rules(("drop", "udp dst port 7"))) as filter:
             device.writelines(frame(net, "10.0.0.1", port)[14:] for port in (7, 9, 7))
+            until(lambda: seen_by(filter) >= 3)
             mode = filter.mode
             filter.stop()
             batch = filter.read()

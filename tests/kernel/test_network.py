@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -51,6 +52,7 @@ def _fail_inside(outside: int) -> None:
 
 def test_all_is_gone_after_a_failure() -> None:
     """The thread is where it was, and no descriptor holds a namespace."""
+    gc.collect()
     before, descriptors = os.stat(network.HERE).st_ino, set(os.listdir("/proc/self/fd"))
     with pytest.raises(ZeroDivisionError):
         _fail_inside(before)

@@ -12,7 +12,7 @@ import pytest
 
 from kernel.compiled import ROOT
 from kernel.plain import example
-from kernel.sonde_process import busy
+from kernel.sonde_process import PATIENCE_S, busy
 
 pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
@@ -31,7 +31,9 @@ def test_programs_run_as_printed(tmp_path: Path, at: int) -> None:
     (tmp_path / "examples" / "trace_syscall.bpf.o").chmod(0o644)
     with busy(BUSY) as pid:
         command = [sys.executable, "-c", blocks("python")[at]]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
     if at == 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.sonde_process import busy
+from kernel.sonde_process import PATIENCE_S, busy
 
 pytestmark = [pytest.mark.beside, pytest.mark.host_only]
 
@@ -47,7 +47,7 @@ def run(environment: Path, *command: str) -> str:
         env={"PATH": "/nonexistent", "LANG": "C.UTF-8"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, f"{command} said: {done.stdout}{done.stderr}"
