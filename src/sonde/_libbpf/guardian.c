@@ -298,12 +298,13 @@ static void __attribute__((noreturn)) guard(int channel, int parent, struct sond
 	struct pollfd wait[] = { { .fd = channel, .events = POLLIN }, { .fd = parent, .events = POLLIN } };
 	int error = over_wire(put_up, place);
 
+	/* Before the parent goes on: what it closes from then on is closed. */
 	prctl(PR_SET_NAME, "sonde-guardian", 0, 0, 0);
+	keep_only((unsigned int)channel, (unsigned int)parent);
+	(void)!chdir("/");
 	tell(channel, error, place);
 	if (error)
 		_exit(1);
-	keep_only((unsigned int)channel, (unsigned int)parent);
-	(void)!chdir("/");
 	while (poll(wait, 2, -1) < 0 && errno == EINTR)
 		;
 	tell(channel, over_wire(take_away, place), place);
