@@ -127,8 +127,9 @@ def test_pinned_link_stays_when_closed_and_goes_when_unpinned(
     link.unpin(path)
     # The kernel takes the number away a moment before it detaches, and both after unlink has returned.
     wait_until_gone("link", number)
-    time.sleep(0.1)
-    assert work(case, stage, loaded, link) == 0
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while work(case, stage, loaded, link):
+        assert time.monotonic() < deadline, "it runs on"
 
 
 def test_closed_link_counts_no_more_and_may_be_closed_again(
@@ -139,8 +140,9 @@ def test_closed_link_counts_no_more_and_may_be_closed_again(
     link.close()
     assert link.closed
     assert work(case, stage, loaded, link) == 0
+    # Who looks at all links, as others' tests do, has each of them for a moment.
     for number in numbers:
-        assert not exists("link", number)
+        wait_until_gone("link", number)
 
 
 def test_closed_link_refuses_every_use(case: Case, loaded: Object, link: Link, tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_forgotten_object_is_detached_and_freed(case: Case, stage: Stage) -> Non
     del loaded, link
     gc.collect()
     for number in links:
-        assert not exists("link", number)
+        wait_until_gone("link", number)
     wait_until_gone("prog", program)
     for number in maps:
         wait_until_gone("map", number)

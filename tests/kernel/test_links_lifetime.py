@@ -17,7 +17,7 @@ import pytest
 
 from kernel import places
 from kernel.compiled import object_of, program_of
-from kernel.leftovers import exists, wait_until_gone
+from kernel.leftovers import wait_until_gone
 from sonde.bpf import Object, ObjectSpec
 from sonde.bpf.hooks import PerfEvent, RawTracepoint, Tc, TcLink, Tracepoint, Usdt
 from sonde.errors import AttachError
@@ -102,7 +102,7 @@ def test_eight_threads_close_one_link_and_its_object_at_once() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert not exists("link", number)
+        wait_until_gone("link", number)
 
 
 def test_fork_does_not_detach_what_its_parent_attached() -> None:
@@ -190,7 +190,7 @@ def guardians() -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            fields = (entry / "stat").read_text().rpartition(") ")
+            fields = (entry / "stat").read_text(errors="replace").rpartition(") ")
             if fields[0].endswith("(sonde-guardian") and int(fields[2].split()[1]) == os.getpid():
                 found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
