@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,7 +17,7 @@ from sonde.records.generations import GenerationRows
 from sonde.records.sources import TableSource
 from sonde.records.stacks import MISSING, StackTable
 
-THREADS, RUNS, KEYS = 4, 251, 97
+THREADS, RUNS, KEYS, READS = 4, 251, 97, 7
 DWELL = 2048
 """A program holds its row for a millisecond and more: a reader that does not wait empties it meanwhile."""
 
@@ -51,11 +51,15 @@ def depth_of(number: int) -> int:
 
 
 @contextmanager
-def counting(loaded: Object) -> Iterator[list[threading.Thread]]:
-    """Count from several threads: each key's share of THREADS × RUNS."""
+def counting(loaded: Object, reads: Callable[[], int] = lambda: RUNS) -> Iterator[list[threading.Thread]]:
+    """Count from several threads: each key's share of THREADS × RUNS; READS parts, each behind as many of ``reads``."""
+
+    ended = threading.Event()
 
     def count() -> None:
         for at in range(RUNS):
+            while reads() < at * READS // RUNS and not ended.wait(0.001):
+                pass
             number = at % KEYS
             run(loaded, number, depth_of(number))
 
@@ -65,6 +69,7 @@ def counting(loaded: Object) -> Iterator[list[threading.Thread]]:
     try:
         yield threads
     finally:
+        ended.set()
         for thread in threads:
             thread.join()
 
@@ -78,13 +83,13 @@ def test_counts_are_exact_while_generations_are_read_and_emptied() -> None:
     with made(dwell=DWELL) as loaded:
         rows = rows_of(loaded, stacks=stacks)
         reads = 0
-        with counting(loaded) as threads:
+        with counting(loaded, lambda: reads) as threads:
             while any(thread.is_alive() for thread in threads):
                 rows.read()
                 reads += 1
         keys, values = rows.read()
 
-        assert reads > 3
+        assert reads >= READS - 1
         assert dict(zip(keys["number"].tolist(), values["count"].tolist(), strict=True)) == EXPECTED
         for number, stack in zip(keys["number"].tolist(), keys["kernel_stack"].tolist(), strict=True):
             np.testing.assert_array_equal(

@@ -104,17 +104,18 @@ import os, sys, threading
 def storm():
     for _ in range(int(sys.argv[1])):
         os.getppid()
-workers = [threading.Thread(target=storm) for _ in range(int(sys.argv[2]))]
 print("ready", flush=True)
-sys.stdin.readline()
-for worker in workers: worker.start()
-for worker in workers: worker.join()
+for _ in sys.stdin:
+    workers = [threading.Thread(target=storm) for _ in range(int(sys.argv[2]))]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+    print("done", flush=True)
 """
 
 
 def test_a_small_ring_loses_under_a_storm_and_every_call_is_accounted_for() -> None:
     """4 KiB hold 170 records; the program counts what it could not write, and the sum is the workload's."""
-    calls, threads = 100_003, 8
+    calls, threads, rounds = 50_021, 8, 2
     command = [sys.executable, "-c", STORM, str(calls), str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -131,21 +132,25 @@ def test_a_small_ring_loses_under_a_storm_and_every_call_is_accounted_for() -> N
         ):
             delivered = batches = 0
             with made.programs["storm"].attach():
-                child.stdin.write("go\n")
-                child.stdin.flush()
-                while child.poll() is None:
-                    count = len(ring.drain())
-                    delivered, batches = delivered + count, batches + bool(count)
-                    time.sleep(0.002)
-            delivered += len(ring.drain())
+                for _ in range(rounds):
+                    child.stdin.write("go\n")
+                    child.stdin.flush()
+                    running = True
+                    while running:
+                        running = not select.select([child.stdout], [], [], 0.002)[0]
+                        count = len(ring.drain())
+                        delivered, batches = delivered + count, batches + bool(count)
+                    assert child.stdout.readline() == "done\n"
+                child.communicate()
             dropped = made.variables["dropped"].value
             # Where the program may be preempted (7.x) the kernel skips a run on a CPU where it is already running.
             skipped = made.programs["storm"].recursion_misses
             assert delivered == made.variables["written"].value
             assert dropped > 0
-            assert batches > 1
+            assert batches >= rounds
             # It counts those of other processes too.
-            assert calls * threads - skipped <= delivered + dropped <= calls * threads
+            made_calls = rounds * calls * threads
+            assert made_calls - skipped <= delivered + dropped <= made_calls
 
 
 def test_ring_can_be_polled() -> None:
@@ -154,7 +159,7 @@ def test_ring_can_be_polled() -> None:
         poll.register(ring, select.POLLIN)
         assert poll.poll(0) == []
         send(made.programs["write"])
-        assert poll.poll(5000) == [(ring.fileno(), select.POLLIN)]
+        assert poll.poll(60_000) == [(ring.fileno(), select.POLLIN)]
         assert len(ring.drain()) == 1
         assert poll.poll(0) == []
 
@@ -178,7 +183,7 @@ def test_async_for_gives_batches_as_they_come() -> None:
 
     with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=record_of(made)) as ring:
         send_one(made, 0)
-        assert asyncio.run(asyncio.wait_for(read(ring, made), 20)) == list(range(20, 27))
+        assert asyncio.run(asyncio.wait_for(read(ring, made), 60)) == list(range(20, 27))
 
 
 @pytest.mark.parametrize("from_thread", [False, True])
@@ -196,7 +201,7 @@ def test_async_for_ends_when_the_ring_is_closed(*, from_thread: bool) -> None:
 
     with loaded("ring_fixed") as made:
         ring = RingBuffer(made.maps["ring"], record=record_of(made))
-        assert asyncio.run(asyncio.wait_for(read(ring), 20)) == 0
+        assert asyncio.run(asyncio.wait_for(read(ring), 60)) == 0
         assert ring.closed
 
 
@@ -302,17 +307,17 @@ def test_perf_buffer_can_be_polled_and_counts_what_it_lost() -> None:
         poll.register(buffer, select.POLLIN)
         assert poll.poll(0) == []
         read = 0
-        os.sched_setaffinity(0, allowed := {min(os.sched_getaffinity(0))})
-        assert os.sched_getaffinity(0) == allowed
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(allowed)})
         try:
             send(made.programs["write_fixed"], repeat=1009)
-            assert poll.poll(5000) == [(buffer.fileno(), select.POLLIN)]
+            assert poll.poll(60_000) == [(buffer.fileno(), select.POLLIN)]
             read += len(buffer.drain())
             # The kernel tells of a loss with the next record that finds room.
             send(made.programs["write_fixed"])
             read += len(buffer.drain())
         finally:
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+            os.sched_setaffinity(0, allowed)
         assert read == made.variables["written"].value
         assert buffer.lost == made.variables["dropped"].value == 1010 - read > 0
 
