@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -108,7 +109,8 @@ def test_one_that_had_to_be_killed_gave_no_answer(monkeypatch: pytest.MonkeyPatc
     """How long it would have taken is not known: the limit is no figure of it."""
     monkeypatch.setattr(contender, "END_TIMEOUT_S", 0.0)
     with OURS[syscall_tools.COUNTS].start() as session:
-        pass
+        # So it takes longer than that, however quick it is.
+        os.kill(session.pid, signal.SIGSTOP)
 
     assert session.cpu is not None
     assert session.ended_s is None

@@ -65,7 +65,7 @@ def test_functions_that_the_kernel_calls_back(require_feature: Require) -> None:
         assert made.variables["sum"].value == sum(index * index for index in range(7))
         assert made.variables["turns"].value == 1009
         assert send(made.programs["set_alarm"], mark=17).return_value == 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while made.variables["rung"].value == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert made.variables["rung"].value == 17
@@ -340,7 +340,7 @@ def test_everything_is_gone_after_close() -> None:
             made.maps[next(iter(made.maps))].id  # noqa: B018
     from sonde.bpf.map import map_by_id
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     alive = set(numbers)
     while alive and time.monotonic() < deadline:  # maps are freed after a grace period
         alive = {number for number in alive if _is_there(map_by_id, number)}

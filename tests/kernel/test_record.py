@@ -243,8 +243,9 @@ def recorded_with_events(word: str, path: Path) -> Output:
         place = (
             ("--interface", ends.near.interface) if measured.on_interfaces else ("--netns", ends.near.path)
         )
-        with ready(*given, *place, "--for", "500ms") as process:
+        with ready(*given, *place) as process:
             ends.send(frame(ends.far, ends.near, 0x88B5, b"sonde"), count=17, sender=ends.far)
+            process.send_signal(signal.SIGINT)
             return output_of(process)
 
 

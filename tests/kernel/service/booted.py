@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +92,9 @@ def booted(folder: Path, cgroup2: str, configuration: str) -> Iterator[Machine]:
     units, mounts = folder / "units", folder / "mounts"
     _write_units(units, configuration)
     mounts.mkdir()
-    name = f"sonde-test-{os.getpid()}"
-    group = Path(cgroup2, name)
-    group.mkdir()
+    # Another name than what a run that was killed has left, whose number this process may have.
+    group = Path(tempfile.mkdtemp(prefix="sonde-test-", dir=cgroup2))
+    group.chmod(0o755)
     environment = {
         **os.environ,
         "FOLDER": str(mounts),
@@ -103,7 +104,7 @@ def booted(folder: Path, cgroup2: str, configuration: str) -> Iterator[Machine]:
         "PYTHON_BASE": sys.base_prefix,
         "PYTHON_NAME": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "CGROUP2": cgroup2,
-        "CGROUP_NAME": name,
+        "CGROUP_NAME": group.name,
     }
     unshare = ["unshare", "-m", "-p", "-f", "-n", "-u", "-i", "--kill-child", str(BOOT)]
     with (folder / "console").open("wb") as console:
@@ -115,7 +116,8 @@ def booted(folder: Path, cgroup2: str, configuration: str) -> Iterator[Machine]:
     finally:
         # The first process of a pid namespace takes all others with it.
         for child in _children_of(started.pid):
-            os.kill(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         started.wait(PATIENCE_S)
         _remove(group)
 
@@ -143,8 +145,9 @@ def _init_of(started: subprocess.Popen[bytes], console: Path) -> int:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and started.poll() is None:
         for child in _children_of(started.pid):
-            if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
-                return child
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                    return child
         time.sleep(0.05)
     raise AssertionError(f"systemd did not start:\n{console.read_text(errors='replace')}")
 
