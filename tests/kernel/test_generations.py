@@ -53,7 +53,6 @@ def depth_of(number: int) -> int:
 @contextmanager
 def counting(loaded: Object, reads: Callable[[], int] = lambda: RUNS) -> Iterator[list[threading.Thread]]:
     """Count from several threads: each key's share of THREADS × RUNS; READS parts, each behind as many of ``reads``."""
-
     ended = threading.Event()
 
     def count() -> None:

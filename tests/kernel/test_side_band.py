@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import select
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +98,7 @@ def test_threads_are_no_processes(band: SideBand) -> None:
 
 def test_a_reader_is_woken_when_a_program_begins(band: SideBand) -> None:
     subprocess.run([PROGRAM, "0"], check=True)
-    assert select.select([band], [], [], 10)[0] == [band]
+    assert select.select([band], [], [], 60)[0] == [band]
     band.drain()
 
 
@@ -114,19 +116,40 @@ def test_what_finds_a_ring_full_is_counted() -> None:
 
 
 def test_records_across_the_end_of_a_ring_are_whole() -> None:
-    """In small rings, which are gone around several times and never full, each program's paths and kinds are the same."""
-    with SideBand(pages_per_cpu=4) as band:
-        told = []
-        for _ in range(197):
+    """In a small ring, which is gone around several times, each program's paths and kinds are the same.
+
+    On one CPU, whose ring tells of what others' programs made it lose with the next record.
+    """
+    told, lost = [], []
+    with SideBand(pages_per_cpu=4) as band, on_one_cpu():
+        while len(whole := whole_rounds(lost)) < 197:
+            assert len(told) < 4000, f"{lost[-1]} lost"
             child = subprocess.Popen([PROGRAM, "0"])
             child.wait()
             told.append(of(band.drain(), child.pid))
-        assert band.lost == 0
-        assert all(each == told[0] for each in told)
-        assert (MAP, str(PROGRAM)) in told[0]
+            lost.append(band.lost)
+    assert all(told[each] == told[whole[0]] for each in whole)
+    assert (MAP, str(PROGRAM)) in told[whole[0]]
+
+
+def whole_rounds(lost: list[int]) -> list[int]:
+    """The rounds in which nothing was lost, as the next one tells."""
+    return [at for at in range(1, len(lost) - 1) if lost[at - 1] == lost[at + 1]]
+
+
+@contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """Let this thread, and what it starts, run on one CPU."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_it_is_on_every_cpu_and_leaves_nothing_open() -> None:
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     with SideBand() as band:
         assert list(band.cpus) == online_cpus()

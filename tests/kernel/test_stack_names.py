@@ -23,6 +23,7 @@ from sonde.run import Run
 PROGRAM = program_of("symbols/named_work.c")
 FREQUENCY = {"frequency": 999}
 SHORT = 53
+PATIENCE_S = 100
 
 
 @contextmanager
@@ -85,8 +86,31 @@ def test_what_ended_before_its_program_was_deleted_is_named(tmp_path: Path) -> N
 def wait_until_followed(run: Run, pid: int) -> None:
     """Wait until the run's thread has seen that a process began; what it has then opened, it has."""
     assert run._naming is not None
-    deadline = time.monotonic() + 20
-    while len(run._naming.spaces.lineage(pid)) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(run._naming.spaces.lineage(pid)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_until_opened(run: Run, path: str) -> None:
+    """Wait until the run's thread has seen that a file was mapped, and has it open."""
+    assert run._naming is not None
+    deadline = time.monotonic() + PATIENCE_S
+    spaces = run._naming.spaces
+    while True:
+        with spaces._lock:
+            if any(each.path == path for each in spaces._known):
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_until_worked(pid: int, seconds: float) -> None:
+    """Wait until a process has used so much CPU time."""
+    ticks = seconds * os.sysconf("SC_CLK_TCK")
+    deadline = time.monotonic() + PATIENCE_S
+    while int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) < ticks:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -95,7 +119,7 @@ def test_a_program_in_another_mount_namespace_is_named(tmp_path: Path, *, is_ali
     """Its file lies on a tmpfs that nobody else has mounted, and that is gone with it."""
     place = tmp_path / "private"
     place.mkdir()
-    script = f"mount -t tmpfs tmpfs {place} && cp {PROGRAM} {place}/hidden && exec {place}/hidden {20_000 if is_alive else 500}"
+    script = f"mount -t tmpfs tmpfs {place} && cp {PROGRAM} {place}/hidden && exec {place}/hidden 200000"
     with profile() as run:
         # Now all that follows mappings is imported and awake.
         run.read()
@@ -104,6 +128,9 @@ def test_a_program_in_another_mount_namespace_is_named(tmp_path: Path, *, is_ali
             if is_alive:
                 rows = read_until(run, child.pid, "spin_named")
             else:
+                wait_until_opened(run, f"{place}/hidden")
+                wait_until_worked(child.pid, 0.3)
+                child.kill()
                 child.wait()
                 run.stop()
                 rows = rows_of(run, child.pid)
@@ -122,7 +149,7 @@ def test_a_program_in_a_container_s_overlay_is_named(tmp_path: Path) -> None:
     options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
     script = f"""
         mount -t tmpfs tmpfs {tmp_path} && mkdir {folders} && cp {PROGRAM} {tmp_path}/lower/inside &&
-        mount -t overlay overlay -o {options} {tmp_path}/merged && exec {tmp_path}/merged/inside 20000
+        mount -t overlay overlay -o {options} {tmp_path}/merged && exec {tmp_path}/merged/inside 200000
     """
     with profile() as run:
         child = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", script])
@@ -135,8 +162,8 @@ def test_a_program_in_a_container_s_overlay_is_named(tmp_path: Path) -> None:
 
 
 def read_until(run: Run, pid: int, name: str) -> list[dict[str, Any]]:
-    """Read until a process has a frame of that name, for half a minute at most."""
-    deadline = time.monotonic() + 30
+    """Read until a process has a frame of that name, for so long at most."""
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         rows = rows_of(run, pid)
         if any(each.name == name for each in frames_in(rows)) or time.monotonic() > deadline:
@@ -145,7 +172,7 @@ def read_until(run: Run, pid: int, name: str) -> list[dict[str, Any]]:
 
 
 def test_a_process_that_was_there_before_is_named() -> None:
-    child = subprocess.Popen([PROGRAM, "20000"])
+    child = subprocess.Popen([PROGRAM, "200000"])
     try:
         with profile(pid=child.pid) as run:
             assert leaves(read_until(run, child.pid, "spin_named"))["spin_named"] > 0

@@ -45,9 +45,10 @@ def test_rows_of_processes_that_lived_five_milliseconds_are_theirs(tmp_path: Pat
     program.write_bytes(Path("/bin/sleep").resolve().read_bytes())
     program.chmod(0o755)
     who = Who(by=("executable", "path", "command", "user", "parent", "pid"))
+    ours = Selection(pid=os.getpid(), children=True, own=True)
     with (
-        Run(LIVES, "lifecycle", selection=Selection(own=True), values={"cgroups": True}) as lives,
-        Run(CALLS, "counts", selection=Selection(own=True), differences=True) as calls,
+        Run(LIVES, "lifecycle", selection=ours, values={"cgroups": True}) as lives,
+        Run(CALLS, "counts", selection=ours, differences=True) as calls,
     ):
         drain(lives, who)
         pids = [os.posix_spawn(program, [str(program), "0.005"], {}) for _ in range(7)]
@@ -138,8 +139,8 @@ def test_a_storm_takes_no_memory() -> None:
     assert accounting.balanced, str(accounting)
     assert records <= 2 * count + 2 <= records + accounting.lost_total
     assert len(processes.rows) <= 4096
-    assert len(processes.rows) <= 4096
-    half = next(size for seen, size in sizes if seen >= count)
+    # Where this was slower than the storm, not all came.
+    half = next(size for seen, size in sizes if seen >= records / 2)
     assert sizes[-1][1] - half < 8 << 20
 
 
@@ -161,12 +162,12 @@ def spawn_as(pid, path, code):
     return child
 
 who = Who(by=("executable", "pid"))
-own = Selection(own=True)
+own = Selection(pid=os.getpid(), children=True, own=True)
 with Run(probe("processes"), "lifecycle", selection=own) as lives, Run(probe("syscalls"), "counts", selection=own) as calls:
     pids = [spawn_as(31337, path, n) for n, path in ((101, "/bin/true"), (103, "/bin/sleep"), (107, "/bin/echo"))]
     calls.stop()
     lives.stop()
-    who.take(lives.read())
+    while len(batch := lives.read()): who.take(batch)
     rows = [row for row in who.identify(calls.read()).rows() if row["pid"] == 31337]
 names = {row["process_start_ns"]: row["process.executable.name"] for row in rows}
 births = {row["process_start_ns"]: row["process.creation.time"] for row in rows}
