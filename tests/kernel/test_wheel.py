@@ -15,7 +15,8 @@ import pytest
 
 from kernel.sonde_process import PATIENCE_S, busy
 
-pytestmark = [pytest.mark.beside, pytest.mark.host_only]
+# The first test builds it, and installs what it needs.
+pytestmark = [pytest.mark.beside, pytest.mark.host_only, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE_MAX_BYTES = 2_000_000
