@@ -167,6 +167,16 @@ def http_receiver(*, port: int = 0, context: ssl.SSLContext | None = None) -> It
         thread.join(10)
 
 
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Give a port that refuses connections until a receiver listens on it: it is held, or others might get it meanwhile."""
+    with socket.socket() as held:
+        # Who listens there with the same option may, as all receivers do.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
 def free_port() -> int:
     """Give a port that nobody listens on now."""
     with socket.socket() as found:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from otlp.reading import attributes_of, log_records_in, points_in, summed, totals
-from otlp.receiver import Answer, HttpReceiver, free_port, http_receiver, until
+from otlp.receiver import Answer, HttpReceiver, closed_port, http_receiver, until
 from otlp.shapes import TIME_NS, counted, metric, series, snapshot
 from sonde.exporters.exporter import Status
 from sonde.exporters.otlp import OtlpExporter, OtlpSettings
@@ -58,8 +58,7 @@ def records(count: int, *, first: int = 0) -> RecordBatch:
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
 def test_after_a_receiver_was_down_its_totals_are_right(temporality: Any) -> None:
     """300 snapshots while it is down, in which series end and others begin: in the end not one count is missing."""
-    port = free_port()
-    with exporting(port, temporality=temporality) as exporter:
+    with closed_port() as port, exporting(port, temporality=temporality) as exporter:
         for turn in range(300):
             # Every process lives for three snapshots, and calls seven times in each.
             pids = list(range(turn, turn + 3))
@@ -84,8 +83,7 @@ def test_after_a_receiver_was_down_its_totals_are_right(temporality: Any) -> Non
 
 
 def test_series_that_ended_meanwhile_are_kept_up_to_a_bound() -> None:
-    port = free_port()
-    with exporting(port, ended_max=100) as exporter:
+    with closed_port() as port, exporting(port, ended_max=100) as exporter:
         for turn in range(307):
             exporter.export(snapshot(series(metric(), {"pid": [turn]}, [7], time_ns=TIME_NS + turn)))
         with http_receiver(port=port) as receiver:
@@ -98,8 +96,10 @@ def test_series_that_ended_meanwhile_are_kept_up_to_a_bound() -> None:
 
 def test_memory_is_bounded_while_a_receiver_is_down() -> None:
     """Records: so many, and so many bytes; metrics: one snapshot."""
-    port = free_port()
-    with exporting(port, queue_records_max=1_000, queue_bytes_max=100_000) as exporter:
+    with (
+        closed_port() as port,
+        exporting(port, queue_records_max=1_000, queue_bytes_max=100_000) as exporter,
+    ):
         for turn in range(200):
             exporter.log(records(100, first=100 * turn))
             assert exporter.status().queue_length <= 1_000
@@ -115,7 +115,7 @@ def test_memory_is_bounded_while_a_receiver_is_down() -> None:
 
 
 def test_one_batch_that_is_larger_than_the_queue_is_cut() -> None:
-    with exporting(free_port(), queue_records_max=10) as exporter:
+    with closed_port() as port, exporting(port, queue_records_max=10) as exporter:
         exporter.log(records(25))
         assert exporter.status().records_dropped == {"queue full": 15}
 
@@ -291,7 +291,10 @@ def test_an_attempt_that_takes_too_long_is_given_up_and_made_again(receiver: Htt
     with exporting(receiver.port, timeout_s=0.3) as exporter:
         exporter.export(snapshot(counted([5])))
         until(lambda: exporter.status().points_delivered == 1, deadline_s=25)
-        assert exporter.status().failures == {"timeout": 1}
+        # On a machine that stands still for a moment the second one may take too long, too.
+        status = exporter.status()
+        assert status.failures == {"timeout": status.requests - 1}
+        assert len(receiver.requests) > 1
 
 
 def test_a_receiver_that_answers_a_byte_at_a_time_gets_no_longer() -> None:
@@ -304,20 +307,20 @@ def test_a_receiver_that_answers_a_byte_at_a_time_gets_no_longer() -> None:
 
 
 def test_metrics_do_not_wait_for_records(receiver: HttpReceiver) -> None:
-    port = free_port()
-    settings = OtlpSettings(
-        metrics=OtlpDelivery(f"http://127.0.0.1:{receiver.port}"),
-        logs=OtlpDelivery(f"http://127.0.0.1:{port}"),
-        **QUICK,
-    )
-    exporter = OtlpExporter(settings)
-    exporter.log(records(5))
-    until(lambda: exporter.status().failures.get("unavailable", 0))
-    exporter.export(snapshot(counted([5])))
-    until(lambda: exporter.status().points_delivered == 1)
-    assert not exporter.status().is_healthy
-    exporter.close(timeout_s=0.1)
-    assert exporter.status().records_dropped == {"closed": 5}
+    with closed_port() as port:
+        settings = OtlpSettings(
+            metrics=OtlpDelivery(f"http://127.0.0.1:{receiver.port}"),
+            logs=OtlpDelivery(f"http://127.0.0.1:{port}"),
+            **QUICK,
+        )
+        exporter = OtlpExporter(settings)
+        exporter.log(records(5))
+        until(lambda: exporter.status().failures.get("unavailable", 0))
+        exporter.export(snapshot(counted([5])))
+        until(lambda: exporter.status().points_delivered == 1)
+        assert not exporter.status().is_healthy
+        exporter.close(timeout_s=0.1)
+        assert exporter.status().records_dropped == {"closed": 5}
 
 
 # ---- the end ----------------------------------------------------------------------------------------------------
@@ -339,7 +342,7 @@ def test_the_end_waits_no_longer_than_it_may(receiver: HttpReceiver) -> None:
     with exporting(receiver.port) as exporter:
         exporter.export(snapshot(counted([5])))
         exporter.log(records(3))
-        until(lambda: len(receiver.requests) == 1 or exporter.status().requests)
+        until(lambda: receiver.requests)
         begun = time.monotonic()
         exporter.close(timeout_s=0.5)
         assert time.monotonic() - begun < 20  # of the 30 that it would take, on a slow machine
