@@ -65,12 +65,35 @@ class Prometheus:
     version: tuple[int, ...]
 
     def query(self, text: str) -> list[Sample]:
-        """Ask for an instant vector."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?query={urllib.parse.quote(text)}"
-        with urllib.request.urlopen(url, timeout=60) as answer:
+        """Ask for an instant vector, of the moment of the newest scrape that succeeded.
+
+        One that a busy machine makes fail would else take all series away until the next.
+        """
+        succeeded = [moment for moment, is_up in self._scrapes() if is_up]
+        if not succeeded:
+            return []
+        found = self._evaluate(text, time=f"{succeeded[-1]:.3f}")
+        return [Sample(each["metric"], float(each["value"][1])) for each in found]
+
+    def failed_scrapes(self) -> int:
+        """Count the scrapes that brought nothing."""
+        return sum(not is_up for _, is_up in self._scrapes())
+
+    def _scrapes(self) -> list[tuple[float, bool]]:
+        """Give the moment of each scrape, and whether it succeeded."""
+        return [
+            (moment, value == "1") for each in self._evaluate("up[1h]") for moment, value in each["values"]
+        ]
+
+    def _evaluate(self, text: str, **options: str) -> list[dict[str, Any]]:
+        query = urllib.parse.urlencode({"query": text, **options})
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}/api/v1/query?{query}", timeout=60
+        ) as answer:
             told = json.load(answer)
         assert told["status"] == "success", told
-        return [Sample(each["metric"], float(each["value"][1])) for each in told["data"]["result"]]
+        found: list[dict[str, Any]] = told["data"]["result"]
+        return found
 
     def value(self, text: str) -> float | None:
         """Ask for one number; None when there is nothing."""
