@@ -139,8 +139,11 @@ def test_checking_is_quick() -> None:
     """It is on the way from start to attached, of which the whole may take a quarter of a second."""
     code = (
         "import sys, time; from sonde.bpf import elf; from sonde.bpf.btf import soundness\n"
-        "data = open(sys.argv[1], 'rb').read(); start = time.process_time()\n"
-        "elf.check(data, path=''); print(time.process_time() - start)"
+        "data, times = open(sys.argv[1], 'rb').read(), []\n"
+        "for _ in range(5):\n"
+        "    start = time.process_time(); elf.check(data, path=''); times.append(time.process_time() - start)\n"
+        # What the host of a virtual machine takes from it counts as the process's.
+        "print(min(times))"
     )
     largest = max(OBJECTS, key=lambda path: path.stat().st_size)
     seconds = float(

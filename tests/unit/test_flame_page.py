@@ -75,6 +75,10 @@ class Page:
         )
         return set(found)
 
+    def wait_matched(self, words: str) -> None:
+        """Wait until so much is matched: who types slowly is told of what is typed so far."""
+        self.browser.wait(f"{MATCHED} === {words!r}")
+
     def type(self, text: str) -> None:
         self.browser.key("/")
         for letter in text:
@@ -127,7 +131,7 @@ def test_search_tells_the_share_of_what_matches(page: Page) -> None:
     """Functions on the stacks of other matches count once: 70 and 20, of 150; and 70 of main's 100."""
     page.show(profile_of())
     page.type("SEVENTY|^(twenty|less)")
-    assert page.browser.wait(MATCHED) == "60.0 % matched"
+    page.wait_matched("60.0 % matched")
     fills = page.browser.evaluate(
         "[...document.querySelectorAll('g.frame')].filter((each) => each.querySelector('rect').getAttribute('fill') === '#d916e0').map((each) => each.getAttribute('name'))"
     )
@@ -140,20 +144,20 @@ def test_search_tells_the_share_of_what_is_zoomed_to(page: Page) -> None:
     page.show(profile_of())
     page.browser.click(*page.box("main")[:2])
     page.type("seventy")
-    assert page.browser.wait(MATCHED) == "46.7 % matched (70.0 % of this)"
+    page.wait_matched("46.7 % matched (70.0 % of this)")
 
 
 def test_a_broken_pattern_is_searched_for_as_text(page: Page) -> None:
     page.show(profile_of())
     page.type("twenty(")
-    assert page.browser.wait(MATCHED) == "13.3 % matched"
+    page.wait_matched("13.3 % matched")
     assert [] == page.browser.errors
 
 
 def test_a_colour_of_the_legend_finds_its_kind(page: Page) -> None:
     page.show(profile_of())
     page.browser.evaluate("document.querySelector('.legend [data-kind=k]').click()")
-    assert page.browser.wait(MATCHED) == "10.0 % matched"
+    page.wait_matched("10.0 % matched")
     page.browser.evaluate("document.querySelector('.legend [data-kind=k]').click()")
     page.browser.wait(f"{MATCHED} === ''")
 

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -369,10 +370,22 @@ def test_settings_load_neither_numpy_nor_http_nor_tls() -> None:
 
 
 def test_an_idle_endpoint_costs_nothing() -> None:
-    """No thread of it wakes: measured as its process's CPU time, with a client connected and silent."""
+    """No thread of it wakes: measured as its threads' CPU time, with a client connected and silent."""
     with serving(snapshot=counts) as exporter, connect(exporter.port):
         assert ask(exporter.port).status == 200
         until(lambda: not exporter._pages._made, "the page forgotten")
-        begun = time.process_time()
+        until(lambda: exporter.status().queue_length == 1, "the silent client alone")
+        begun_ns = used_ns()
         time.sleep(2)
-        assert time.process_time() - begun < 0.1
+        assert used_ns() - begun_ns < 100_000_000
+
+
+def used_ns() -> int:
+    """Add up the CPU time of the threads of endpoints; what earlier tests have left in this process may do what it likes."""
+    threads = [each for each in threading.enumerate() if each.name.startswith("sonde-prometheus")]
+    assert threads
+    used = 0
+    for each in threads:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            used += int(Path(f"/proc/self/task/{each.native_id}/schedstat").read_text().split()[0])
+    return used

@@ -35,7 +35,7 @@ def settings(server: Certificate, **changes: Any) -> PrometheusSettings:
 @pytest.fixture
 def exporter(server: Certificate) -> Iterator[PrometheusExporter]:
     taken = snapshot(series(CALLS, {}, [3]), many(DURATION, 2_000))
-    made = PrometheusExporter(settings(server, header_timeout_s=0.5), snapshot=lambda: taken)
+    made = PrometheusExporter(settings(server, header_timeout_s=3), snapshot=lambda: taken)
     yield made
     made.close(timeout_s=10)
 
