@@ -22,6 +22,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sonde._libbpf import lib
+
 CLONE_NEWNET = 0x40000000
 ICMP6 = 58
 HERE = "/proc/thread-self/ns/net"
@@ -231,6 +233,8 @@ class Pair:
                         _await_arrival(receiver, before + sent)
         if arrive:
             _await_arrival(receiver, before + sent)
+            # What was taken out of a queue has been worked on to its end, on whichever CPU.
+            lib.sonde_membarrier_global()
         return sent
 
 
@@ -242,6 +246,17 @@ def _await_arrival(receiver: End, packets: int) -> None:
         if time.monotonic() > until:
             raise TimeoutError(f"{receiver.received()} frames arrived at {receiver.interface} of {packets}")
         waiting &= _backlogs()
+
+
+def settle() -> None:
+    """Wait until the kernel has taken what waits on its CPUs to be received, and the answers to that, and theirs."""
+    for _ in range(3):
+        waiting = _backlogs()
+        until = time.monotonic() + DEADLINE_S
+        while waiting:
+            assert time.monotonic() < until, f"frames wait on the CPUs {waiting}"
+            waiting &= _backlogs()
+        lib.sonde_membarrier_global()
 
 
 def _backlogs() -> set[int]:

@@ -53,7 +53,8 @@ def counted(pair: Pair, frame: bytes, count: int = COUNT, *, of: Probe | None = 
         run.stop()
         batch = run.read()
     assert batch.accounting.balanced
-    assert not any(batch.accounting.lost.values())
+    # Of others' drops, too, the kernel may skip one that comes while the program runs for another.
+    assert batch.accounting.lost_total == batch.accounting.lost["recursion"]
     return batch
 
 
@@ -212,7 +213,7 @@ def test_a_full_table_counts_on_in_other(pair: Pair) -> None:
     assert (
         sum(row["packets"] for row in rows)
         == kinds * COUNT
-        == batch.accounting.seen - batch.accounting.filtered
+        == batch.accounting.seen - batch.accounting.filtered - batch.accounting.lost["recursion"]
     )
     assert sum(row["bytes"] for row in rows) == kinds * COUNT * 120
     assert other["packets"] >= (kinds - 2) * COUNT
@@ -223,7 +224,10 @@ def test_drops_on_all_cpus_are_one_row() -> None:
     """Eight namespaces at a time, each on whichever CPU."""
     numbers: list[int] = []
     with Run(probe("drops"), "counts") as run:
-        threads = [Thread(target=lambda: numbers.append(workload.run(COUNT))) for _ in range(8)]
+        threads = [
+            Thread(target=lambda: numbers.append(workload.run(COUNT, burst=workload.BURST // 8)))
+            for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
