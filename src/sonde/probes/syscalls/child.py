@@ -15,6 +15,8 @@ from sonde.probes import probe
 from sonde.records.model import RecordBatch
 from sonde.run import Run
 
+PATIENCE_S = 240
+"""A call of sched_yield takes milliseconds where others want the CPUs, too."""
 TABLES = ("latency", "counts")
 SYSCALLS = probe("syscalls")
 
@@ -40,7 +42,7 @@ class Child:
 
     def finish(self) -> str:
         """Wait for its end; what it printed."""
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=PATIENCE_S)
         return out
 
     def end(self) -> None:
@@ -104,8 +106,8 @@ WORKLOAD = (
 
 def wait_until_blocked(pid: int) -> None:
     """Wait until a process sleeps."""
-    for _ in range(1000):
-        if " S " in Path(f"/proc/{pid}/stat").read_text():
+    for _ in range(4000):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S":
             return
         time.sleep(0.005)
     raise AssertionError(f"process {pid} does not sleep")

@@ -66,7 +66,8 @@ def test_a_small_ring_under_a_storm_loses_and_says_so() -> None:
 
 def test_a_stream_above_a_latency() -> None:
     """With a minimum latency only slow calls are records; the others are filtered."""
-    code = "import time\nfor _ in range(5): time.sleep(0.03)"
+    # Python's own sleep is until a moment that it has fixed before the call: the call itself may be shorter.
+    code = "import signal\nfor _ in range(5): signal.sigtimedwait([signal.SIGUSR1], 0.03)"
     with child(code) as started:
         selection = Selection(pid=started.pid)
         with Run(SYSCALLS, "calls", selection=selection, values={"min_latency": 20_000_000}) as run:
@@ -76,7 +77,7 @@ def test_a_stream_above_a_latency() -> None:
             run.stop()
             batch = run.read()
 
-    assert 5 == batch["syscall"].tolist().count("clock_nanosleep")
+    assert 5 == batch["syscall"].tolist().count("rt_sigtimedwait")
     assert min(value for value in batch["duration_ns"].tolist() if value is not None) >= 20_000_000
     assert batch.accounting.balanced, str(batch.accounting)
 
@@ -86,8 +87,10 @@ def test_a_stream_above_a_latency() -> None:
 NS_PER_S = 1_000_000_000
 STORM = (
     "import threading, time\n"
-    "end = time.monotonic() + 2.5\n"
-    "def calls():\n    while time.monotonic() < end: os.getppid()\n"
+    "def calls():\n"
+    "    for _ in range(3):\n"
+    "        for _ in range(5003): os.getppid()\n"
+    "        time.sleep(1)\n"
     "threads = [threading.Thread(target=calls) for _ in range(4)]\n"
     "for thread in threads: thread.start()\n"
     "for thread in threads: thread.join()"
@@ -104,7 +107,7 @@ def records_of(run: Run) -> list[RecordBatch]:
 
 
 def test_no_second_has_more_records_than_the_rate() -> None:
-    """101 a second of a storm on all CPUs; what was above is lost by its own cause, and the equation holds."""
+    """101 a second of storms on all CPUs; what was above is lost by its own cause, and the equation holds."""
     with child(STORM) as started:
         options: dict[str, Any] = {
             "selection": Selection(pid=started.pid),
