@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from kernel.network import settle
 from sonde.probe import Probe, Selection
 from sonde.probes import probe
 from sonde.records.model import RecordBatch
@@ -55,9 +56,10 @@ class Child:
         self.process.stdin.flush()
 
     def finish(self) -> None:
-        """Let it do all that is left."""
-        self.process.communicate("\n" * 100, timeout=120)
+        """Let it do all that is left; what its connections had still to tell each other at its end has been said then."""
+        self.process.communicate("\n" * 100, timeout=240)
         assert self.process.returncode == 0
+        settle()
 
     def end(self) -> None:
         """Kill it, if it is still there."""

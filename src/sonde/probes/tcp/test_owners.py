@@ -302,10 +302,12 @@ def test_tcplife_tells_the_same() -> None:
                 started.finish()
                 run.stop()
                 rows = records(run)
+            # Ended before it has read them it would not tell of the last ones.
+            told = [other.stdout.readline() for _ in rows]
         finally:
             other.terminate()
-            told, _ = other.communicate(timeout=60)
-    lines = [line.split() for line in told.splitlines() if line.strip()]
+            more, _ = other.communicate(timeout=60)
+    lines = [line.split() for line in [*told, *more.splitlines()] if line.strip()]
     theirs = Counter((int(line[0]), int(line[3]), int(line[5])) for line in lines if line[0].isdigit())
     ours = Counter((row["pid"], row["local_port"], row["peer_port"]) for row in rows)
     assert theirs == ours

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from kernel.network import settle
 from sonde.probe import Selection
 from sonde.probes.tcp.child import TCP, child, measured, total
 from sonde.probes.tcp.workload import Workload
@@ -74,6 +75,7 @@ step("done")
             received = total(list(run.read().rows()), "received_bytes")
             assert received >= before
             before, reads = received, reads + 1
+        settle()
         run.stop()
         batch = run.read()
         skipped = sum(program.recursion_misses for program in run.loaded.programs.values())
