@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from kernel.places import ask
@@ -27,19 +28,50 @@ for line in sys.stdin:
 
 def is_blocked(pid: int) -> bool:
     """Tell whether all threads of a process are blocked."""
-    return all(
-        path.read_text().rpartition(")")[2].split()[0] == "S"
-        for path in Path(f"/proc/{pid}/task").glob("*/stat")
-    )
+    return all(state == "S" for state in _of_threads(pid, "stat", r"(?s).*\) (\S)"))
+
+
+def _of_threads(pid: int, name: str, pattern: str) -> list[str]:
+    """Find something in a file of each thread in /proc; a thread that ends meanwhile is none any more."""
+    found: list[str] = []
+    for path in sorted(Path(f"/proc/{pid}/task").iterdir()):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += re.findall(pattern, (path / name).read_text())
+    return found
 
 
 def wait_until_blocked(worker: Worker) -> None:
-    """Wait until all threads of a process are blocked."""
-    for _ in range(2000):
-        if is_blocked(worker.pid):
+    """Wait until all threads of a process are blocked; looked at one after the other they may wake each other."""
+    for _ in range(4000):
+        before = _switches(worker.pid)
+        if is_blocked(worker.pid) and is_blocked(worker.pid) and before == _switches(worker.pid):
             return
         time.sleep(0.005)
     raise AssertionError(f"process {worker.pid} does not sleep")
+
+
+def _switches(pid: int) -> list[str]:
+    return _of_threads(pid, "status", r"_ctxt_switches:\s+(\d+)")
+
+
+@contextmanager
+def contended() -> Iterator[None]:
+    """Let another worker want the workers' CPU all the time."""
+    with workers() as (rival,):
+        assert rival.stdin is not None
+        rival.stdin.write("exec('while True: pass')\n")
+        rival.stdin.flush()
+        while is_blocked(rival.pid):
+            time.sleep(0.005)
+        yield
+
+
+UNTIL_WAITED = (
+    "told = lambda: int(open('/proc/thread-self/schedstat').read().split()[1])\n"
+    "begun = told()\n"
+    "while told() < begun + {seconds} * 1_000_000_000: pass"
+)
+"""Code that wants a CPU until it has waited for one for so many seconds, as the scheduler tells."""
 
 
 @contextmanager

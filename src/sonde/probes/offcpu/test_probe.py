@@ -17,7 +17,7 @@ import pytest
 
 from kernel.block_runs import OFFCPU, Measured, compared, total
 from kernel.places import ask
-from kernel.workers import together, wait_until_blocked, workers
+from kernel.workers import UNTIL_WAITED, contended, together, wait_until_blocked, workers
 from sonde.bpf.features import have
 from sonde.errors import KernelError
 from sonde.probe import Selection
@@ -46,14 +46,19 @@ def test_it_is_as_long_as_the_thread_itself_measures_under_the_right_reason(kind
     preempted = total(rows, reason="run queue")
     share = 0.02 if kind != "disk" or "SONDE_VM_KERNEL" not in os.environ else INTERRUPTS_SHARE
     # What the program itself has to read for the first time it does not measure.
-    more = 0.02 if share == 0.02 else 0.1
-    assert -more * told.off_cpu_ns < told.off_cpu_ns - found < share * told.off_cpu_ns + preempted
+    more_ns = (0.02 if share == 0.02 else 0.1) * told.off_cpu_ns
+    of_it = [row for row in rows if row["reason"] == reason]
+    # The interpreter has a lock of its own, which a thread sometimes waits for, too, within the calls and between them.
+    if kind == "futex":
+        others = total(rows, "count", reason=reason) - BLOCKS
+        assert others >= 0
+        more_ns += others * max(row["max_ns"] for row in of_it)
+    elif kind != "disk":
+        assert BLOCKS == total(rows, "count", reason=reason)
+        preempted += total(rows, reason="futex")
+    assert -more_ns < told.off_cpu_ns - found < share * told.off_cpu_ns + preempted
     if kind != "disk":
-        # The interpreter has a lock of its own, which a thread sometimes waits for, too.
-        more = total(rows, "count", reason=reason) - BLOCKS
         assert BLOCKS == told.blocks
-        assert more == 0 or (more > 0 and kind == "futex")
-        of_it = [row for row in rows if row["reason"] == reason]
         assert 0 < min(row["min_ns"] for row in of_it) <= found / BLOCKS
         assert BLOCK_S * 1e9 * 0.9 < max(row["max_ns"] for row in of_it) <= found
         for row in of_it:
@@ -142,14 +147,17 @@ def test_each_block_counts_once_over_several_reads() -> None:
 
 def test_who_is_blocked_all_the_time_counts_to_the_end_of_the_run() -> None:
     """One block, unfinished, from the beginning to the end; its kernel stack is known, and why there is none of user space."""
-    with workers() as (worker,), Measured(selection=Selection(pid=worker.pid)) as measured:
-        begun = time.monotonic_ns()
-        for _ in range(3):
-            time.sleep(0.2)
-            measured.run.read()
-        spent = time.monotonic_ns() - begun
-        (row,) = measured.rows()
-        again = measured.run.read()
+    with workers() as (worker,):
+        before = time.monotonic_ns()
+        with Measured(selection=Selection(pid=worker.pid)) as measured:
+            begun = time.monotonic_ns()
+            for _ in range(3):
+                time.sleep(0.2)
+                measured.run.read()
+            spent = time.monotonic_ns() - begun
+            (row,) = measured.rows()
+            most = time.monotonic_ns() - before
+            again = measured.run.read()
 
     first, *others = frames_of(row)
     assert Frame(BEFORE_US, "m") == first
@@ -158,31 +166,34 @@ def test_who_is_blocked_all_the_time_counts_to_the_end_of_the_run() -> None:
     assert (1, 1, "pipe", None, None) == tuple(
         row[each] for each in ("count", "unfinished", "reason", "min_ns", "max_ns")
     )
-    assert spent <= row["total_ns"] < spent + 200_000_000
+    assert spent <= row["total_ns"] <= most
     assert [row["total_ns"]] == again["total_ns"].tolist()
     assert 0 == measured.accounting.in_flight
 
 
 def test_who_was_blocked_before_is_so_from_the_beginning_of_the_run() -> None:
     """A block that began before and ends meanwhile: its time in the run, and it is over."""
-    with workers() as (worker,), Measured(selection=Selection(pid=worker.pid)) as measured:
-        begun = time.monotonic_ns()
-        time.sleep(0.3)
-        spent = time.monotonic_ns() - begun
-        together([worker], "pass")
-        rows = measured.rows()
+    with workers() as (worker,):
+        before = time.monotonic_ns()
+        with Measured(selection=Selection(pid=worker.pid)) as measured:
+            begun = time.monotonic_ns()
+            time.sleep(0.3)
+            spent = time.monotonic_ns() - begun
+            together([worker], "pass")
+            most = time.monotonic_ns() - before
+            rows = measured.rows()
 
     if measured.is_whole:
         (first,) = (row for row in rows if row["stack"].startswith(BEFORE_US))
         assert (1, 0, "pipe") == (first["count"], first["unfinished"], first["reason"])
-        assert spent <= first["max_ns"] < spent + 200_000_000
+        assert spent <= first["max_ns"] <= most
 
 
 def test_who_is_preempted_waits_in_the_run_queue() -> None:
     """Two that want one CPU: where they were preempted, and all of it is time on a runqueue."""
-    spin = "begun = time.thread_time()\nwhile time.thread_time() < begun + 0.3: pass"
-    with workers(2) as started, Measured(selection=Selection(pid=started[0].pid)) as measured:
-        together(started, f"exec({spin!r})")
+    code = f"exec({UNTIL_WAITED.format(seconds=0.3)!r})"
+    with workers() as (worker,), contended(), Measured(selection=Selection(pid=worker.pid)) as measured:
+        together([worker], code)
         rows = measured.rows()
 
     preempted = [row for row in rows if row["reason"] == "run queue"]

@@ -48,12 +48,18 @@ class Timed:
         self.blocks += 1
 
 
-def _beside(act: Callable[[int], object], *, first_s: float = BLOCK_S) -> threading.Thread:
-    """Do something once for each block, from a thread of its own, each time after a while."""
+def _beside(act: Callable[[int], object], awaited: Callable[[int], int]) -> threading.Thread:
+    """Do something once for each block, from a thread of its own, a while after the calling one is blocked.
+
+    ``awaited`` is what it is blocked at, by the number of the block: the first argument of its system call.
+    """
+    path = Path(f"/proc/self/task/{threading.get_native_id()}/syscall")
 
     def run() -> None:
-        time.sleep(first_s)
         for number in range(BLOCKS):
+            # The number of the call, and its arguments; "running" where it is not blocked.
+            while path.read_text().split()[1:2] != [hex(awaited(number))]:
+                time.sleep(0.000_5)
             time.sleep(BLOCK_S)
             act(number)
 
@@ -72,8 +78,10 @@ def _futex(timed: Timed) -> None:
     mutexes = [ctypes.create_string_buffer(MUTEX_BYTES) for _ in range(BLOCKS)]
     for mutex in mutexes:
         libc.pthread_mutex_lock(mutex)
-    other = _beside(lambda number: libc.pthread_mutex_unlock(mutexes[number]))
-    other.start()
+    _beside(
+        lambda number: libc.pthread_mutex_unlock(mutexes[number]),
+        lambda number: ctypes.addressof(mutexes[number]),
+    ).start()
     for mutex in mutexes:
         with timed.call():
             libc.pthread_mutex_lock(mutex)
@@ -81,7 +89,7 @@ def _futex(timed: Timed) -> None:
 
 def _pipe(timed: Timed) -> None:
     reads, writes = os.pipe()
-    _beside(lambda _: os.write(writes, b".")).start()
+    _beside(lambda _: os.write(writes, b"."), lambda _: reads).start()
     for _ in range(BLOCKS):
         with timed.call():
             os.read(reads, 1)
@@ -95,7 +103,9 @@ def _lock(timed: Timed) -> None:
         wanted = [os.open(path, os.O_RDWR) for path in paths]
         for each in held:
             fcntl.flock(each, fcntl.LOCK_EX)
-        _beside(lambda number: fcntl.flock(held[number], fcntl.LOCK_UN)).start()
+        _beside(
+            lambda number: fcntl.flock(held[number], fcntl.LOCK_UN), lambda number: wanted[number]
+        ).start()
         for each in wanted:
             with timed.call():
                 fcntl.flock(each, fcntl.LOCK_EX)
