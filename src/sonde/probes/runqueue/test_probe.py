@@ -123,7 +123,11 @@ def test_what_began_before_is_untimed_and_what_has_not_ended_is_in_flight() -> N
         while any(is_blocked(worker.pid) for worker in started):
             time.sleep(0.005)
         with Run(RUNQUEUE) as run:
-            time.sleep(0.5)
+            enough = [Waited.of(worker.pid).count + 20 for worker in started]
+            while any(
+                Waited.of(worker.pid).count < count for worker, count in zip(started, enough, strict=True)
+            ):
+                time.sleep(0.005)
             run.stop()
             batch = run.read()
 
@@ -135,14 +139,14 @@ def test_what_began_before_is_untimed_and_what_has_not_ended_is_in_flight() -> N
 
 def test_the_idle_task_waits_for_nothing() -> None:
     """Number 0 gets a CPU when nobody else wants it."""
-    with Run(RUNQUEUE) as run:
-        time.sleep(0.3)
+    with workers() as (worker,), Run(RUNQUEUE) as run:
+        together([worker], "[time.sleep(0.01) for _ in range(23)]")
         run.stop()
         batch = run.read()
 
     assert 0 not in batch["pid"].tolist()
     assert os.getpid() not in batch["pid"].tolist()
-    assert 0 < len(batch)
+    assert 0 < waited(batch, worker.pid).count
 
 
 def test_what_finds_the_table_full_is_in_other() -> None:
