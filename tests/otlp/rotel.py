@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from otlp.receiver import HttpReceiver, free_port, http_receiver, until
-
-START_TRIES = 5
+from otlp.receiver import HttpReceiver, closed_port, http_receiver, until
 
 
 @dataclass
@@ -36,23 +34,15 @@ def program() -> Path:
 
 
 @contextmanager
-def rotel(folder: Path, *, port: int | None = None) -> Iterator[Rotel]:
-    """Run rotel on loopback; another process may take a free port before it does, so it is tried again."""
-    with http_receiver() as sink:
-        for _ in range(START_TRIES):
-            made = Rotel(port or free_port(), free_port(), sink, folder / "rotel.log")
-            with made.log.open("w") as log:
-                process = subprocess.Popen(_command(made, folder), stdout=log, stderr=subprocess.STDOUT)
-            until(lambda: process.poll() is not None or "Starting Rotel" in made.log.read_text())  # noqa: B023
-            try:
-                until(lambda: process.poll() is not None or listens(made.http_port), deadline_s=20)  # noqa: B023
-            except AssertionError:
-                process.kill()
-            if process.poll() is None:
-                break
-        else:
-            raise AssertionError(f"rotel does not start: {made.log.read_text()}")
+def rotel(folder: Path) -> Iterator[Rotel]:
+    """Run rotel on loopback."""
+    with http_receiver() as sink, closed_port() as grpc_port, closed_port() as http_port:
+        made = Rotel(grpc_port, http_port, sink, folder / "rotel.log")
+        with made.log.open("w") as log:
+            process = subprocess.Popen(_command(made, folder), stdout=log, stderr=subprocess.STDOUT)
         try:
+            until(lambda: process.poll() is not None or (listens(grpc_port) and listens(http_port)))
+            assert process.poll() is None, f"rotel does not start: {made.log.read_text()}"
             yield made
         finally:
             process.terminate()

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from otlp.receiver import free_port, until
+from otlp.receiver import closed_port, until
 from otlp.rotel import listens
 
 ROOT = Path(__file__).parents[2]
-START_TRIES = 5
 FETCH_S = 200
 
 
@@ -62,8 +61,7 @@ def fetched() -> Path:
 @contextmanager
 def victoria(program: Path, folder: Path) -> Iterator[Victoria]:
     """Run it on loopback with a database of its own."""
-    for _ in range(START_TRIES):
-        port = free_port()
+    with closed_port() as port:
         options = {
             "httpListenAddr": f"127.0.0.1:{port}",
             "storageDataPath": str(folder / "data"),
@@ -75,17 +73,14 @@ def victoria(program: Path, folder: Path) -> Iterator[Victoria]:
         command = [str(program), *(f"-{name}={value}" for name, value in options.items())]
         with (folder / "victoria.log").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        until(lambda: process.poll() is not None or listens(port))  # noqa: B023
-        if process.poll() is None:
-            break
-    else:
-        raise AssertionError((folder / "victoria.log").read_text())
-    try:
-        yield Victoria(port)
-    finally:
-        process.terminate()
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            until(lambda: process.poll() is not None or listens(port))
+            assert process.poll() is None, (folder / "victoria.log").read_text()
+            yield Victoria(port)
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

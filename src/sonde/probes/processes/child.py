@@ -34,7 +34,7 @@ def child(code: str, *arguments: str, program: str = sys.executable) -> Iterator
 
 def done(started: subprocess.Popen[str]) -> str:
     """Let it begin, and wait for its end; what it printed."""
-    out, _ = started.communicate("\n", timeout=120)
+    out, _ = started.communicate("\n", timeout=240)
     return out
 
 
