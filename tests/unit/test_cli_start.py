@@ -190,6 +190,7 @@ MISUSES = {
     ): "sonde hist syscalls: --by: there is no column 'cmm': did you mean comm?",
     ("hist", "syscalls", "--count-only"): "sonde hist syscalls: there is no option --count-only",
     ("load",): "sonde load: FILE is missing: see sonde load --help",
+    ("record", "syscalls"): "sonde record syscalls: --output is missing: see sonde record syscalls --help",
     ("load", "a.o", "b.o"): "sonde load: there is no place for 'b.o': a command to measure goes behind --",
     ("load", "a.o", "--set", "x"): "sonde load: --set: 'x' is no assignment: give --set KNOB=VALUE",
     (

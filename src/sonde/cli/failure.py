@@ -105,7 +105,7 @@ def usage(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         return f"{where}: {_no_such_option(error)}"
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        return f"{where}: {error.param.human_readable_name} is missing: see {where} --help"
+        return f"{where}: {_name_of(error.param)} is missing: see {where} --help"
     message = error.message if isinstance(error, click.BadParameter) else error.format_message()
     # click's own sentences begin with a capital and end with a stop.
     message = " ".join(message.split()).removesuffix(".")
