@@ -77,6 +77,9 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option("--debug", is_flag=True, help="libbpf's log on stderr, and a traceback with every error.")
 def root(debug: bool) -> None:  # noqa: FBT001  # click calls it
     """Measure the Linux kernel with eBPF: what processes ask of it, how long it takes, and nothing lost silently."""
+    from sonde.cli.allocation import give_back_large_blocks
+
+    give_back_large_blocks()
     if debug:
         _log_to_stderr()
 
