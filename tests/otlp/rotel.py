@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from other_server import started
 from otlp.receiver import HttpReceiver, closed_port, http_receiver, until
 
 
@@ -38,19 +38,10 @@ def rotel(folder: Path) -> Iterator[Rotel]:
     """Run rotel on loopback."""
     with http_receiver() as sink, closed_port() as grpc_port, closed_port() as http_port:
         made = Rotel(grpc_port, http_port, sink, folder / "rotel.log")
-        with made.log.open("w") as log:
-            process = subprocess.Popen(_command(made, folder), stdout=log, stderr=subprocess.STDOUT)
-        try:
+        with started(_command(made, folder), made.log) as process:
             until(lambda: process.poll() is not None or (listens(grpc_port) and listens(http_port)))
             assert process.poll() is None, f"rotel does not start: {made.log.read_text()}"
             yield made
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def _command(made: Rotel, folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from other_server import started
 from otlp.receiver import closed_port, until
 from otlp.rotel import listens
 
@@ -71,16 +72,8 @@ def victoria(program: Path, folder: Path) -> Iterator[Victoria]:
             "memory.allowedBytes": "200MB",
         }
         command = [str(program), *(f"-{name}={value}" for name, value in options.items())]
-        with (folder / "victoria.log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
+        log = folder / "victoria.log"
+        with started(command, log) as process:
             until(lambda: process.poll() is not None or listens(port))
-            assert process.poll() is None, (folder / "victoria.log").read_text()
+            assert process.poll() is None, log.read_text()
             yield Victoria(port)
-        finally:
-            process.terminate()
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from other_server import started
 from receivers.package import programs
 from sonde_build.compilers import BuildError
 
@@ -140,18 +141,9 @@ def prometheus(
     # Else it looks for its one target after five seconds for the first time.
     command += ["--scrape.discovery-reload-interval=100ms"]
     command += ["--enable-feature=native-histograms"] if native else []
-    log_file = folder / "prometheus.log"
-    with log_file.open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
-    try:
-        yield Prometheus(_port(process, log_file), version_of(version))
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    log = folder / "prometheus.log"
+    with started(command, log, cwd=folder) as process:
+        yield Prometheus(_port(process, log), version_of(version))
 
 
 @cache
