@@ -233,7 +233,7 @@ PROBE = Probe(
             summary="each dropped packet with its addresses, the reason and the function",
             columns=RECORD,
             enrich=_stream_enrichers,
-            cost_ns=281,
+            cost_ns=282,
         ),
     ),
     knobs=(

@@ -127,7 +127,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_latency_enrichers,
             metrics=(DURATION, UNTIMED),
-            cost_ns=262,
+            cost_ns=276,
             grows=True,
         ),
         Table(
@@ -141,7 +141,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_counts_enrichers,
             metrics=(COUNT,),
-            cost_ns=86,
+            cost_ns=89,
         ),
     ),
     streams=(
