@@ -20,18 +20,15 @@ COUNT_MAX = 65_536
 KEEP_S = 120.0
 EXPIRE_EVERY_S = 5.0
 START_BITS = 42
-"""What 64 bits leave: the kernel's PID_MAX_LIMIT is 2^22. Seventy minutes, within which a pid does not come again in the
-same nanosecond."""
+"""What 64 bits leave beside a pid: the kernel's PID_MAX_LIMIT is 2^22. Of a start in ns they tell the last 73 minutes apart."""
 
 
 def key_of(pid: Array, start_ns: Array) -> Array:
     """Make one number of pid and start, by which processes of one pid stand together, the newest last."""
     import numpy as np
 
-    bits = np.uint64(START_BITS)
-    return pid.astype(np.uint64) << bits | start_ns.astype(np.uint64) & (
-        (np.uint64(1) << bits) - np.uint64(1)
-    )
+    start = start_ns.astype(np.uint64) & np.uint64((1 << START_BITS) - 1)
+    return pid.astype(np.uint64) << np.uint64(START_BITS) | start
 
 
 class ProcessRows:
@@ -150,7 +147,7 @@ class ProcessRows:
         """Give the slots of living processes whose number is not among these."""
         import numpy as np
 
-        living = np.flatnonzero(self._is_taken & self.living)
+        living = np.flatnonzero(self.living)
         found: Slots = living[~np.isin(self.pid[living], np.fromiter(pids, np.uint32))]
         return found
 

@@ -68,7 +68,7 @@ class Rows(Protocol):
         ...
 
     def read(self, *, is_last: bool) -> tuple[Array, Array]:
-        """Give keys and values. Before the last read there is no need to make room in the kernel."""
+        """Give keys and values. At the last read nothing has to leave the kernel: nobody needs the room."""
         ...
 
 
