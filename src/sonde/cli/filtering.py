@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonde.filter.filter import Filter
     from sonde.filter.rule import RuleSet
     from sonde.records.model import RecordBatch, Sink
-    from sonde.views.drawing import Caption, RankedBody
+    from sonde.views.drawing import Body, Caption
     from sonde.views.line import Line
     from sonde.views.page import Page
 
@@ -179,10 +179,8 @@ class Filtering:
         return ", ".join(words)
 
     def _sink(self, rules: int) -> Sink:
-        from sonde.cli.writing import writer
-        from sonde.views.drawing import RankedBody
+        from sonde.cli.writing import ranked_body, writer
         from sonde.views.ranking import InOrder, Ranking
-        from sonde.views.table import Table as Drawn
         from sonde.views.top import Top
 
         sort, limit = self.options["sort"], self.options["limit"]
@@ -192,7 +190,7 @@ class Filtering:
             limit = FEW_RULES if self.format == "table" and not self.is_live else 0
         sort = self._dropped if sort == DROPPED else sort
         columns = self._columns()
-        made = writer(self, _Body(RankedBody(Drawn(sort)), self), columns=columns, noun="rules")
+        made = writer(self, lambda: _Body(ranked_body(sort), self), columns=columns, noun="rules")
         ranking = InOrder(sort, limit) if sort == "rule" else Ranking(sort, limit)
         return Top(made, columns=columns, ranking=ranking)
 
@@ -263,7 +261,7 @@ class Filtering:
 class _Body:
     """The table of rules, and below it what was said last."""
 
-    def __init__(self, body: RankedBody, filtering: Filtering) -> None:
+    def __init__(self, body: Body, filtering: Filtering) -> None:
         self._body, self._filtering = body, filtering
 
     def lines(self, page: Page, *, width: int | None, height: int | None) -> tuple[list[Line], int]:

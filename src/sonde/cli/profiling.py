@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sonde.cli.measurement import Measurement
@@ -96,18 +97,16 @@ def own_cost(seconds: float) -> str:
 
 def functions_sink(asked: Measurement) -> Sink:
     """Make the sink that shows the hottest functions."""
-    from sonde.cli.writing import writer
+    from sonde.cli.writing import ranked_body, writer
     from sonde.records.profile import Measured
-    from sonde.views.drawing import RankedBody
     from sonde.views.functions import COLUMNS, HotFunctions, machine_columns
     from sonde.views.last import Last
-    from sonde.views.table import Table as Drawn
 
     assert isinstance(asked.output, Table), "profile is a verb for tables"
     columns = COLUMNS if asked.format == "table" else machine_columns(Measured(weight=asked.output.weight))
     progress = Progress(asked)
     sort = asked.options["sort"] or "self"
-    drawn = RankedBody(Drawn(f"{sort}_share"))
+    drawn = partial(ranked_body, f"{sort}_share")
     target = writer(replace(asked, notes=progress.notes), drawn, columns=columns, noun="functions")
     sink = HotFunctions(target, measured=progress.measured, columns=columns, sort=sort, limit=asked.limit())
     return Last(sink) if asked.only_at_end else sink

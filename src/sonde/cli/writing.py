@@ -40,14 +40,17 @@ def machine_writer(asked: Shown, columns: Sequence[str]) -> Writer | None:
     return None
 
 
-def writer(asked: Shown, body: Body, *, columns: Sequence[str], noun: str) -> Writer:
-    """Make the writer of pages: for a machine, for a terminal that is redrawn, or for a pipe."""
+def writer(asked: Shown, body: Callable[[], Body], *, columns: Sequence[str], noun: str) -> Writer:
+    """Make the writer of pages: for a machine, for a terminal that is redrawn, or for a pipe.
+
+    ``body`` makes what draws, where a person reads: what it takes is not loaded for a machine.
+    """
     machine = machine_writer(asked, columns)
     if machine is not None:
         return machine
     from sonde.views.drawing import Drawing
 
-    drawing = Drawing(asked.caption, body, noun)
+    drawing = Drawing(asked.caption, body(), noun)
     if asked.is_live:
         from sonde.views.screen import Screen, ScreenWriter
 
@@ -57,6 +60,14 @@ def writer(asked: Shown, body: Body, *, columns: Sequence[str], noun: str) -> Wr
     from sonde.views.blocks import BlockWriter
 
     return BlockWriter(asked.destination.file, drawing, width=terminal_width(asked), paint=painter(asked))
+
+
+def ranked_body(sort: str) -> Body:
+    """Make what draws a table with its largest rows first."""
+    from sonde.views.drawing import RankedBody
+    from sonde.views.table import Table
+
+    return RankedBody(Table(sort))
 
 
 def terminal_width(asked: Shown) -> Callable[[], int] | None:

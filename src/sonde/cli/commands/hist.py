@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from sonde.probe import Stream, Table
 
 if TYPE_CHECKING:
     from sonde.records.model import Sink
+    from sonde.views.drawing import Body
 
 PIPE_GROUPS = 10
 """Histograms that go to a pipe, unless --limit says another number; machines get all."""
@@ -68,20 +70,25 @@ def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
 
 def _sink(asked: Measurement) -> Sink:
     from sonde.cli.writing import writer
-    from sonde.views.bars import Bars
-    from sonde.views.drawing import BarsBody
     from sonde.views.hist import Hist
     from sonde.views.last import Last
 
     by, is_flat = asked.options["by"], asked.format == "csv"
     target = writer(
         asked,
-        BarsBody(Bars(by, asked.output.name)),
+        partial(_body, by, asked.output.name),
         columns=Hist.columns(by, flat=is_flat),
         noun="histograms",
     )
     sink = Hist(target, by=by, limit=asked.limit(PIPE_GROUPS), delta=asked.options["delta"], flat=is_flat)
     return Last(sink) if asked.only_at_end else sink
+
+
+def _body(by: tuple[str, ...], name: str) -> Body:
+    from sonde.views.bars import Bars
+    from sonde.views.drawing import BarsBody
+
+    return BarsBody(Bars(by, name))
 
 
 COMMAND = VerbGroup(

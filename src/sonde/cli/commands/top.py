@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,6 +34,7 @@ def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
 
 
 def _sink(asked: Measurement) -> Sink:
+    from sonde.cli.writing import ranked_body, writer
     from sonde.views.last import Last
     from sonde.views.ranking import Ranking
     from sonde.views.top import Top
@@ -41,20 +43,12 @@ def _sink(asked: Measurement) -> Sink:
     columns = asked.columns
     sort = asked.options["sort"] or asked.output.sort
     sink = Top(
-        _writer(asked, sort, columns),
+        writer(asked, partial(ranked_body, sort), columns=columns, noun="rows"),
         columns=columns,
         ranking=Ranking(sort, asked.limit()),
         delta=asked.options["delta"],
     )
     return Last(sink) if asked.only_at_end else sink
-
-
-def _writer(asked: Measurement, sort: str, columns: Sequence[str]) -> Any:
-    from sonde.cli.writing import writer
-    from sonde.views.drawing import RankedBody
-    from sonde.views.table import Table as Drawn
-
-    return writer(asked, RankedBody(Drawn(sort)), columns=columns, noun="rows")
 
 
 COMMAND = VerbGroup(
