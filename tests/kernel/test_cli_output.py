@@ -295,6 +295,24 @@ def test_a_table_counts_before_numpy_and_rich_are_imported() -> None:
     assert (run.returncode, run.stderr) == (0, "attached []\n")
 
 
+def test_a_table_for_a_machine_loads_nothing_that_draws() -> None:
+    """Nor a second encoder, for so few rows: together they would take two megabytes."""
+    code = (
+        "import sys\n"
+        "from sonde.cli import main\n"
+        "try:\n"
+        "    main(['top', 'syscalls', '--format', 'json', '--limit', '3', '--', 'true'])\n"
+        "finally:\n"
+        "    names = ('msgspec', 'rich', 'unicodedata', 'sonde.views.drawing')\n"
+        "    print('loaded', [name for name in names if name in sys.modules], file=sys.stderr)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
+
+    assert (run.returncode, run.stderr) == (0, "loaded []\n")
+
+
 def test_a_stopped_child_is_not_left_behind() -> None:
     """Not even when sonde itself is killed while it starts."""
     process = start("top", "syscalls", "--format", "json", "--", "sleep", "0.1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from typing import Any
@@ -14,95 +13,15 @@ from sonde.enrich.duration import UNIT_NS
 from sonde.errors import ProbeError
 from sonde.records.accounting import Accounting
 from sonde.records.model import Column, RecordBatch, Schema
-from sonde.views.csv import CsvWriter
 from sonde.views.hist import Hist
 from sonde.views.json import JsonWriter
 from sonde.views.last import Last
 from sonde.views.measures import Delta, additive, scaled
-from sonde.views.page import Page
 from sonde.views.ranking import Ranking
 from sonde.views.rows import ROWS_AT_ONCE
 from sonde.views.top import Top
 from sonde.views.trace import Trace
-
-SCHEMA = Schema(
-    "test.latency",
-    (
-        Column("pid", "sonde_pid_t", is_key=True),
-        Column("syscall", "sonde_syscall_t", is_key=True),
-        Column("comm", "sonde_comm_t"),
-        Column("count"),
-        Column("duration_sum_ns"),
-        Column("duration_max_ns", "sonde_max_ns_t"),
-        Column("duration_buckets", "sonde_bucket_t"),
-        Column("duration_p50_ns"),
-        Column("duration_p99_ns"),
-        Column("is_other", "sonde_other_t"),
-    ),
-)
-BUCKETS = 88
-COLUMNS = (
-    "pid",
-    "comm",
-    "syscall",
-    "count",
-    "duration_sum_ns",
-    "duration_p50_ns",
-    "duration_p99_ns",
-    "duration_max_ns",
-)
-
-
-def batch(
-    *rows: tuple[int, str, dict[int, int]], other: dict[int, int] | None = None, **more: Any
-) -> RecordBatch:
-    """Make a batch as the probe ``syscalls`` gives it; rows are pid, call, and counts by bucket."""
-    all_rows = [*rows, *([(0, "other", other)] if other is not None else [])]
-    buckets = np.zeros((len(all_rows), BUCKETS), np.uint64)
-    for at, (_, _, counts) in enumerate(all_rows):
-        for bucket, count in counts.items():
-            buckets[at, bucket] = count
-    counts = buckets.sum(axis=1, dtype=np.uint64)
-    upper = np.exp2((np.arange(BUCKETS) + 1) / 2) * UNIT_NS
-    largest = np.array([int(upper[max(row[2])]) if row[2] else 0 for row in all_rows], np.uint64)
-    is_other = np.arange(len(all_rows)) >= len(rows)
-    columns: dict[str, Any] = {
-        "pid": np.ma.masked_array([row[0] for row in all_rows], mask=is_other, dtype=np.uint32),
-        "syscall": np.array([row[1] for row in all_rows], dtype=object),
-        "comm": np.array([f"p{row[0]}" for row in all_rows], dtype=object),
-        "count": counts,
-        "duration_sum_ns": np.ma.masked_array(counts * 1000, mask=counts == 0),
-        "duration_max_ns": np.ma.masked_array(largest, mask=counts == 0),
-        "duration_buckets": buckets,
-        "duration_p50_ns": np.ma.masked_array(largest, mask=counts == 0),
-        "duration_p99_ns": np.ma.masked_array(largest, mask=counts == 0),
-        "is_other": is_other,
-    }
-    return RecordBatch(
-        SCHEMA, columns, more.pop("accounting", Accounting()), 1_751_371_200_000_000_000, **more
-    )
-
-
-class Kept:
-    """A writer that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.pages: list[Page] = []
-        self.accounting: Accounting | None = None
-
-    def write(self, page: Page) -> None:
-        self.pages.append(page)
-
-    def close(self, accounting: Accounting) -> None:
-        self.accounting = accounting
-
-
-def top_rows(*batches: RecordBatch, sort: str = "count", limit: int = 0, delta: bool = False) -> list[Page]:
-    kept = Kept()
-    top = Top(kept, columns=COLUMNS, ranking=Ranking(sort, limit), delta=delta)
-    for each in batches:
-        top.write(each)
-    return kept.pages
+from view_batches import COLUMNS, Kept, batch, records, top_rows
 
 
 def test_the_largest_row_comes_first_and_other_last() -> None:
@@ -289,18 +208,6 @@ def test_a_table_without_histogram_says_so() -> None:
 # ---- streams ---------------------------------------------------------------------------------------------------
 
 
-def records(*numbers: int) -> RecordBatch:
-    schema = Schema(
-        "test.calls", (Column("time"), Column("pid", "sonde_pid_t"), Column("args", "sonde_argument_t"))
-    )
-    columns = {
-        "time": np.array(numbers, np.int64),
-        "pid": np.array(numbers, np.uint32),
-        "args": np.array([[1, 2]] * len(numbers), np.uint64),
-    }
-    return RecordBatch(schema, columns, Accounting(), 0)
-
-
 def test_records_are_shown_until_there_are_enough() -> None:
     kept, asked = Kept(), []
     trace = Trace(kept, columns=("time", "pid"), limit=3, enough=lambda: asked.append(True))
@@ -310,84 +217,3 @@ def test_records_are_shown_until_there_are_enough() -> None:
     assert [row["pid"] for page in kept.pages for row in page.rows] == [1, 2, 3]
     assert asked == [True]
     assert kept.pages[-1].hidden == 3
-
-
-# ---- formats for machines --------------------------------------------------------------------------------------
-
-
-def json_lines(*pages: Page, accounting: Accounting | None = None) -> list[Any]:
-    file = io.StringIO()
-    writer = JsonWriter(file)
-    for page in pages:
-        writer.write(page)
-    if accounting is not None:
-        writer.close(accounting)
-    return [json.loads(line) for line in file.getvalue().splitlines()]
-
-
-def test_a_row_of_json_has_its_time_first_and_null_for_what_is_unknown() -> None:
-    (page,) = top_rows(batch((7, "exit", {})))
-    (row,) = json_lines(page)
-
-    assert list(row) == ["time", *COLUMNS]
-    assert row["time"] == "2025-07-01T12:00:00.000000000Z"
-    assert (row["pid"], row["count"], row["duration_sum_ns"]) == (7, 0, None)
-
-
-def test_the_row_of_other_says_that_it_is_one() -> None:
-    (page,) = top_rows(batch((7, "read", {4: 1}), other={4: 2}))
-
-    assert ["is_other" in row for row in json_lines(page)] == [False, True]
-
-
-def test_estimates_carry_their_rate() -> None:
-    (page,) = top_rows(batch((7, "read", {4: 3}), scale=10))
-    (row,) = json_lines(page)
-
-    assert (row["count"], row["sampled_1_in"]) == (30, 10)
-
-
-def test_the_last_line_of_json_is_the_accounting() -> None:
-    accounting = Accounting(
-        seen=9, delivered=3, filtered=2, lost={"ring_full": 4, "map_full": 0}, in_flight=1, final=True
-    )
-
-    assert json_lines(accounting=accounting) == [
-        {
-            "accounting": {
-                "seen": 9, "delivered": 3, "aggregated": 0, "filtered": 2, "sampled_out": 0,
-                "lost": {"ring_full": 4}, "in_flight": 1,
-            }
-        }
-    ]  # fmt: skip
-
-
-def test_a_record_has_its_own_time() -> None:
-    kept = Kept()
-    Trace(kept, columns=("time", "pid", "args")).write(records(1_000_000_001))
-
-    assert json_lines(*kept.pages) == [
-        {"time": "1970-01-01T00:00:01.000000001Z", "pid": 1_000_000_001, "args": [1, 2]}
-    ]
-
-
-def test_names_that_are_no_text_are_still_json() -> None:
-    (page,) = top_rows(batch((7, b'\xff\x1b"'.decode(errors="surrogateescape"), {4: 1})))
-    (row,) = json_lines(page)
-
-    assert row["syscall"] == '\ufffd\x1b"'
-
-
-def test_csv_has_a_header_and_the_accounting_beside_it() -> None:
-    (page,) = top_rows(batch((7, 'a,"b', {4: 1}), (8, "read", {})))
-    file, notes = io.StringIO(), list[str]()
-    writer = CsvWriter(file, COLUMNS, notes.append)
-    writer.write(page)
-    writer.close(Accounting(seen=1, aggregated=1, final=True))
-    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
-
-    assert [(row["pid"], row["syscall"], row["duration_sum_ns"]) for row in rows] == [
-        ("7", 'a,"b', "1000"),
-        ("8", "read", ""),
-    ]
-    assert notes == ["seen 1 = aggregated 1 + lost 0"]

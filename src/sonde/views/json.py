@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TextIO
 
@@ -13,16 +16,18 @@ from sonde.records.rfc3339 import rfc3339
 from sonde.views.page import MOMENTS, TIME, Page, Row
 from sonde.views.rows import ROWS_AT_ONCE
 
+FEW_LINES = 5_000
+"""So many are encoded by the standard library. For more msgspec is loaded, which takes 6 ms and 1.4 MB, and is 15 times as fast."""
+
 
 class JsonWriter:
     """Writes every row as an object with its ``time``, and ``{"accounting": …}`` as the last line."""
 
     def __init__(self, file: TextIO) -> None:
         """Write to ``file``, which the caller closes."""
-        import msgspec
-
         self._file = file
-        self._encode = msgspec.json.Encoder(enc_hook=_plain).encode_lines
+        self._encode: Callable[[Sequence[Any]], bytes] = _few_lines
+        self._few_left = FEW_LINES
 
     def write(self, page: Page) -> None:
         """Write each row of a page; nothing for a page without rows."""
@@ -41,9 +46,12 @@ class JsonWriter:
         self._put([value])
 
     def _put(self, values: list[Any]) -> None:
+        self._few_left -= len(values)
+        if self._few_left < 0 and self._encode is _few_lines:
+            self._encode = _many_lines()
         try:
             text = self._encode(values)
-        except UnicodeEncodeError:
+        except ValueError:
             text = self._encode(_encodable(values))
         self._file.write(unbroken(text).decode())
 
@@ -73,14 +81,31 @@ def _machine_row(row: Row, page: Page, now: str) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """Give what the encoder knows for what it does not: NumPy's numbers."""
+    """Give what an encoder knows for what it does not: NumPy's numbers, and bytes, as base64."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     return value.item() if hasattr(value, "item") else str(value)
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _few_lines(values: Sequence[Any]) -> bytes:
+    return "".join([f"{_ENCODER.encode(value)}\n" for value in values]).encode()
+
+
+def _many_lines() -> Callable[[Sequence[Any]], bytes]:
+    import msgspec
+
+    return msgspec.json.Encoder(enc_hook=_plain).encode_lines
+
+
 def _encodable(value: Any) -> Any:
-    """Replace what is no UTF-8, as in names that processes give themselves."""
+    """Replace what is no UTF-8, as in names that processes give themselves, and no number."""
     if isinstance(value, str):
         return value.encode(errors="surrogateescape").decode(errors="replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {_encodable(key): _encodable(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
