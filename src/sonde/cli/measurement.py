@@ -42,7 +42,7 @@ class Captured:
 class Measurement:
     """What was asked for on the command line.
 
-    ``options`` are all options by name; ``title``, ``request`` and ``filtered`` stand in headings and below them.
+    ``options`` are all options by name; ``histograms`` is whether buckets are read; ``title``, ``request`` and ``filtered`` stand in headings and below them.
     ``destination`` is open when the sink is made, ``notes`` gives lines below headings, and ``enough`` ends it all.
     ``began_ns`` is when everything was attached; ``captured`` is there where that was before, and is read from a file.
     """
@@ -53,6 +53,7 @@ class Measurement:
     values: Mapping[str, Any]
     options: Mapping[str, Any]
     command: tuple[str, ...] = ()
+    histograms: bool = True
     title: str = ""
     request: str = ""
     filtered: str = ""
@@ -150,6 +151,7 @@ def started(asked: Measurement, stack: ExitStack) -> Run:
                 selection=asked.selection,
                 values=asked.values,
                 max_entries=room,
+                histograms=asked.histograms,
             )
         )
     except KernelError as error:

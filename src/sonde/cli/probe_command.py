@@ -74,6 +74,7 @@ class ProbeCommand(MeasuringCommand):
                 values=values,
                 options=options,
                 command=line.command,
+                histograms=self.verb.reads_histograms(options),
                 title=f"sonde {self.verb.name} {self.probe.name}",
                 request=" ".join(requested(ctx, line)),
                 filtered=why_filtered(left_out, self.probe, selection, line.command),

@@ -169,8 +169,8 @@ def _chosen(header: Header, options: Mapping[str, Any]) -> tuple[str, OutputHead
 
 
 def _views_of(output: OutputHeader) -> tuple[str, ...]:
-    from sonde.enrich.duration import BUCKET
     from sonde.records.frames import COLUMNS
+    from sonde.records.histogram import BUCKET
 
     if output.is_stream:
         return ("trace",)

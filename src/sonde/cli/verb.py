@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +25,8 @@ class Verb:
     """A view as a command: what it needs, what it can be told, and how it makes its sink.
 
     ``options`` are the view's own, ``examples`` are full command lines with what they do; ``{probe}`` stands for the
-    probe's name. ``formats`` are those that it writes.
+    probe's name. ``formats`` are those that it writes. ``reads_histograms`` tells, by the options, whether it looks at
+    buckets, or only at what follows from them.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Verb:
     options: Callable[[Sequence[Table | Stream]], list[click.Parameter]]
     examples: tuple[tuple[str, str], ...]
     formats: Formats = ROWS
+    reads_histograms: Callable[[Mapping[str, Any]], bool] = lambda options: True
 
     def outputs(self, probe: Probe) -> Sequence[Table | Stream]:
         """Give what the verb can show of a probe."""

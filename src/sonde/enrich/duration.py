@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sonde.records.histogram import quantiles
+from sonde.records.histogram import BUCKET, quantiles
 from sonde.records.metrics import DURATION_EXPONENT, DURATION_SCALE
 from sonde.records.model import Enricher, RecordBatch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-BUCKET = "sonde_bucket_t"
-"""The typedef of a histogram's buckets."""
 
 UNIT_NS = 1e9 * 2.0**DURATION_EXPONENT
 """The buckets' unit in nanoseconds: bounds are powers of two of a second, as in OpenTelemetry and Prometheus."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     Counts = npt.NDArray[np.uint64]
     Floats = npt.NDArray[np.float64]
 
+BUCKET = "sonde_bucket_t"
+"""The typedef of a histogram's buckets: probes/_include/types.bpf.h."""
+
 
 def bounds(buckets: int, scale: int, *, unit: float = 1.0) -> Floats:
     """Give the ``buckets + 1`` boundaries of buckets 0, 1, …: bucket i covers (2**(i/2**scale), 2**((i+1)/2**scale)].

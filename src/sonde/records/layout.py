@@ -64,3 +64,12 @@ def columns_of(record: BtfType, *, is_key: bool = False) -> tuple[Column, ...]:
 def split(array: npt.NDArray[Any], columns: tuple[Column, ...]) -> dict[str, npt.NDArray[np.generic]]:
     """Give each column of a structured array: views, nothing is copied."""
     return {column.name: array[column.name] for column in columns}
+
+
+def narrow(member: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give a member, unsigned numbers in the narrowest type that holds them all."""
+    import numpy as np
+
+    if member.dtype.kind != "u":
+        return member
+    return member.astype(np.min_scalar_type(int(member.max(initial=0))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,6 +72,12 @@ class RecordBatch:
             known[name] = Column(name, meanings.get(name, before.meaning), before.is_key)
         schema = Schema(self.schema.name, tuple(known.values()))
         return replace(self, schema=schema, columns={**self.columns, **added})
+
+    def without(self, names: Collection[str]) -> RecordBatch:
+        """Give the same records without some of their columns."""
+        kept = tuple(column for column in self.schema.columns if column.name not in names)
+        columns = {name: values for name, values in self.columns.items() if name not in names}
+        return replace(self, schema=Schema(self.schema.name, kept), columns=columns)
 
     def picking(self, rows: Any, *, columns: Sequence[str] | None = None) -> RecordBatch:
         """Give some of the records: ``rows`` is an index array, a mask or a slice; with some of the ``columns``, or all."""

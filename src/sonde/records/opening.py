@@ -36,6 +36,7 @@ def open_table(
     differences: bool = False,
     weight: str = "",
     stacks: StackTable | None = None,
+    histograms: bool = True,
 ) -> TableSource:
     """Open a table; rows of ended processes and cgroups are retired where its key names them, idle ones where it has cells only.
 
@@ -43,7 +44,7 @@ def open_table(
     ``stacks`` gets the addresses.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
-    ``differences`` as in TableSource.
+    ``differences`` and ``histograms`` as in TableSource.
     """
     import numpy as np
 
@@ -62,6 +63,7 @@ def open_table(
         other=loaded.maps[other] if other else None,
         rows=_rows(loaded, map, keep=not differences, weight=weight or counted[0], stacks=stacks),
         differences=differences,
+        histograms=histograms,
     )
 
 

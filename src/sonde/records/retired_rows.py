@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.fold import fold
+from sonde.records.layout import narrow
 from sonde.records.model import Column
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class RetiredRows:
         import numpy as np
 
         names = values.dtype.names or ()
-        self._parts.append((keys[chosen], {name: _narrow(values[name])[chosen] for name in names}))
+        self._parts.append((keys[chosen], {name: narrow(values[name])[chosen] for name in names}))
         while len(self._parts) > 1 and len(self) > ROWS_KEPT_MAX:
             oldest, members = self._parts.pop(0)
             rows = np.empty(len(self.folded) + len(oldest), self.folded.dtype)
@@ -63,15 +64,6 @@ class RetiredRows:
         # Into its place: a copy of a large table less.
         np.take(values, chosen, out=together[at:], mode="clip")
         return np.concatenate([*(each for each, _ in self._parts), keys[chosen]]), together
-
-
-def _narrow(member: Array) -> Array:
-    """Give a member, unsigned numbers in the narrowest type that holds them all."""
-    import numpy as np
-
-    if member.dtype.kind != "u":
-        return member
-    return member.astype(np.min_scalar_type(int(member.max(initial=0))))
 
 
 def _widen(members: dict[str, Array], rows: Array) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sonde.bpf.codec import as_dict
 from sonde.bpf.map.per_cpu import summed
 from sonde.probe import SAMPLE, Probe, Stream, Table
+from sonde.records.histogram import BUCKET
 from sonde.records.stacks import StackTable
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Reading:
 
     ``values`` are the knobs that were set, ``follows`` says whether children are followed, ``skipped_before`` is what
     ``skipped_runs`` gave when counting began, ``interfaces`` knows their names by number; ``refresh`` brings a table up
-    to date that does not do it by itself; ``naming`` names stacks. Reading needs no privileges, where the kernel lets unprivileged
+    to date that does not do it by itself; ``naming`` names stacks; ``histograms`` as in Run. Reading needs no privileges, where the kernel lets unprivileged
     processes read maps by their descriptors.
     """
 
@@ -62,6 +63,7 @@ class Reading:
         interfaces: Callable[[], Mapping[int, str]] | None = None,
         refresh: Callable[[], None] = lambda: None,
         naming: Naming | None = None,
+        histograms: bool = True,
     ) -> None:
         self.output = output
         self._refresh = refresh
@@ -71,6 +73,7 @@ class Reading:
         self._sampled = int(values.get(SAMPLE) or 1)
         self._follows = follows
         self._differences = differences
+        self._histograms = histograms
         self._interfaces = interfaces
         self._skipped_before = skipped_before
         self._skipped_at_end: int | None = None
@@ -130,6 +133,7 @@ class Reading:
                     differences=self._differences,
                     weight=output.weight,
                     stacks=self.stacks,
+                    histograms=self._histograms,
                 )
             else:
                 self._source = open_stream(self._loaded, output.map, name=self._name, counters=self.counters)
@@ -151,6 +155,8 @@ class Reading:
             batch = replace(batch, scale=self._sampled)
         for enrich in self._enrichers:
             batch = enrich(batch)
+        if not self._histograms:
+            batch = batch.without([column.name for column in batch.schema.having(BUCKET)])
         if self._stack_naming is not None:
             self._stack_naming.settle(begin_ns)
         return batch

@@ -24,7 +24,8 @@ class Run:
 
     ``output`` names a table or a stream of the probe (its first by default), ``values`` sets knobs by name (a
     stream's RATE_MAX among them), ``max_entries`` bounds the rows of a table or the bytes of a stream. With
-    ``differences`` a read of a table gives what was added since the one before (TableSource). Starting imports no NumPy.
+    ``differences`` a read of a table gives what was added since the one before (TableSource). Without ``histograms`` the
+    columns of buckets are left out, once all that follows from them is there. Starting imports no NumPy.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Run:
         values: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
         differences: bool = False,
+        histograms: bool = True,
     ) -> None:
         self._naming = _naming_of(probe.output(output), differences=differences)
         self._control = RunControl(
@@ -47,6 +49,7 @@ class Run:
             naming=self._naming,
         )
         self.differences = differences
+        self._histograms = histograms
         self._reading: Reading | None = None
 
     @property
@@ -102,6 +105,7 @@ class Run:
             interfaces=interfaces.names if interfaces is not None else None,
             refresh=self._control.refresh,
             naming=self._naming,
+            histograms=self._histograms,
         )
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.duration import BUCKET, UNIT_NS
+from sonde.enrich.duration import UNIT_NS
 from sonde.errors import ProbeError
 from sonde.records.accounting import Accounting
-from sonde.records.histogram import bounds, quantiles
+from sonde.records.histogram import BUCKET, bounds, quantiles
 from sonde.records.metrics import DURATION_SCALE
 from sonde.records.model import Column, RecordBatch
 from sonde.views.measures import Delta, since

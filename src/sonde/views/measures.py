@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.enrich.duration import BUCKET, UNIT_NS, with_quantiles
+from sonde.enrich.duration import UNIT_NS, with_quantiles
 from sonde.records.fold import STAYING
+from sonde.records.histogram import BUCKET
 from sonde.records.metrics import DURATION_SCALE
 from sonde.records.model import RecordBatch, Schema
 

@@ -59,6 +59,8 @@ COMMAND = VerbGroup(
         shape="table",
         make_sink=_sink,
         options=_options,
+        # What is new is told with quantiles of its own.
+        reads_histograms=lambda options: bool(options["delta"]),
         examples=(
             ("sonde top {probe}", "all of them, until Ctrl-C"),
             ("sonde top {probe} --for 5s --format json", "rows for a machine, the accounting last"),
