@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import built, floors, resources
@@ -62,8 +62,14 @@ class Session:
         now = resources.memory(self.pid)
         before = self.memory or now
         self.memory = resources.Memory(
-            max(now.resident_mb, before.resident_mb), max(now.kernel_mb, before.kernel_mb)
+            max(now.resident_mb, before.resident_mb), max(now.kernel_mb, before.kernel_mb), now.mapped_mb
         )
+
+    def glance(self) -> None:
+        """Keep the most that was resident, without looking at pages."""
+        if self.memory is not None:
+            resident_mb = resources.peak_mb(self.pid) - self.memory.mapped_mb
+            self.memory = replace(self.memory, resident_mb=max(resident_mb, self.memory.resident_mb))
 
     def cpu_spent(self) -> resources.Cpu:
         """Give the CPU time since it had attached."""
@@ -276,11 +282,12 @@ def _end(process: subprocess.Popen[bytes], session: Session) -> None:
     begun = watched = time.perf_counter()
     process.send_signal(signal.SIGINT)
     while process.poll() is None and time.perf_counter() - begun < END_TIMEOUT_S:
-        # Looking at a process's pages holds it up: not more often than it takes to see the most.
-        if time.perf_counter() - watched > WATCH_S:
-            watched = time.perf_counter()
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            # Looking at a process's pages holds it up: not more often than it takes to see what its maps have most.
+            if time.perf_counter() - watched > WATCH_S:
+                watched = time.perf_counter()
                 session.watch()
+            session.glance()
         time.sleep(0.001)
     if process.poll() is None:
         process.kill()

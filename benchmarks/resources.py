@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+MB_OF_KB = 1.024 / 1000
 KERNEL_HELD = ("anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:[perf_event]", "anon_inode:bpf-map")
 
 
@@ -23,10 +24,14 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes: what the processes had resident at most, and what the kernel holds for them in maps and buffers."""
+    """Megabytes: what the processes had resident at most, and what the kernel holds for them in maps and buffers.
+
+    ``mapped_mb`` is what of the latter they have mapped, and is no part of what is resident.
+    """
 
     resident_mb: float
     kernel_mb: float
+    mapped_mb: float = 0.0
 
 
 def tree(pid: int) -> list[int]:
@@ -71,16 +76,31 @@ def memory(pid: int) -> Memory:
 
     Pages of maps that are mapped (ring buffers) are the kernel's here, not the process's: else they would count twice.
     """
-    resident_kb, maps, buffers_kb = 0.0, {}, 0.0
+    resident_kb, maps, buffers_kb, all_mapped_kb = 0.0, {}, 0.0, 0.0
     for each in tree(pid):
         with contextlib.suppress(OSError, StopIteration):
-            status = Path(f"/proc/{each}/status").read_text().splitlines()
-            peak_kb = int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+            peak_kb = _peak_kb(each)
             mapped_kb, beside_kb = _mapped(each)
             resident_kb += max(0, peak_kb - mapped_kb)
+            all_mapped_kb += mapped_kb
             buffers_kb += beside_kb
             maps.update(_maps(each))
-    return Memory(resident_kb * 1.024 / 1000, sum(maps.values()) / 1e6 + buffers_kb * 1.024 / 1000)
+    kernel_mb = sum(maps.values()) / 1e6 + buffers_kb * MB_OF_KB
+    return Memory(resident_kb * MB_OF_KB, kernel_mb, all_mapped_kb * MB_OF_KB)
+
+
+def peak_mb(pid: int) -> float:
+    """Read what a process and its children had resident at most, mapped maps included: it holds them up no longer than a read."""
+    found = 0
+    for each in tree(pid):
+        with contextlib.suppress(OSError, StopIteration):
+            found += _peak_kb(each)
+    return found * MB_OF_KB
+
+
+def _peak_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1])
 
 
 def _maps(pid: int) -> dict[int, int]:
