@@ -276,41 +276,44 @@ def test_a_bad_value_is_one_sentence_with_status_2(arguments: list[str], words: 
 # ---- start -----------------------------------------------------------------------------------------------------
 
 
+def told_by(code: str) -> str:
+    """Run Python code that runs sonde, and give what it says on standard error."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys\nfrom sonde.cli import main\n{code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stderr
+
+
 def test_a_table_counts_before_numpy_and_rich_are_imported() -> None:
-    code = (
-        "import sys\n"
+    told = told_by(
         "from sonde.run import Run\n"
         "start = Run.start\n"
         "def noted(self):\n"
         "    start(self)\n"
         "    print('attached', [name for name in ('numpy', 'rich', 'msgspec') if name in sys.modules], file=sys.stderr)\n"
         "Run.start = noted\n"
-        "from sonde.cli import main\n"
         "main(['top', 'syscalls', '--for', '100ms'])\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S
-    )
 
-    assert (run.returncode, run.stderr) == (0, "attached []\n")
+    assert told == "attached []\n"
 
 
 def test_a_table_for_a_machine_loads_nothing_that_draws() -> None:
     """Nor a second encoder, for so few rows: together they would take two megabytes."""
-    code = (
-        "import sys\n"
-        "from sonde.cli import main\n"
+    told = told_by(
         "try:\n"
         "    main(['top', 'syscalls', '--format', 'json', '--limit', '3', '--', 'true'])\n"
         "finally:\n"
         "    names = ('msgspec', 'rich', 'unicodedata', 'sonde.views.drawing')\n"
         "    print('loaded', [name for name in names if name in sys.modules], file=sys.stderr)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S
-    )
 
-    assert (run.returncode, run.stderr) == (0, "loaded []\n")
+    assert told == "loaded []\n"
 
 
 def test_a_stopped_child_is_not_left_behind() -> None:
