@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from benchmarks.lifetime import WITH_US, with_us_within
 
 PYTHON = os.path.realpath(sys.executable)
 SHARED_MEMORY = Path("/dev/shm")
-PORT = 18080
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 256; }}
@@ -115,13 +115,14 @@ def _requests(prefix: list[str], _: int, *, seconds: float) -> float:
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
         Path(folder).chmod(0o755)
         Path(folder, "index.html").write_text("x" * 612)
-        Path(folder, "nginx.conf").write_text(NGINX.format(folder=folder, port=PORT))
+        port = _free_port()
+        Path(folder, "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
         # The tool ends with this process, and nginx with the tool.
         serving = [*with_us_within(seconds + 60), "nginx", "-c", f"{folder}/nginx.conf"]
         server = subprocess.Popen([*WITH_US, *prefix, *serving], stderr=subprocess.DEVNULL)
         try:
             _await_file(Path(folder, "pid"))
-            url = f"http://127.0.0.1:{PORT}/"
+            url = f"http://127.0.0.1:{port}/"
             command = ["wrk", "-t1", "-c16", f"-d{max(1, round(seconds))}s", url]
             told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             found = re.search(r"Requests/sec:\s+([\d.]+)", told)
@@ -130,6 +131,12 @@ def _requests(prefix: list[str], _: int, *, seconds: float) -> float:
         finally:
             subprocess.run(["kill", Path(folder, "pid").read_text().strip()], check=False)
             server.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        return int(chosen.getsockname()[1])
 
 
 def _await_file(path: Path) -> None:
