@@ -19,11 +19,18 @@ def udp(sender: End, receiver: End, port: int, *, length_bytes: int = 100, sum_o
 
 
 def tcp(
-    sender: End, receiver: End, port: int, *, port_from: int = 40009, flags: int = SYN, sum_off_by: int = 0
+    sender: End,
+    receiver: End,
+    port: int,
+    *,
+    port_from: int = 40009,
+    flags: int = SYN,
+    data: bytes = b"",
+    sum_off_by: int = 0,
 ) -> bytes:
-    """A segment without data, for ``ipv4``."""
+    """A segment, for ``ipv4``."""
     head = struct.pack("!HHIIBBHHH", port_from, port, 1009, 0, 5 << 4, flags, 8192, 0, 0)
-    return _summed(sender, receiver, TCP, head, 16, sum_off_by)
+    return _summed(sender, receiver, TCP, head + data, 16, sum_off_by)
 
 
 def udp6(sender: End, receiver: End, port: int, *, length_bytes: int = 100) -> bytes:

@@ -172,7 +172,6 @@ static __always_inline struct connection *connection_add(struct tcp_counters *co
 	if (!connection)
 		return NULL;
 	connection->connect_ns = connection->accept_ns = DURATION_UNKNOWN;
-	connection->before = volume_of((const void *)socket);
 	connection->begun_ns = now_ns;
 	counters->begun++;
 	return connection;
@@ -184,6 +183,7 @@ static __always_inline struct connection *connection_add_old(struct tcp_counters
 	struct connection *connection = connection_add(counters, socket, now_ns);
 
 	if (connection) {
+		connection->before = volume_of((const void *)socket);
 		connection->begun_before = true;
 		connection->is_established = true;
 		counters->begun_before++;

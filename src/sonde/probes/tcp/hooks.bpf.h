@@ -102,7 +102,7 @@ static __always_inline void connection_is_connected(struct tcp_counters *counter
 		return;
 	}
 	connection->established_ns = now_ns;
-	if (!connection->begun_before)
+	if (connection->direction == DIRECTION_CONNECT && !connection->begun_before)
 		connection->connect_ns = now_ns - connection->begun_ns;
 	connection->is_established = true;
 	if (output == OUTPUT_CONNECT) {
@@ -115,7 +115,7 @@ static __always_inline u16 error_of_end(const struct connection *connection, con
 {
 	s32 error = BPF_CORE_READ(sk, sk_err);
 
-	if (error || connection->is_established)
+	if (error || connection->is_established || connection->direction == DIRECTION_ACCEPT)
 		return error;
 	/* No answer, and no error: there was no port for it, or the process would not wait any longer. */
 	return connection->endpoints.local_port ? ERROR_CANCELED : ERROR_ADDRNOTAVAIL;
@@ -129,7 +129,7 @@ static __always_inline bool is_reset_to_come(const struct connection *connection
 {
 	return !connection->resets && !connection->error &&
 	       (former_state == STATE_ESTABLISHED || former_state == STATE_CLOSE_WAIT ||
-		former_state == STATE_FIN_WAIT1);
+		former_state == STATE_FIN_WAIT1 || former_state == STATE_SYN_RECV);
 }
 
 static __always_inline void connection_ends(struct tcp_counters *counters, u64 socket, u32 former_state)

@@ -7,24 +7,39 @@
 #include "hooks.bpf.h"
 #include "syscall.bpf.h"
 
+/*
+ * One that is accepted and was not known. By TCP Fast Open it may come before it is established: then it begins here. Else
+ * it waits since before we were there, and how long is not known; or it has ended already, which is none.
+ */
+static __always_inline struct connection *connection_add_accepted(struct tcp_counters *counters, u64 socket, u64 now_ns)
+{
+	u8 state = BPF_CORE_READ((const struct sock *)socket, __sk_common.skc_state);
+	struct connection *connection;
+
+	if (output == OUTPUT_CONNECT || state == STATE_CLOSE || is_untracked(false))
+		return NULL;
+	if (state == STATE_SYN_RECV)
+		connection = connection_add(counters, socket, now_ns);
+	else if (output != OUTPUT_ACCEPT)
+		connection = connection_add_old(counters, socket, now_ns);
+	else
+		return NULL;
+	if (connection)
+		connection->direction = DIRECTION_ACCEPT;
+	return connection;
+}
+
 /* accept() gives a connection to the process that runs now. */
 static __always_inline void connection_is_accepted(struct tcp_counters *counters, u64 socket)
 {
 	struct connection *connection = connection_of(socket);
 	u64 now_ns = bpf_ktime_get_ns();
 
-	if (!connection) {
-		u8 state = BPF_CORE_READ((const struct sock *)socket, __sk_common.skc_state);
-
-		/* It has ended already; or it waits since before we were there, and how long is not known. */
-		if (output == OUTPUT_ACCEPT || output == OUTPUT_CONNECT || state == STATE_CLOSE || is_untracked(false))
-			return;
-		connection = connection_add_old(counters, socket, now_ns);
-		if (!connection)
-			return;
-		connection->direction = DIRECTION_ACCEPT;
-	}
-	if (!connection->begun_before)
+	if (!connection)
+		connection = connection_add_accepted(counters, socket, now_ns);
+	if (!connection)
+		return;
+	if (connection->established_ns)
 		connection->accept_ns = now_ns - connection->established_ns;
 	if (connection->ownership == OWNER_UNKNOWN)
 		connection_own_current(connection);
