@@ -75,9 +75,9 @@ int accept_exited(u64 *ctx)
 		return 0;
 	files = BPF_CORE_READ(current_task(), files, fdt, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), files + (u32)result);
-	sk = socket_of_file(file);
+	sk = tcp_of_file(file);
 	counters = tcp_counters_of(PROGRAM_ACCEPT);
-	if (counters && sk && is_tcp(sk))
+	if (counters && sk)
 		connection_is_accepted(counters, (u64)sk);
 	return 0;
 }
@@ -111,9 +111,9 @@ int seed_connections(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file || !active)
 		return 0;
-	sk = socket_of_file(file);
+	sk = tcp_of_file(file);
 	counters = tcp_counters_of(PROGRAM_SEED);
-	if (!sk || !counters || !is_tcp(sk) || !is_open_state(BPF_CORE_READ(sk, __sk_common.skc_state)))
+	if (!sk || !counters || !is_open_state(BPF_CORE_READ(sk, __sk_common.skc_state)))
 		return 0;
 	socket = (u64)sk;
 	if (connection_of(socket))

@@ -10,6 +10,7 @@ enum {
 	FAMILY_IPV4 = 2,
 	FAMILY_IPV6 = 10,
 	PROTOCOL_TCP = 6,
+	PROTOCOL_MPTCP = 262,
 	MODE_TYPE = 0170000,
 	MODE_SOCKET = 0140000,
 };
@@ -98,16 +99,31 @@ static __always_inline u64 rtt_ns(u32 rtt)
 	return (u64)(rtt >> 3) * 1000;
 }
 
-/* The socket of an open file; NULL where it is none. A file of another kind has another private_data. */
-static __always_inline const struct sock *socket_of_file(const struct file *file)
+struct mptcp_sock {
+	const struct sock *first;
+} KERNEL_TYPE;
+
+/*
+ * The TCP socket of an open file; NULL where it is none. A file of another kind has another private_data. MPTCP's is not
+ * TCP's own: it has one for each path, of which the first is the one that was connected or accepted.
+ */
+static __always_inline const struct sock *tcp_of_file(const struct file *file)
 {
 	const struct socket *socket;
+	const struct sock *sk;
+	u16 protocol;
 
 	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & MODE_TYPE) != MODE_SOCKET)
 		return NULL;
 	socket = BPF_CORE_READ(file, private_data);
 	/* A socket's place in a directory, opened with O_PATH, has none. */
-	return socket && BPF_CORE_READ(socket, file) == file ? BPF_CORE_READ(socket, sk) : NULL;
+	sk = socket && BPF_CORE_READ(socket, file) == file ? BPF_CORE_READ(socket, sk) : NULL;
+	if (!sk)
+		return NULL;
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (protocol == PROTOCOL_MPTCP && bpf_core_field_exists(struct mptcp_sock, first))
+		return BPF_CORE_READ((const struct mptcp_sock *)sk, first);
+	return protocol == PROTOCOL_TCP ? sk : NULL;
 }
 
 #endif

@@ -1,16 +1,19 @@
-"""The probe ``tcp`` and connections that begin in another way: with data in the SYN (TCP Fast Open)."""
+"""The probe ``tcp`` and connections of other kinds: with data in the SYN (TCP Fast Open), and over several paths (MPTCP)."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from kernel import frames
+from kernel.evidence import Configuration
 from kernel.network import pair
-from sonde.probes.tcp.child import PRELUDE, TCP, Row, records
+from sonde.probe import Selection
+from sonde.probes.tcp.child import PRELUDE, TCP, Row, child, records
 from sonde.run import Run
 
 pytestmark = [
@@ -103,3 +106,48 @@ def test_one_that_is_accepted_before_it_is_established_begins_there() -> None:
 def test_its_wait_is_not_measured_but_it_is_counted() -> None:
     row, pid = _accepted_before_it_is_established("accept")
     assert (row["pid"], row["count"], row["unmeasured"]) == (pid, 1, 1)
+
+
+def test_connections_of_mptcp_are_whose_process_has_them() -> None:
+    """The process has MPTCP's socket, and the kernel TCP's below it: those that come, and those from before."""
+    if missing := Configuration("CONFIG_MPTCP")():
+        pytest.skip(missing)
+    code = """
+MPTCP = 262
+server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP)
+server.bind(("127.0.0.1", 0))
+server.listen()
+def ask():
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP)
+    client.connect(server.getsockname())
+    return client, server.accept()[0]
+def end(client, accepted):
+    client.sendall(bytes(1009))
+    left = 1009
+    while left: left -= len(accepted.recv(left))
+    client.shutdown(socket.SHUT_WR)
+    accepted.recv(1)
+    accepted.close()
+    client.recv(1)
+    client.close()
+before = ask()
+step()
+end(*before)
+for _ in range(7): end(*ask())
+"""
+    with child(code) as started:
+        started.go()
+        with Run(TCP, "connections", selection=Selection(pid=started.pid)) as run:
+            started.finish()
+            rows = records(run, until=lambda found: len(found) >= 16)
+            run.stop()
+            batch = run.read()
+    assert Counter((row["direction"], row["begun_before"]) for row in rows) == {
+        ("connect", False): 7,
+        ("accept", False): 7,
+        (None, True): 2,
+    }
+    assert all(row["accept_ns"] > 0 for row in rows if row["direction"] == "accept")
+    # With its FIN; what MPTCP says for itself is in the options.
+    assert Counter(row["received_bytes"] for row in rows) == {1009 + 1: 8, 1: 8}
+    assert batch.accounting.balanced, str(batch.accounting)
