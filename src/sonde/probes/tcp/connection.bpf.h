@@ -20,7 +20,7 @@ enum {
 	/* Open connections at a time. */
 	CONNECTIONS_MAX = 32768,
 	ROWS_MAX = 10240,
-	/* Ports that can be selected. */
+	/* Ranges of ports that can be selected. */
 	PORTS_MAX = 8,
 	ERROR_ADDRNOTAVAIL = 99,
 	ERROR_CANCELED = 125,
@@ -38,7 +38,9 @@ enum output {
 
 KNOB(u32, output, OUTPUT_CONNECTIONS, "which output it is, by its place in probe.py");
 KNOB(bool, only_failed, false, "only connections that failed");
-KNOB_ARRAY(u16, only_ports, PORTS_MAX, "only connections with one of these ports on one side; 0: no more of them");
+/* The first and the last of each range. */
+KNOB_ARRAY(u16, only_ports, 2 * PORTS_MAX, "only connections with one of these ports on one side; 0: no more of them");
+KNOB(u8, only_ip_version, 0, "only connections of this version of IP; 0: of both");
 
 struct tcp_counters {
 	u64 seen;
@@ -213,12 +215,20 @@ static __always_inline void connection_own_current(struct connection *connection
 	connection_own(connection, &process, is_selected(&process) && is_selected_now(&process));
 }
 
+static __always_inline bool has_port_between(const struct endpoints *ends, u16 first, u16 last)
+{
+	return (first <= ends->local_port && ends->local_port <= last) ||
+	       (first <= ends->peer_port && ends->peer_port <= last);
+}
+
 static __always_inline bool ends_are_selected(const struct endpoints *ends)
 {
+	if (only_ip_version && only_ip_version != (is_ipv4(ends) ? 4 : 6))
+		return false;
 	if (!only_ports[0])
 		return true;
-	for (u32 at = 0; at < PORTS_MAX && only_ports[at]; at++) {
-		if (ends->local_port == only_ports[at] || ends->peer_port == only_ports[at])
+	for (u32 at = 0; at < 2 * PORTS_MAX && only_ports[at]; at += 2) {
+		if (has_port_between(ends, only_ports[at], only_ports[at + 1]))
 			return true;
 	}
 	return false;

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant, Walk
 from sonde.probes.tcp.metrics import ACCEPT, CONNECT, PEERS, PROCESSES, RTT
+from sonde.probes.tcp.ports import ports_of, ranges_of
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
@@ -16,25 +17,19 @@ OUTPUTS = ("connections", "processes", "peers", "connect", "accept", "rtt")
 """By their numbers: enum output, connection.bpf.h."""
 
 WALKED = ("processes", "peers")
-PORTS_MAX = 8  # connection.bpf.h
 
 
-def _ports(text: str) -> tuple[str, ...]:
-    """Read ports; ValueError where one is none, or where they are too many."""
-    ports = tuple(text.replace(",", " ").split())
-    for port in ports:
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-            raise ValueError(f"{port!r} is no port: give a number from 1 to 65535")
-    if len(ports) > PORTS_MAX:
-        raise ValueError(f"{len(ports)} ports are too many: give {PORTS_MAX} at most")
-    return ports
+def _ip_version(text: str) -> int:
+    if text not in ("4", "6"):
+        raise ValueError(f"{text!r} is no version of IP: give 4 or 6")
+    return int(text)
 
 
 def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
     spec.knobs["output"].value = OUTPUTS.index(output)
     spec.maps["adopted"].autocreate = output in WALKED
-    ports = [int(port) for port in values.get("ports", ())]
-    spec.knobs["only_ports"].value = ports + [0] * (PORTS_MAX - len(ports))
+    if "ports" in values:
+        spec.knobs["only_ports"].value = ranges_of(values["ports"])
 
 
 def _stream_enrichers() -> tuple[Enricher, ...]:
@@ -238,11 +233,19 @@ PROBE = Probe(
     knobs=(
         Knob(
             "ports",
-            "only connections with one of these ports on one side, separated by commas",
-            _ports,
+            "only connections with one of these ports on one side, separated by commas; also a range, 8000-8100",
+            ports_of,
             metavar="PORTS",
             is_global=False,
             example="80,443",
+        ),
+        Knob(
+            "ip_version",
+            "only connections of this version of IP: 4 or 6",
+            _ip_version,
+            metavar="4|6",
+            symbol="only_ip_version",
+            example="4",
         ),
         Knob(
             "failed",

@@ -52,6 +52,12 @@ struct endpoints {
 	u16 peer_port;
 };
 
+/* A connection over IPv4, whichever family its socket is of. */
+static __always_inline bool is_ipv4(const struct endpoints *ends)
+{
+	return !ends->peer.halves[0] && ends->peer.words[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline void read_endpoints(struct endpoints *to, const struct sock *sk)
 {
 	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
