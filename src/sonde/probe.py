@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sonde.errors import ProbeError
 from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
@@ -287,8 +288,12 @@ class Probe:
         return (*self.tables, *self.streams)
 
     def output(self, name: str | None = None) -> Table | Stream:
-        """Find an output, the first one where none is named; raises KeyError."""
-        return {output.name: output for output in self.outputs}[name] if name else self.outputs[0]
+        """Find an output, the first one where none is named; raises ProbeError with the names that there are."""
+        found = {output.name: output for output in self.outputs}
+        if name and name not in found:
+            why = "there is none of that name"
+            raise ProbeError(f"find output {self.name}.{name}", why=why, hint=f"valid: {', '.join(found)}")
+        return found[name] if name else self.outputs[0]
 
 
 @dataclass(frozen=True, slots=True)
