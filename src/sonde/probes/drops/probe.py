@@ -87,7 +87,7 @@ def _with_network(batch: RecordBatch) -> RecordBatch:
 
 
 def _with_endpoints(batch: RecordBatch) -> RecordBatch:
-    """Add ``source`` and ``destination``: addresses, with ports where there are some; masked where there is no IP."""
+    """Add ``source`` and ``destination``, addresses with ports where there are some; mask what a packet has not."""
     import numpy as np
 
     from sonde.enrich.address import endpoint
@@ -97,12 +97,15 @@ def _with_endpoints(batch: RecordBatch) -> RecordBatch:
     added: dict[str, Any] = {"tcp_flags": each_once(batch["tcp_flags"], tcp_flags_text)}
     has_ports = np.asarray(batch["has_ports"]).tolist()
     unknown = np.ma.getmaskarray(batch["ip_version"])
+    parts: dict[str, Any] = {}
     for name in ("source", "destination"):
         pairs = zip(batch[f"{name}_address"].tolist(), batch[f"{name}_port"].tolist(), has_ports, strict=True)
         words = np.empty(len(batch), dtype=object)
         words[:] = [endpoint(address, port) if has else address for address, port, has in pairs]
         added[name] = np.ma.masked_array(words, mask=unknown)
-    return batch.adding(added, meanings=dict.fromkeys(added, TEXT))
+        parts[f"{name}_address"] = np.ma.masked_array(batch[f"{name}_address"], mask=unknown)
+        parts[f"{name}_port"] = np.ma.masked_array(batch[f"{name}_port"], mask=~np.array(has_ports, bool))
+    return batch.adding(added, meanings=dict.fromkeys(added, TEXT)).adding(parts)
 
 
 def _with_interface(batch: RecordBatch) -> RecordBatch:
@@ -181,6 +184,14 @@ RECORD = (
     "tcp_flags",
     "bytes",
 )
+DETAILS = (
+    "ip_version",
+    "source_address",
+    "source_port",
+    "destination_address",
+    "destination_port",
+    "netns_id",
+)
 
 WHY = {
     "sonde.drop.reason": "reason",
@@ -232,6 +243,7 @@ PROBE = Probe(
             programs=("packets_drop",),
             summary="each dropped packet with its addresses, the reason and the function",
             columns=RECORD,
+            details=DETAILS,
             enrich=_stream_enrichers,
             cost_ns=282,
         ),

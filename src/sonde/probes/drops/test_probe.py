@@ -293,6 +293,22 @@ def test_the_stream_tells_each_packet(pair: Pair) -> None:
         ("__udp6_lib_rcv", "UDP", f"[{here[1]}]:40009", f"[{there[1]}]:9", 140, *place, None): 13,
         (NETIF_RECEIVE, "IEEE802_EX1", None, None, 46, *place, None): 3,
     }
+    # The same in parts, for machines.
+    parts = (
+        "protocol",
+        "ip_version",
+        "source_address",
+        "source_port",
+        "destination_address",
+        "destination_port",
+    )
+    assert {tuple(row.values()) for row in batch.rows(parts)} == {
+        ("UDP", 4, here[0], 40009, there[0], 9),
+        ("TCP", 4, here[0], 40009, there[0], 9),
+        ("UDP", 6, here[1], 40009, there[1], 9),
+        ("IEEE802_EX1", None, None, None, None, None),
+    }
+    assert {*parts[1:], "netns_id"} <= {*probe("drops").output("packets").details}
     times = np.asarray(batch["time"])
     assert (np.diff(times) >= 0).all()
     assert batch.accounting.balanced
