@@ -129,3 +129,42 @@ def test_lines_are_cut_to_a_terminal() -> None:
     RollWriter(file, Caption("sonde trace test"), width=lambda: 30).write(calls(1, 19))
 
     assert max(width_of(line) for line in file.getvalue().splitlines()) <= 30
+
+
+def connections(*peers: str) -> Page:
+    """As a stream of connections has them: text that varies, and numbers at the end."""
+    columns = ("time", "pid", "comm", "peer", "end", "lifetime_ns", "sent_bytes", "retransmits")
+    rows = [
+        dict(
+            zip(
+                columns,
+                (1_751_371_200_123_456_789, 4711, "nginx", peer, "closed", 5100, 1011, 0),
+                strict=True,
+            )
+        )
+        for peer in peers
+    ]
+    return Page(columns, rows, 0, Accounting(seen=len(rows), delivered=len(rows), final=True))
+
+
+@pytest.mark.parametrize("width", range(30, 130, 7))
+def test_numbers_are_whole_or_left_out_and_that_is_said(width: int) -> None:
+    """A number without its end is another number; so is a peer without its port, while there is room for it."""
+    file = io.StringIO()
+    writer = RollWriter(file, Caption("sonde trace test"), width=lambda: width)
+    given = connections("127.0.0.1:80", "[2001:db8::4711]:443")
+    writer.write(given)
+    writer.close(given.accounting)
+    head, *rows = file.getvalue().splitlines()[:3]
+    note = file.getvalue().partition("… no room for ")[2]
+
+    assert max(map(width_of, (head, *rows))) <= width
+    for row in rows:
+        numbers = row.partition(" closed")[2]
+        for title, number in (("LIFETIME", "5.10 µs"), ("SENT", "1011 B"), ("RETRANSMITS", " 0")):
+            assert (number in numbers) or title in note
+            numbers = numbers.replace(number, "", 1)
+        assert not numbers.strip()
+    assert (width < 85) == bool(note)
+    if width >= 65:
+        assert "[2001:db8::4711]:443 closed" in " ".join(rows[1].split())

@@ -28,10 +28,18 @@ _WIDTHS = {
     "source": 20,
     "destination": 20,
     "peer": 20,
-    "end": 10,
+    "end": 12,
 }
-_DURATION_WIDTH = 7
-_ROOMY, _NARROW = 120, 100
+_NARROW_WIDTHS = {"time": 12, "time_ns": 12, "comm": 8, "source": 15, "destination": 15, "peer": 15, "end": 6}
+"""Where they are others on a narrow terminal."""
+
+_UNIT_WIDTHS = {"_ns": 7, "_bytes": 8}
+_WHOLE = frozenset({"source", "destination", "peer"})
+"""Without their ends these say nothing: they are never cut for the sake of other columns."""
+
+_LAYOUTS = ((120, "  ", False), (100, " ", False), (0, " ", True))
+"""From how wide a terminal on, the gap between columns, and whether it is a narrow one."""
+
 _LEARNT_WIDTH_MAX, _LEARNT_WIDTH_NARROW = 24, 12
 """A column grows up to here with what comes; a longer value moves its own line only."""
 
@@ -39,7 +47,8 @@ _LEARNT_WIDTH_MAX, _LEARNT_WIDTH_NARROW = 24, 12
 class RollWriter:
     """Writes each record as one line; columns widen as wider values come, long lists stand last.
 
-    ``width`` gives a terminal's width, to which lines are cut; without it lines are as long as they are.
+    ``width`` gives a terminal's width, to which lines are cut; numbers are not, for they would be others: those at the end
+    that have no room are left out, and that is said. Without it lines are as long as they are.
     """
 
     def __init__(
@@ -56,7 +65,8 @@ class RollWriter:
         self._columns: list[Shown] = []
         self._widths: list[int] = []
         self._hidden = 0
-        self._gap, self._learnt_max = "  ", _LEARNT_WIDTH_MAX
+        self._left_out: list[Shown] = []
+        self._gap, self._is_narrow = "  ", False
 
     def write(self, page: Page) -> None:
         """Write the records of a page."""
@@ -67,7 +77,7 @@ class RollWriter:
         if not self._columns:
             self._begin(page, room)
         for row in page.rows:
-            self._put(self._line(row), room)
+            self._put(self._line(row, room), room)
         self._file.flush()
 
     def close(self, accounting: Accounting) -> None:
@@ -80,6 +90,9 @@ class RollWriter:
             self._put([("nothing was seen", "dim")], room)
         if self._hidden:
             self._put([(f"… {self._hidden:,} more records came (--limit)", "dim")], room)
+        if self._left_out:
+            titles = ", ".join(column.title for column in reversed(self._left_out))
+            self._put([(f"… no room for {titles} (a wider window has it)", "dim")], None)
         for line in equation(accounting, filtered=self._caption.filtered, width=room):
             self._put(line, None)
         self._file.flush()
@@ -90,25 +103,46 @@ class RollWriter:
         # What is of any length goes last, where it does not push the others around.
         columns.sort(key=lambda column: isinstance(first.get(column.name), list))
         self._columns = columns
-        self._widths = [max(width_of(column.title), self._expected(column.name)) for column in columns]
-        if room is not None and room < _ROOMY:
-            self._gap = " "
-        if room is not None and room < _NARROW:
-            self._learnt_max = _LEARNT_WIDTH_NARROW
-            columns = [
+        self._lay_out(room)
+        if self._is_narrow:
+            self._columns = [
                 replace(each, words=_short_clock) if each.name in MOMENTS else each for each in columns
             ]
-        heads = [(column.title, "bold") for column in columns]
-        self._put(self._joined(heads), room)
+        self._leave_out(room)
+        self._put(self._joined([(column.title, "bold") for column in self._columns]), room)
 
-    def _line(self, row: Row) -> Line:
+    def _line(self, row: Row, room: int | None) -> Line:
         cells = [(column.cell(row.get(column.name)), column.style) for column in self._columns]
         widths = self._widths
         for at, (text, _) in enumerate(cells[:-1]):
             taken = len(text)
-            if widths[at] < taken <= self._learnt_max:
+            if widths[at] < taken <= self._learnt_max(self._columns[at]):
                 widths[at] = taken
-        return self._joined(cells)
+        self._leave_out(room)
+        return self._joined(cells[: len(self._columns)])
+
+    def _lay_out(self, room: int | None) -> None:
+        """Choose the roomiest of three ways in which all columns are there, or the narrowest."""
+        for least, self._gap, self._is_narrow in _LAYOUTS:
+            self._widths = [
+                max(width_of(column.title), self._expected(column.name)) for column in self._columns
+            ]
+            if room is None or (room >= least and self._taken() <= room):
+                return
+
+    def _taken(self) -> int:
+        return sum(self._widths) + len(self._gap) * (len(self._widths) - 1)
+
+    def _leave_out(self, room: int | None) -> None:
+        """Take the numbers off the end for which there is no room."""
+        while room is not None and len(self._columns) > 1 and self._columns[-1].is_right:
+            if self._taken() <= room:
+                return
+            self._left_out.append(self._columns.pop())
+            self._widths.pop()
+
+    def _learnt_max(self, column: Shown) -> int:
+        return _LEARNT_WIDTH_NARROW if self._is_narrow and column.name not in _WHOLE else _LEARNT_WIDTH_MAX
 
     def _joined(self, cells: list[Span]) -> Line:
         line: Line = []
@@ -116,7 +150,7 @@ class RollWriter:
         for at, (text, style) in enumerate(cells):
             width, right = self._widths[at], self._columns[at].is_right
             # Where there is room a longer value is not cut: it moves the rest of its own line.
-            is_cut = self._learnt_max == _LEARNT_WIDTH_NARROW and not right and at < last
+            is_cut = self._is_narrow and not right and at < last and self._columns[at].name not in _WHOLE
             if is_cut or ((at < last or right) and len(text) < width):
                 text = fitted(text, width, right=right)
             if at:
@@ -128,8 +162,11 @@ class RollWriter:
         self._file.write(self._paint(cut_line(line, room) if room else line) + "\n")
 
     def _expected(self, name: str) -> int:
-        width = _WIDTHS.get(name, _DURATION_WIDTH if name.endswith("_ns") else 0)
-        return min(width, self._learnt_max)
+        if self._is_narrow and name in _NARROW_WIDTHS:
+            return _NARROW_WIDTHS[name]
+        by_unit = next((width for unit, width in _UNIT_WIDTHS.items() if name.endswith(unit)), 0)
+        width = _WIDTHS.get(name, by_unit)
+        return min(width, _LEARNT_WIDTH_NARROW) if self._is_narrow else width
 
 
 def _short_clock(time_ns: int) -> str:
