@@ -173,6 +173,27 @@ def test_a_narrow_terminal_cuts_text_and_never_numbers() -> None:
     assert plain(lines[1]).endswith(" 123,456,789")
 
 
+@pytest.mark.parametrize("width", range(30, 90, 3))
+def test_what_names_a_row_stays_and_the_last_numbers_are_left_out(width: int) -> None:
+    """An address without its end is another one; the column that the order comes from is there in any case."""
+    row = {
+        "peer_address": "192.168.100.200",
+        "count": 12345,
+        "sent_bytes": 1 << 20,
+        "resets": 17,
+        "failed": 19,
+    }
+    table = Table("count")
+    head, line = (plain(each) for each in table.draw(page(row, columns=tuple(row)), width=width))
+
+    assert line.startswith("192.168.100.200 ")
+    assert max(map(width_of, (head, line))) <= width
+    words = ["12,345", "1.00 MiB", "17", "19"]
+    assert line.split()[1:] == " ".join(words[: 4 - len(table.left_out)]).split()
+    assert ["SENT", "RESETS", "FAILED"][3 - len(table.left_out) :] == table.left_out
+    assert (width < 45) == bool(table.left_out)
+
+
 def test_a_column_stays_as_wide_as_it_was() -> None:
     """What is redrawn every second must not jump."""
     table = Table()

@@ -39,6 +39,21 @@ def test_a_page_never_takes_more_than_the_screen(width: int, height: int, rows: 
     assert max(width_of(plain(line)) for line in lines) <= width
 
 
+@pytest.mark.parametrize("height", [5, 8, 24])
+@pytest.mark.parametrize("rows", [1, 5, 500])
+def test_a_column_that_found_no_room_is_named_within_the_screen(height: int, rows: int) -> None:
+    given = page(rows)
+    values = [{**row, "failed": 1, "resets": 2} for row in given.rows]
+    wide = Page((*given.columns, "failed", "resets"), values, 0, given.accounting)
+    text = [plain(line) for line in drawing().draw(wide, width=30, height=height)]
+
+    assert ("… no room for RESETS (" in "\n".join(text)) == (height > 5)
+    assert len(text) <= max(height, 7)
+    shown = sum("process-" in line for line in text)
+    assert shown >= 1
+    assert shown == rows or f"… {rows - shown} more rows" in "\n".join(text)
+
+
 def test_what_found_no_room_is_counted() -> None:
     text = [plain(line) for line in drawing().draw(page(500, hidden=3), width=80, height=24)]
     shown = sum(line.split()[1].startswith("process-") for line in text if len(line.split()) == 3)

@@ -16,6 +16,7 @@ from sonde.views.page import Page
 from sonde.views.table import Table
 
 _CHROME_LINES = 3  # the heading, what was left out, one line of accounting at least
+_ROWS_LINES_MIN = 2  # the titles, one row
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,14 @@ class RankedBody:
         fitting = Page(
             page.columns, list(rows), page.time_ns, page.accounting, page.hidden, page.scale, page.meanings
         )
-        return self.table.draw(fitting, width=width), len(page.rows) - len(rows)
+        lines, hidden = self.table.draw(fitting, width=width), len(page.rows) - len(rows)
+        note = f"… no room for {', '.join(self.table.left_out)} (a wider window has it)"
+        if self.table.left_out and rows and (height is None or height > _ROWS_LINES_MIN):
+            if len(lines) == height:
+                lines.pop(-2)
+                hidden += 1
+            lines.append([(note, "dim")])
+        return lines, hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,11 @@ class Drawing:
             foot.insert(0, [(f"~ estimates: 1 in {page.scale:,} events was sampled", "yellow")])
         foot += [[(line, "yellow")] for remark in page.remarks for line in sentence(remark, width)]
         notes: list[Line] = [[(note, "dim")] for note in self.caption.notes()]
-        room = None if height is None else max(2, height - _CHROME_LINES - len(notes) - len(foot) + 1)
+        room = (
+            None
+            if height is None
+            else max(_ROWS_LINES_MIN, height - _CHROME_LINES - len(notes) - len(foot) + 1)
+        )
         body, left_out = self.body.lines(page, width=width, height=room)
         if not page.rows:
             body = [[("nothing so far" if not page.is_last else "nothing was seen", "dim")]]

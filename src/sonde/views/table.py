@@ -11,6 +11,7 @@ from sonde.views.line import Line, cut_line, fitted, width_of
 from sonde.views.page import Page, Row
 
 _TEXT_WIDTH_MIN = 8
+_ADDRESS_WIDTH_MIN = 15
 _GAP = 2
 
 
@@ -22,6 +23,9 @@ class Table:
     """
 
     sort: str = ""
+    left_out: list[str] = field(default_factory=list)
+    """Titles of the columns that had no room."""
+
     _widest: dict[str, int] = field(default_factory=dict)
 
     def draw(self, page: Page, *, width: int | None = None) -> list[Line]:
@@ -29,12 +33,14 @@ class Table:
         rows = page.rows
         columns = shown(page.columns, meanings=page.meanings, sample=_sample(rows, page.columns))
         cells = [[_cell(column, row, page) for column in columns] for row in rows]
+        self.left_out.clear()
         for at, column in enumerate(columns):
             before = self._widest.get(column.name, width_of(column.title))
             self._widest[column.name] = max([before, *(width_of(line[at]) for line in cells)])
         widths = [self._widest[column.name] for column in columns]
         gap = _GAP
         if width is not None:
+            self._leave_out(columns, widths, width)
             widths, gap = squeezed(widths, columns, width)
         head = [
             (
@@ -48,10 +54,22 @@ class Table:
             is_other = bool(row.get("is_other"))
             spans = [
                 (fitted(text, widths[at], right=column.is_right), _style(column, text, is_other=is_other))
-                for at, (column, text) in enumerate(zip(columns, line, strict=True))
+                for at, (column, text) in enumerate(zip(columns, line, strict=False))
             ]
             lines.append(_joined(spans, gap))
         return lines if width is None else [cut_line(line, width) for line in lines]
+
+    def _leave_out(self, columns: list[Shown], widths: list[int], room: int) -> None:
+        """Take numbers off the end where not even the least of the text has room beside them."""
+        while columns[-1].is_right and columns[-1].name != self.sort:
+            least = [
+                width if column.is_right else min(width, _least(column))
+                for column, width in zip(columns, widths, strict=True)
+            ]
+            if sum(least) + len(least) - 1 <= room or len(columns) == 1:
+                return
+            self.left_out.insert(0, columns.pop().title)
+            widths.pop()
 
 
 def _sample(rows: Sequence[Row], names: Sequence[str]) -> Row:
@@ -89,13 +107,20 @@ def squeezed(widths: Sequence[int], columns: Sequence[Shown], room: int) -> tupl
     def excess() -> int:
         return sum(result) + gap * (len(result) - 1) - room
 
-    while excess() > 0 and any(result[at] > 2 * _TEXT_WIDTH_MIN for at in text):
-        result[max(text, key=lambda at: result[at])] -= 1
+    while excess() > 0 and (
+        long := [at for at in text if result[at] > max(2 * _TEXT_WIDTH_MIN, _least(columns[at]))]
+    ):
+        result[max(long, key=lambda at: result[at])] -= 1
     if excess() > 0:
         gap = 1
-    while excess() > 0 and any(result[at] > _TEXT_WIDTH_MIN for at in text):
-        result[max(text, key=lambda at: result[at])] -= 1
+    while excess() > 0 and (long := [at for at in text if result[at] > _least(columns[at])]):
+        result[max(long, key=lambda at: result[at])] -= 1
     return result, gap
+
+
+def _least(column: Shown) -> int:
+    """Give how much of a text there has to be: without its end an address of IPv4 is another one."""
+    return _ADDRESS_WIDTH_MIN if column.name.endswith("address") else _TEXT_WIDTH_MIN
 
 
 def grid(titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[bool] = ()) -> list[Line]:

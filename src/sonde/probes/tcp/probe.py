@@ -104,7 +104,7 @@ SEED = (Walk("seed_connections"),)
 WALKS = (Walk("count_live", "sockets"), Walk("count_ended", "adopted"))
 RAW = dict.fromkeys((*HOOKS, "accept_exited", *FOLLOWERS), "raw_tracepoint")
 
-TRAFFIC = ("connections", "failed", "resets", "retransmits", "rtt_ns", "sent_bytes", "received_bytes")
+TRAFFIC = ("connections", "sent_bytes", "received_bytes", "rtt_ns", "retransmits", "resets", "failed")
 BEGINS = ("connects", "accepts", "older", "closed")
 LATENCY = ("count", "duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
 
