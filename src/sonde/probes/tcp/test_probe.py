@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kernel.network import pair, settle
+from kernel.network import namespace, pair, settle
 from sonde.probes.tcp.child import PRELUDE, TCP, connections_of, measured, records, table_of, total
 from sonde.probes.tcp.workload import Workload
 from sonde.run import Run
@@ -326,3 +328,27 @@ def test_each_way_to_load_it_tells_the_same(number: int) -> None:
     assert {row["pid"] for row in rows} == {pid}
     assert all(row["accept_ns"] > 0 for row in rows if row["direction"] == "accept")
     assert batch.accounting.balanced, str(batch.accounting)
+
+
+@pytest.mark.host_only
+def test_the_program_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """As it is printed, but that a connection is made where it waits: by a process that is named nginx."""
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```$", Path(__file__).with_name("README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    code = """
+open("/proc/self/comm", "w").write("nginx")
+with socket.create_server(("127.0.0.1", 8001)) as server:
+    with socket.create_connection(server.getsockname()) as client, server.accept()[0] as accepted:
+        client.shutdown(socket.SHUT_WR)
+        accepted.recv(1)
+        accepted.shutdown(socket.SHUT_WR)
+        client.recv(1)
+"""
+    with namespace() as made:
+        made.ip("link set lo up")
+        exec(program.replace("time.sleep(0.1)", "step()"), {"step": lambda: made.python(PRELUDE + code)})
+    *rows, account = capsys.readouterr().out.splitlines()
+    assert {row.split()[2] for row in rows} == {"closed"}
+    assert account.startswith("seen ")
+    assert "delivered 20 " in account
