@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def _options(outputs: Sequence[Table | Stream]) -> list[click.Parameter]:
-    columns = list(dict.fromkeys(name for output in outputs for name in output.columns))
+    shown = [name for output in outputs for name in output.columns]
+    # What rows are ordered by need not be shown.
+    columns = list(dict.fromkeys([*shown, *(each.sort for each in outputs if isinstance(each, Table))]))
     return [
         interval_option(),
         click.Option(["--delta"], is_flag=True, help="Rows hold what is new since the reading before."),

@@ -78,7 +78,7 @@ def _latency_enrichers() -> tuple[Enricher, ...]:
 
 
 def _with_sums(batch: RecordBatch) -> RecordBatch:
-    """How many connections there were, and their mean round-trip time: a float, for means do not add up."""
+    """Connections and bytes in all, and the mean round-trip time: a float, for means do not add up."""
     import numpy as np
 
     counted = np.asarray(batch["rtt_count"])
@@ -88,6 +88,7 @@ def _with_sums(batch: RecordBatch) -> RecordBatch:
             "connections": np.asarray(batch["connects"])
             + np.asarray(batch["accepts"])
             + np.asarray(batch["older"]),
+            "bytes": np.asarray(batch["sent_bytes"]) + np.asarray(batch["received_bytes"]),
             "rtt_ns": np.ma.masked_array(mean, mask=counted == 0),
         }
     )
@@ -105,7 +106,7 @@ WALKS = (Walk("count_live", "sockets"), Walk("count_ended", "adopted"))
 RAW = dict.fromkeys((*HOOKS, "accept_exited", *FOLLOWERS), "raw_tracepoint")
 
 TRAFFIC = ("connections", "sent_bytes", "received_bytes", "rtt_ns", "retransmits", "resets", "failed")
-BEGINS = ("connects", "accepts", "older", "closed")
+REST = ("bytes", "connects", "accepts", "older", "closed")
 LATENCY = ("count", "duration_sum_ns", "duration_p50_ns", "duration_p99_ns", "duration_max_ns")
 
 PROBE = Probe(
@@ -119,9 +120,9 @@ PROBE = Probe(
             programs=HOOKS,
             summary="connections and their bytes by process",
             counted=("connects", "accepts", "older"),
-            sort="received_bytes",
+            sort="bytes",
             columns=("pid", "comm", *TRAFFIC),
-            details=BEGINS,
+            details=REST,
             enrich=_processes_enrichers,
             metrics=PROCESSES,
             cost_ns=1668,
@@ -137,9 +138,9 @@ PROBE = Probe(
             summary="connections and their bytes by peer and port",
             flag="--peers",
             counted=("connects", "accepts", "older"),
-            sort="received_bytes",
+            sort="bytes",
             columns=("peer_address", "port", "direction", *TRAFFIC),
-            details=BEGINS,
+            details=REST,
             enrich=_peers_enrichers,
             metrics=PEERS,
             cost_ns=1666,

@@ -147,6 +147,7 @@ def test_the_tables_add_up_to_the_workload(output: str) -> None:
     assert total(rows, "closed") == total(rows, "connections") == 2 * 101 + 17 + 2 * 13
     assert total(rows, "sent_bytes") == WORKLOAD.sent_bytes
     assert total(rows, "received_bytes") == WORKLOAD.received_bytes
+    assert total(rows, "bytes") == WORKLOAD.sent_bytes + WORKLOAD.received_bytes
     assert total(rows, "resets") == 17 + 2 * 13
     if output == "processes":
         assert [row["pid"] for row in rows] == [pid]
@@ -328,6 +329,45 @@ def test_each_way_to_load_it_tells_the_same(number: int) -> None:
     assert {row["pid"] for row in rows} == {pid}
     assert all(row["accept_ns"] > 0 for row in rows if row["direction"] == "accept")
     assert batch.accounting.balanced, str(batch.accounting)
+
+
+def test_who_only_sends_is_not_below_who_only_receives() -> None:
+    """The first row of top is the process that sent, by the SYN that it has more than the one that received."""
+    code = """
+import os, socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    pid = os.fork()
+    if pid == 0:
+        with socket.create_connection(server.getsockname()) as client:
+            client.sendall(bytes(10007))
+            client.shutdown(socket.SHUT_WR)
+            client.recv(1)
+        os._exit(0)
+    with server.accept()[0] as accepted:
+        while accepted.recv(10007): pass
+os.waitpid(pid, 0)
+print(pid, os.getpid())
+"""
+    command = [
+        sys.executable,
+        "-m",
+        "sonde",
+        "top",
+        "tcp",
+        "--format",
+        "json",
+        "--",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.splitlines()
+    (pids,) = [line.split() for line in told if not line.startswith("{")]
+    rows = [row for row in map(json.loads, (line for line in told if line.startswith("{"))) if "pid" in row]
+    assert [(str(row["pid"]), row["bytes"]) for row in rows] == [
+        (pids[0], 10007 + 2 + 1),
+        (pids[1], 10007 + 1 + 1),
+    ]
 
 
 @pytest.mark.host_only
