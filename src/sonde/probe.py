@@ -300,7 +300,7 @@ class Probe:
 class Selection:
     """Whose events count: what every probe can filter by, in the kernel.
 
-    ``pid`` is a thread group as this process's pid namespace sees it, with ``children`` all that it starts, too;
+    ``pid`` is a thread group as this process's pid namespace sees it, with ``children`` all that it starts or has started, too;
     ``cgroup`` a directory of the cgroup v2 file system, with all below it; ``comm`` the process's name. What
     sonde itself does is filtered unless ``own`` is set.
 

@@ -35,7 +35,7 @@ def _process_options(*, hidden: bool) -> list[click.Parameter]:
         click.Option(
             ["--children"],
             is_flag=True,
-            help="With --pid: also all that it starts; until Ctrl-C.",
+            help="With --pid: also all that it starts, or has started; until Ctrl-C.",
             hidden=hidden,
         ),
         click.Option(

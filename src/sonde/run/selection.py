@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
+from glob import glob
 from typing import TYPE_CHECKING, Any
 
 from sonde.errors import KnobError
@@ -53,4 +55,27 @@ def fill_filters(loaded: Object, chosen: Selection) -> None:
         if ONLY_CGROUP in loaded.variables:
             loaded.variables[ONLY_CGROUP].value = os.stat(chosen.cgroup).st_ino
     if chosen.pid is not None and chosen.children:
-        loaded.maps["followed"][chosen.pid] = 0  # type: ignore[index]
+        _follow(loaded, chosen.pid)
+
+
+def _follow(loaded: Object, first: int) -> None:
+    """Have a process followed, and all that it has started and that runs: each before its own are asked for.
+
+    So none is missed: what one starts from then on, the program on fork follows.
+    """
+    waiting, found = [first], {first}
+    while waiting:
+        pid = waiting.pop()
+        loaded.maps["followed"][pid] = 0  # type: ignore[index]
+        new = _children_of(pid) - found
+        found |= new
+        waiting += new
+
+
+def _children_of(pid: int) -> set[int]:
+    """Find whom a process has started, by each of its threads; none where it has ended, or the kernel does not tell."""
+    found = set[int]()
+    for path in glob(f"/proc/{pid}/task/*/children"):
+        with suppress(OSError), open(path, encoding="ascii") as file:
+            found.update(map(int, file.read().split()))
+    return found

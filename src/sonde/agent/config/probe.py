@@ -192,7 +192,7 @@ class ProbeConfig:
     enabled: bool = key(Boolean(), False, "Whether it runs.")
     output: tuple[str, ...] = key(Several(Text()), (), "What is read of it.")
     pid: int | None = key(Integer(1, 1 << 22), None, "Only this process.", example="4711")
-    children: bool = key(Boolean(), False, "With pid: also all that it starts.")
+    children: bool = key(Boolean(), False, "With pid: also all that it starts, or has started.")
     cgroup: str | None = key(
         Cgroup(),
         None,

@@ -61,6 +61,34 @@ def test_one_process_alone_when_asked() -> None:
     assert batch.accounting.balanced
 
 
+def test_workers_that_ran_before_are_among_the_children() -> None:
+    """As those of nginx: its master, which one names, has started them long ago."""
+    code = """
+server = socket.create_server(("127.0.0.1", 0))
+if os.fork() == 0:
+    worker = os.fork()
+    if worker == 0:
+        for _ in range(23): server.accept()[0].close()
+        os._exit(0)
+    print(worker, flush=True)
+    os.waitpid(worker, 0)
+    os._exit(0)
+sys.stdin.readline()
+for _ in range(23): socket.create_connection(server.getsockname()).recv(1)
+os.wait()
+"""
+    with child(code) as started:
+        worker = int(started.go())
+        with Run(TCP, "connections", selection=Selection(started.pid, children=True)) as run:
+            started.finish()
+            rows = records(run, until=lambda found: len(found) >= 46)
+            run.stop()
+    assert Counter((row["pid"], row["direction"]) for row in rows) == {
+        (started.pid, "connect"): 23,
+        (worker, "accept"): 23,
+    }
+
+
 def test_a_thread_that_accepts_is_its_process() -> None:
     code = """
 server = socket.create_server(("127.0.0.1", 0))
