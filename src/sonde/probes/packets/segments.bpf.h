@@ -31,7 +31,7 @@ static __always_inline u64 segment_header_bytes(struct __sk_buff *skb, const str
 /* What the link's own counters make of it, tags beside the frame left out as there. */
 static __always_inline struct weight skb_weight(struct __sk_buff *skb, const struct packet *packet)
 {
-	u64 count = skb->gso_segs, size = skb->gso_size, header_bytes;
+	u64 count = skb->gso_segs, size = skb->gso_size, wire_bytes = skb->wire_len, header_bytes, bytes;
 
 	if (likely(size == 0))
 		return (struct weight){ 1, skb->len };
@@ -41,7 +41,9 @@ static __always_inline struct weight skb_weight(struct __sk_buff *skb, const str
 		count = (skb->len - header_bytes + size - 1) / size;
 	if (count == 0)
 		count = 1;
-	return (struct weight){ count, skb->len + (count - 1) * header_bytes };
+	bytes = skb->len + (count - 1) * header_bytes;
+	/* Segments of a tunnel have the inner headers, too: of what goes out the kernel has added them up (qdisc_pkt_len_init). */
+	return (struct weight){ count, wire_bytes > bytes ? wire_bytes : bytes };
 }
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections import Counter
 
@@ -87,8 +88,23 @@ def test_segments_are_packets(way: str, segments: int, size: int) -> None:
         assert (row["packets"], row["bytes"]) == (7, 7 * 54 + 700)
 
 
-def gso_context(segments: int, size: int) -> bytes:
-    """Write a struct __sk_buff whose gso_segs and gso_size are set: bytes 164 and 176."""
+@pytest.mark.parametrize("output", ["protocols", "flows"])
+def test_segments_of_a_tunnel_have_the_inner_headers_too(output: str) -> None:
+    """What the kernel says that seven segments in a tunnel take on the wire is more than the outer headers, and counts."""
+    from sonde.probes.packets.workload import IPV4, UDP, VXLAN_PORT, frame, ipv4, tcp, udp
+
+    inner = struct.pack("!II", 0x08000000, 42 << 8) + frame(IPV4, ipv4(6, tcp() + bytes(700)))
+    data = frame(IPV4, ipv4(UDP, udp(40013, VXLAN_PORT, inner)))
+    wire_bytes = 7 * (len(data) - 700) + 700
+    with loaded(output) as (made, reading):
+        passed(made, f"{output}_egress", [data], context=gso_context(7, 100, wire_bytes))
+        (row,) = reading.read().rows()
+    assert (row["packets"], row["bytes"]) == (7, wire_bytes)
+
+
+def gso_context(segments: int, size: int, wire_bytes: int = 0) -> bytes:
+    """Write a struct __sk_buff whose wire_len, gso_segs and gso_size are set: bytes 160, 164 and 176."""
     made = bytearray(192)
-    made[164:168], made[176:180] = segments.to_bytes(4, "little"), size.to_bytes(4, "little")
+    for at, number in ((160, wire_bytes), (164, segments), (176, size)):
+        made[at : at + 4] = number.to_bytes(4, "little")
     return bytes(made)
