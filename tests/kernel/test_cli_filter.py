@@ -407,6 +407,19 @@ def test_the_environment_tells_of_the_connection_too(net: Pair) -> None:
         assert attempt(net, net.far.interface, "--drop", "tcp", SSH_CONNECTION=nonsense).status == 0
 
 
+@pytest.mark.parametrize("rule", ["icmp6", "ip6"])
+def test_rules_that_a_refusal_asks_for_are_enough(net: Pair, rule: str) -> None:
+    """Who puts before the rule what each refusal says gets through: neighbours' ICMPv6 has another source than the peer."""
+    told = {"SSH_CONNECTION": f"{net.near.address6} 50000 {net.far.address6} 22"}
+    allowed: list[str] = []
+    for _ in range(3):
+        output = attempt(net, net.far.interface, *allowed, "--drop", rule, **told)
+        if output.status == 0:
+            break
+        allowed += ["--allow", output.err.partition("put a rule before it that allows ")[2].partition(",")[0]]
+    assert output.status == 0, output.err
+
+
 def test_a_file_that_would_cut_the_connection_is_not_read_again(net: Pair, tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     write(path, rule(7))

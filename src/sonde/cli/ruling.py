@@ -60,7 +60,7 @@ class Ruling:
         raise CommandError(
             f"filter {self.interface}",
             why=str(cut),
-            hint=f"put a rule before it that allows src {cut.connection.peer}, or give {again}",
+            hint=f"put a rule before it that allows {cut.remedy}, or give {again}",
         )
 
     def too_complex(self, error: ValueError) -> CommandError | ConfigError:

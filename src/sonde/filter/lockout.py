@@ -28,6 +28,11 @@ class Cut:
     rule: Rule
     packet: Packet
 
+    @property
+    def remedy(self) -> str:
+        """Give the condition that an allowing rule before it has to have."""
+        return "icmp6" if self.packet.protocol == ICMP6 else f"src {self.connection.peer}"
+
     def __str__(self) -> str:
         how = (
             ", for it drops the ICMPv6 by which neighbours find each other"
