@@ -306,11 +306,14 @@ def test_a_missing_capability_is_named(net: Pair) -> None:
 
 def test_an_interface_that_is_not_there() -> None:
     with namespace() as made, made.entered():
-        output = sonde("filter", "eth9", "--drop", "tcp", env=environment())
-    assert output.status == 1
-    assert output.err == (
-        "sonde: attach to xdp:eth9: there is no network interface eth9 in this network namespace: it has lo\n"
-    )
+        made.ip("link set dev lo up")
+        # Whoever is logged in is told so, too, and not that the rule would cut the connection.
+        for variables in ({}, {"SSH_CONNECTION": "127.0.0.1 50000 127.0.0.1 22"}):
+            output = sonde("filter", "eth9", "--drop", "tcp", env=environment(**variables))
+            assert output.status == 1
+            assert output.err == (
+                "sonde: attach to xdp:eth9: there is no network interface eth9 in this network namespace: it has lo\n"
+            )
 
 
 def test_another_program_in_its_place_is_named(net: Pair) -> None:

@@ -100,8 +100,13 @@ class Filtering:
 
     def run(self) -> int:
         """Start, show, replace, end; gives the exit status. Raises SondeError and OSError."""
+        from sonde.bpf.link.interface import interface_index
+        from sonde.bpf.link.xdp import Xdp
+
         stack = self._stack
         stack.callback(self._tell_messages)
+        # First: of an interface that is not there no rule could be said to cut a connection.
+        interface_index(self.ruling.interface, Xdp(self.ruling.interface))
         rules = self._read()
         stack.enter_context(self.destination)
         signals = stack.enter_context(Signals())
