@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import NoReturn, TypeVar
 
 from sonde.filter.expression import (
@@ -47,6 +47,7 @@ from sonde.nearest import nearest
 
 DEPTH_MAX = 50
 LENGTH_MAX = 1 << 20
+MAPPED_BITS = 96
 WITH_PORTS = ("tcp", "udp", "sctp", "dccp", "udplite")
 _SAME = {"&&": "and", "||": "or", "!": "not"}
 _TOKEN = re.compile(r"\s*(?:(&&|\|\||[()!,])|([^\s()!,&|]+)|(\S))")
@@ -175,6 +176,8 @@ class Parser:
             place = either(direction, Networks, self._list(self._network))
         elif protocol is not None:
             return protocol
+        elif not self._word:
+            self._refuse("a condition belongs here")
         else:
             self._refuse("no condition begins like this", words())
         return place if protocol is None else And((protocol, place))
@@ -240,16 +243,31 @@ class Parser:
 
 
 def read_network(text: str) -> Network:
-    """Read an address or a network; raises ValueError, with what was meant where bits behind the prefix are set."""
+    """Read an address or a network; raises ValueError, with what was meant where bits behind the prefix are set.
+
+    Parts of ::ffff:0:0/96 are refused, too: sockets show IPv4's addresses so, packets do not have them.
+    """
     try:
-        return ip_network(text)
+        found = ip_network(text)
     except ValueError:
         pass
+    else:
+        _refuse_mapped(found)
+        return found
     try:
         meant = ip_network(text, strict=False)
     except ValueError:
         raise ValueError("an address or a network belongs here, as 10.0.0.0/8 or 2001:db8::1") from None
     raise ValueError(f"it has bits set behind its prefix: write {meant}")
+
+
+def _refuse_mapped(network: Network) -> None:
+    if not isinstance(network, IPv6Network) or network.prefixlen <= MAPPED_BITS:
+        return
+    ipv4, bits = network.network_address.ipv4_mapped, network.prefixlen - MAPPED_BITS
+    if ipv4 is not None:
+        meant = ipv4 if bits == ipv4.max_prefixlen else ip_network((ipv4, bits))
+        raise ValueError(f"only sockets show IPv4 so, packets of it are IPv4's: write {meant}")
 
 
 def conjunction(operands: Sequence[Expression]) -> Expression:
