@@ -7,17 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from kernel.network import Pair, frame, joined, pair
 from kernel.sonde_process import SONDE, output_of, ready, sonde
+from sonde.probes.packets.workload import all_frames
 
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
 
 LOCAL = 0x88B5
+PAUSE_S = 0.1
+"""Between two packets of a flow: many ticks of the clock that it is told by."""
 
 
 @pytest.fixture
@@ -48,6 +53,38 @@ def test_json_has_each_packet_once(ends: Pair) -> None:
         "sonde: sonde0, other0: in by xdp native, out by tc (tcx)\n" in found.err
         or "other0, sonde0" in found.err
     )
+
+
+def test_json_has_all_of_a_flow(ends: Pair) -> None:
+    """Its version, and its first and last time: between them as much as between its packets, at least."""
+    kinds = {one.name: one for one in all_frames()}
+    with ready("top", "packets", "--flows", "--interface", "sonde0", "--format", "json") as process:
+        ends.send(kinds["udp"].data, kinds["tcp6"].data, sender=ends.far)
+        time.sleep(PAUSE_S)
+        ends.send(kinds["udp"].data, kinds["lldp"].data, sender=ends.far)
+        process.send_signal(signal.SIGINT)
+        found = output_of(process)
+    rows = {(row["ip_version"], row["protocol"]): row for row in found.final}
+    assert {(4, "UDP"): 2, (6, "TCP"): 1, (None, "LLDP"): 1} == {
+        key: row["packets"] for key, row in rows.items()
+    }
+    udp, lldp = rows[4, "UDP"], rows[None, "LLDP"]
+    assert ("192.0.2.1", 40011, "192.0.2.2", 53, "ingress", "sonde0", None) == tuple(
+        udp[name]
+        for name in (
+            "source",
+            "source_port",
+            "destination",
+            "destination_port",
+            "direction",
+            "interface",
+            "tcp_flags",
+        )
+    )
+    assert rows[6, "TCP"]["tcp_flags"] == "SYN,ACK"
+    first, last = (datetime.fromisoformat(udp[name]) for name in ("first", "last"))
+    assert (last - first).total_seconds() > PAUSE_S / 2
+    assert (lldp["first"], lldp["source"], lldp["source_port"]) == (lldp["last"], None, None)
 
 
 def test_a_person_sees_how_it_is_attached(ends: Pair) -> None:

@@ -24,8 +24,8 @@ def _flows_enrichers() -> tuple[Enricher, ...]:
     from sonde.enrich.times import with_times
 
     return (
-        _with_first,
         with_times,
+        _with_first,
         with_addresses,
         _without_what_is_none,
         with_protocol_name,
@@ -34,14 +34,13 @@ def _flows_enrichers() -> tuple[Enricher, ...]:
 
 
 def _with_first(batch: RecordBatch) -> RecordBatch:
-    """Add when a flow was first seen, as with_times does for when it was last."""
-    import time
-
+    """Add when a flow was first seen: as long before ``last`` as the kernel's clock says, whatever the wall's does."""
     import numpy as np
 
-    ahead = time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    first = np.asarray(batch["first_ns"]).astype(np.int64)
-    return batch.adding({"first": np.ma.masked_array(first + ahead, mask=first == 0)})
+    from sonde.enrich.times import WALL
+
+    last, first = (np.asarray(batch[f"{name}_ns"]).astype(np.int64) for name in ("last", "first"))
+    return batch.adding({"first": batch["last"] - (last - first)}, meanings={"first": WALL})
 
 
 def _without_what_is_none(batch: RecordBatch) -> RecordBatch:
@@ -162,6 +161,7 @@ PROBE = Probe(
                 "bytes",
                 "tcp_flags",
             ),
+            details=("ip_version", "first", "last"),
             enrich=_flows_enrichers,
             cost_ns=24,
         ),
