@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
 
+from sonde.cli.commands.filter import EXAMPLES
 from sonde.errors import ConfigError
 from sonde.filter.rule_file import KEYS, read_rules
 
@@ -139,3 +141,10 @@ def test_files_that_were_changed_by_chance_give_rules_or_sentences(rules: Path) 
                 assert "\n" not in str(problem)
                 assert str(problem).isprintable(), problem
     assert good > 10
+
+
+def test_help_names_every_key_and_shows_a_rule_that_can_be_read(rules: Path) -> None:
+    told = EXAMPLES.partition("[[rule]]")[2]
+    assert all(re.search(rf"\b{key}\b", told) for key in KEYS)
+    rules.write_text("\n".join(["[[rule]]", *told.splitlines()[1:]]))
+    assert "drop: tcp and dst port 22" == str(read_rules(str(rules)).rules[0])

@@ -20,6 +20,13 @@ Examples:
   sonde filter eth0 --rules rules.toml --dry-run --for 1m            what would be dropped
   sonde filter eth0 --rules rules.toml                               SIGHUP reads the file again
   sonde filter eth0 --allow 'src 192.0.2.7' --rate-limit '100/s burst 200' 'udp dst port 53'
+
+\b
+A file of rules, in their order:
+  [[rule]]                      # it may have a name, which is shown
+  action = "drop"               # or allow; or rate-limit, with rate = "100/s"
+  match = "tcp dst port 22"     # or src, dst, src_file, dst_file (a network a line), protocol,
+                                # src_port, dst_port, port, flags, vlan: all of them have to hold
 """
 
 
