@@ -220,6 +220,8 @@ class Collector:
         program counts what comes in alone, and tells bytes only if it counts any. Raises SondeError when nothing is
         monitored.
         """
+        if self._packets is None and self._object is None:
+            raise SondeError("read the packets", why="nothing is monitored", hint="call monitor_packets()")
         if self._packets is None:
             return {} if direction == "egress" else _object_packets(self.loaded, of)
         stats: dict[str, int] = {}

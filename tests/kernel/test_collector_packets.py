@@ -58,8 +58,9 @@ def test_without_an_object_sonde_s_own_probe_counts_both_ways(ends: Pair) -> Non
 
 def test_what_cannot_be_monitored_is_said_and_what_was_goes_on(ends: Pair) -> None:
     with Collector() as collector:
-        with pytest.raises(SondeError, match="none is loaded"):
-            collector.packet_stats()
+        for way in ("ingress", "egress", None):
+            with pytest.raises(SondeError, match=r"nothing is monitored: call monitor_packets\(\)"):
+                collector.packet_stats(direction=way)
         for prepare in (lambda: None, lambda: collector.load(example("network_monitor"))):
             prepare()
             collector.monitor_packets("sonde0")
