@@ -184,6 +184,16 @@ def test_a_killed_filter_leaves_nothing_attached(net: Pair) -> None:
     assert net.far.nstat()["IpInReceives"] - before == 3
 
 
+def test_rules_that_hold_for_no_packet_are_told(net: Pair) -> None:
+    rules = ("--drop", "src 10.0.0.0/8 and src 192.0.2.7", "--drop", "udp")
+    with net.far.entered():
+        output = sonde("filter", net.far.interface, *rules, "--for", "50ms", env=environment())
+    assert output.status == 0
+    assert output.err.startswith(
+        "sonde: rule 1 (drop: src 10.0.0.0/8 and src 192.0.2.7) can hold for no packet\nsonde: sonde1: XDP"
+    )
+
+
 def test_generic_xdp_is_named(net: Pair) -> None:
     with filtering(net, "--drop", "udp", "--mode", "generic", "--for", "100ms") as process:
         assert "sonde1: XDP generic, 1 rule" in output_of(process).err

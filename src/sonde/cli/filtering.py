@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sonde.views.line import Line
     from sonde.views.page import Page
 
+UNMET_SHOWN = 10
 FEW_RULES = 20
 """So many rules are shown in their own order; of more the busiest first."""
 DROPPED, WOULD_DROP = "dropped", "would_drop"
@@ -131,11 +133,15 @@ class Filtering:
     # ---- rules ------------------------------------------------------------------------------------------------
 
     def _read(self) -> RuleSet:
-        """Read the rules, and look whether they may be put in force."""
+        """Read the rules, and look whether they may be put in force, and what of them never will be."""
+        from sonde.filter.unmet import unmet
+
         self._found = self._identity()
         rules = self.ruling.read()
         if not self.options["dry_run"]:
             self.ruling.check(rules)
+        for number, rule in islice(unmet(rules), UNMET_SHOWN):
+            self._say(f"rule {number} ({rule}) can hold for no packet")
         return rules
 
     def _identity(self) -> Any:

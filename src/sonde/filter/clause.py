@@ -47,7 +47,7 @@ def clauses_of(rules: RuleSet) -> list[Clause]:
     """Write rules as clauses, in their order; raises TooComplexError, which names the rule where it became too many."""
     clauses: list[Clause] = []
     for position, rule in enumerate(rules.rules):
-        conjunctions = _disjunction(rule.condition, is_negated=False)
+        conjunctions = disjunction(rule.condition)
         if conjunctions is not None:
             if len(conjunctions) == 1 and clauses and _joined(clauses[-1], position, conjunctions[0]):
                 continue
@@ -92,6 +92,11 @@ def _only_networks(literals: Conjunction, direction: str) -> Networks | None:
         return None
     assert isinstance(found[0].atom, Networks)
     return found[0].atom
+
+
+def disjunction(condition: Expression) -> list[Conjunction] | None:
+    """Write a condition as conjunctions one of which holds; None where they are too many."""
+    return _disjunction(condition, is_negated=False)
 
 
 def _disjunction(expression: Expression, *, is_negated: bool) -> list[Conjunction] | None:
