@@ -34,4 +34,4 @@ def test_a_machine_with_many_does_not_fill_the_screen() -> None:
 
 
 def test_where_there_is_none_that_is_said() -> None:
-    assert ["no interface but loopback yet"] == interface_lines([])
+    assert ["there is none of the chosen interfaces"] == interface_lines([])

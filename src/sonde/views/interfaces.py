@@ -16,7 +16,7 @@ def interface_lines(described: Sequence[Mapping[str, Any]], waiting: Sequence[st
         alike.setdefault((each["ingress"], each["egress"], each["note"]), []).append(each["interface"])
     lines = [interface_line(names, *key) for key, names in alike.items()]
     lines += [f"{pattern}: no interface has such a name yet" for pattern in waiting]
-    return lines or ["no interface but loopback yet"]
+    return lines or ["there is none of the chosen interfaces"]
 
 
 def interface_line(names: Sequence[str], ingress: str, egress: str, note: str) -> str:
