@@ -282,6 +282,21 @@ def test_a_file_that_changes_is_read_again_where_it_is_watched(net: Pair, tmp_pa
         assert ended(process).status == 0
 
 
+def test_a_list_that_changes_is_read_again_with_its_file(net: Pair, tmp_path: Path) -> None:
+    """The rules stay as they are, and what they mean does not: a list that is put in the place of the old one, too."""
+    path, networks = tmp_path / "rules.toml", tmp_path / "blocked.txt"
+    write(path, '[[rule]]\naction = "drop"\nsrc_file = "blocked.txt"\n')
+    write(networks, "192.0.2.1\n")
+    with filtering(net, "--rules", str(path), "--watch", "--every", "100ms", "--format", "json") as process:
+        write(networks, "192.0.2.1\n10.0.0.0/8\n")
+        assert said(process, "replaced").endswith("1 rule: 0 kept, 1 new, 1 removed\n")
+        net.send(frame(net, "10.0.0.1", 9), count=7)
+        networks.unlink()
+        assert "blocked.txt: no such file" in said(process, "stay")
+        output = ended(process)
+    assert counts(output)["src 192.0.2.1,10.0.0.0/8"] == (7, 7)
+
+
 # ---- what is wrong --------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sonde.views.line import Line
     from sonde.views.page import Page
 
+READS_MAX = 3
 UNMET_SHOWN = 10
 FEW_RULES = 20
 """So many rules are shown in their own order; of more the busiest first."""
@@ -76,6 +77,14 @@ def _has_terminal() -> bool:
     return True
 
 
+def _identity(path: str) -> Any:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class Filtering:
     """Runs one filter for a person; the stack closes all that it opens."""
 
@@ -86,7 +95,8 @@ class Filtering:
         self._stack = stack
         self._messages: list[str] = []
         self._filter: Filter
-        self._found: Any = None
+        self._files: tuple[str, ...] = () if ruling.path is None else (ruling.path,)
+        self._found: list[Any] = []
 
     @property
     def is_live(self) -> bool:
@@ -136,23 +146,26 @@ class Filtering:
         """Read the rules, and look whether they may be put in force, and what of them never will be."""
         from sonde.filter.unmet import unmet
 
-        self._found = self._identity()
-        rules = self.ruling.read()
+        rules = self._read_files()
         if not self.options["dry_run"]:
             self.ruling.check(rules)
         for number, rule in islice(unmet(rules), UNMET_SHOWN):
             self._say(f"rule {number} ({rule}) can hold for no packet")
         return rules
 
-    def _identity(self) -> Any:
-        """Tell one content of the file from another, for --watch."""
-        if self.ruling.path is None or not self.options["watch"]:
-            return None
-        try:
-            status = os.stat(self.ruling.path)
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+    def _read_files(self) -> RuleSet:
+        """Read the rules; those to be watched once more where lists were not known, which may have changed meanwhile."""
+        for _ in range(READS_MAX):
+            self._found = self._identities()
+            rules = self.ruling.read()
+            if not self.options["watch"] or rules.files == self._files:
+                break
+            self._files = rules.files
+        return rules
+
+    def _identities(self) -> list[Any]:
+        """Tell one content of the files from another, for --watch."""
+        return [_identity(path) for path in self._files] if self.options["watch"] else []
 
     def _started(self, rules: RuleSet) -> Filter:
         from sonde.filter.clause import TooComplexError
@@ -237,7 +250,7 @@ class Filtering:
             if now >= deadline:
                 return
             if now >= next_tick:
-                if self.options["watch"] and self._identity() != self._found:
+                if self._identities() != self._found:
                     self._replace()
                 if not self._filter.is_attached:
                     return

@@ -29,9 +29,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Rules in their order: the first that a packet meets decides, and what meets none passes."""
+    """Rules in their order: the first that a packet meets decides, and what meets none passes.
+
+    ``files`` are those that they were read from: the file of rules, then its lists of networks.
+    """
 
     rules: tuple[Rule, ...]
+    files: tuple[str, ...] = ()
 
     def first_match(self, packet: Packet) -> int | None:
         """Find the position of the first rule that a packet meets: the plain meaning of the rules, one after the other."""

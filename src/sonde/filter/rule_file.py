@@ -79,7 +79,9 @@ def read_rules(path: str) -> RuleSet:
             path,
             reason=f"it has {len(tables):,} rules, and {RULES_MAX:,} are the most: one rule may have many networks",
         )
-    return RuleSet(tuple(_rules(path, tables, text)))
+    rules = tuple(_rules(path, tables, text))
+    lists = [table[key] for table in tables for key in ("src_file", "dst_file") if key in table]
+    return RuleSet(rules, files=tuple(dict.fromkeys((path, *(_beside(path, each) for each in lists)))))
 
 
 def _check_dots(path: str, text: str) -> None:
@@ -198,7 +200,7 @@ def _listed(place: Place, key: str, value: Any) -> list[Network]:
     """Read a list of networks, one a line, from a file beside the file of rules; # begins a remark."""
     if not isinstance(value, str) or not value:
         raise place.refuse(key, f"{shown(value)} is wrong: give a file's path")
-    path = os.path.join(os.path.dirname(place.file), value)
+    path = _beside(place.file, value)
     found: list[Network] = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         word = line.partition("#")[0].strip()
@@ -211,6 +213,10 @@ def _listed(place: Place, key: str, value: Any) -> list[Network]:
     if not found:
         raise ConfigError(path, reason="it has no networks: give one a line")
     return found
+
+
+def _beside(path: str, name: str) -> str:
+    return os.path.join(os.path.dirname(path), name)
 
 
 def _syntax(path: str, why: str) -> ConfigError:

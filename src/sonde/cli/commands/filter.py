@@ -54,7 +54,11 @@ class FilterCommand(click.Command):
 @click.option("--allow", multiple=True, metavar="CONDITION", help="A rule: let pass what it holds for.")
 @click.option("--rate-limit", multiple=True, nargs=2, metavar="RATE CONDITION", help="A rule: drop what is above RATE ('100/s burst 200', '1MB/s') for each source.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Count what would be dropped, and let everything pass.")
-@click.option("--watch", is_flag=True, help="Read the file of rules again whenever it changes, too.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Read the file of rules again whenever it, or a list it names, changes, too.",
+)
 @click.option("--mode", type=OneOf(("auto", "native", "generic"), noun="mode"), default="auto", show_default=True, help="In the driver, in the kernel for any driver and slower, or whichever works.")  # fmt: skip
 @click.option("--drop-unparsed", is_flag=True, help="Drop packets whose headers cannot be read; they pass otherwise.")  # fmt: skip
 @click.option("--sources", "sources_max", type=Count("sources", least=2), default=65_536, show_default=True, metavar="N", help="Room for the token buckets of N sources.")  # fmt: skip
