@@ -147,6 +147,22 @@ def test_a_capture_has_the_names(ends: Pair, tmp_path: Path) -> None:
     assert [("sonde0", 109)] == [(row["interface"], row["packets"]) for row in found.final]
 
 
+def test_a_capture_of_flows_has_for_machines_what_they_get_at_once(ends: Pair, tmp_path: Path) -> None:
+    path = str(tmp_path / "flows.arrow")
+    with ready("record", "packets.flows", "-o", path, "--interface", "sonde0") as process:
+        send(ends, 3)
+        process.send_signal(signal.SIGINT)
+        assert 0 == output_of(process).status
+    with ready("top", "packets", "--flows", "--interface", "sonde0", "--format", "json") as process:
+        send(ends, 3)
+        process.send_signal(signal.SIGINT)
+        (live,) = output_of(process).final
+    (row,) = sonde("report", path, "--format", "json").final
+    assert list(live) == list(row)
+    assert row["first"] == row["last"] != live["first"]
+    assert "ip_version" not in sonde("report", path).out
+
+
 UDP = """\
 import socket
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:

@@ -148,6 +148,7 @@ def _header_of(recorded: Recorded, batch: RecordBatch) -> OutputHeader:
         columns=columns_of(batch.schema, kinds),
         summary=output.summary,
         shown=output.columns,
+        details=tuple(each for each in output.details if each in kinds),
         sort=output.sort if isinstance(output, Table) else "",
         knobs=dict(asked.values),
         request=asked.request,

@@ -226,10 +226,18 @@ def _sink(
 
 
 def _declared(output: OutputHeader) -> Table | Stream:
+    columns, details = output.shown, output.details
     if output.is_stream:
-        return Stream(output.name, "", (), output.summary, columns=output.shown)
+        return Stream(output.name, "", (), output.summary, columns=columns, details=details)
     return Table(
-        output.name, "", (), output.summary, sort=output.sort, columns=output.shown, weight=output.weight
+        output.name,
+        "",
+        (),
+        output.summary,
+        sort=output.sort,
+        columns=columns,
+        details=details,
+        weight=output.weight,
     )
 
 

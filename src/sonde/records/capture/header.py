@@ -38,6 +38,7 @@ class ColumnHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class OutputHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     """One output: ``shown`` are the columns that a person wants, ``sort`` the first of them to order by.
+    Machines get ``details``, too.
 
     ``request`` and ``filtered`` say what was asked for, and why events were left out, as a view writes it.
     ``weight`` is the column that a profile adds up, of rows of stacks; ``frequency_hz`` how often they were sampled on each
@@ -49,6 +50,7 @@ class OutputHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     columns: tuple[ColumnHeader, ...]
     summary: str = ""
     shown: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     sort: str = ""
     knobs: dict[str, Any] = {}
     request: str = ""
@@ -89,7 +91,7 @@ class OutputHeader(msgspec.Struct, frozen=True, omit_defaults=True):
             and self.name not in _ENVELOPE
             and 0 < len(kinds) == len(self.columns)
             and all(kind.is_valid for kind in kinds.values())
-            and set(self.shown) <= set(kinds)
+            and {*self.shown, *self.details} <= set(kinds)
             and (self.is_stream or self.sort in kinds)
             and (not self.weight or self.weight in kinds)
             and 0 <= self.frequency_hz < 1e9
