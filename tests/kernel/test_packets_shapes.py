@@ -37,7 +37,8 @@ from sonde.probes.packets.workload import (
 from sonde.run import Run
 
 SOL_PACKET, PACKET_VNET_HDR = 263, 15  # linux/if_packet.h
-NEEDS_CHECKSUM, GSO_TCPV4 = 1, 1  # linux/virtio_net.h
+NEEDS_CHECKSUM, GSO_TCPV4, GSO_TCPV6 = 1, 1, 4  # linux/virtio_net.h
+JUMBO_OPTION = 0xC2  # RFC 2675
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 JUMBO = 9000
 COUNT = 31
@@ -127,6 +128,25 @@ def test_what_is_cut_into_segments_behind_us_counts_as_segments(output: str) -> 
 
     assert (row["direction"], row["protocol"]) == ("egress", "TCP")
     assert (row["packets"], row["bytes"]) == (5 * COUNT, COUNT * (5 * 54 + 4007))
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_what_says_that_many_segments_are_long_is_in_none_of_them(output: str) -> None:
+    """66 segments of 1,000 bytes and one of 7 in one piece, as BIG TCP sends them: the jumbo option counts for none."""
+    option = struct.pack("!BBBBI", TCP, 0, JUMBO_OPTION, 4, 8 + 20 + 66_007)
+    header = struct.pack("!IHBB", 6 << 28, 0, HOP_BY_HOP, 64) + ipv6(HOP_BY_HOP, b"")[8:]
+    data = frame(IPV6, header + option + tcp() + bytes(66_007))
+    segments = struct.pack("<BBHHHH", NEEDS_CHECKSUM, GSO_TCPV6, 82, 1000, 62, 16)
+    with (
+        jumbo_pair() as pair,
+        pair.near.entered(),
+        Run(probe("packets"), output, selection=Selection(interfaces=(pair.near.interface,))) as run,
+    ):
+        send_raw(pair.near, segments, data, COUNT)
+        (row,) = rows_of(run)
+
+    assert (row["direction"], row["protocol"], row["ip_version"]) == ("egress", "TCP", 6)
+    assert (row["packets"], row["bytes"]) == (67 * COUNT, COUNT * (67 * (14 + 40 + 20) + 66_007))
 
 
 @contextmanager

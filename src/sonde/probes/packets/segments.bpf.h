@@ -28,6 +28,19 @@ static __always_inline u64 segment_header_bytes(struct __sk_buff *skb, const str
 	return offset + (length >> 4) * 4;
 }
 
+/*
+ * The extension header by which IPv6 says that it is longer than its length field can (RFC 2675): the kernel puts it before
+ * what it sends or has joined (BIG TCP, Linux 5.19), and no segment has it.
+ */
+static __always_inline u64 jumbo_header_bytes(struct __sk_buff *skb, const struct packet *packet)
+{
+	u64 headers_bytes = packet->transport_offset - packet->network_offset;
+
+	if (likely(skb->len - packet->network_offset <= sizeof(struct ipv6_header) + 0xffff))
+		return 0;
+	return packet->ip_version == 6 && headers_bytes > sizeof(struct ipv6_header) ? sizeof(struct extension_header) : 0;
+}
+
 /* What the link's own counters make of it, tags beside the frame left out as there. */
 static __always_inline struct weight skb_weight(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -43,7 +56,9 @@ static __always_inline struct weight skb_weight(struct __sk_buff *skb, const str
 		count = 1;
 	bytes = skb->len + (count - 1) * header_bytes;
 	/* Segments of a tunnel have the inner headers, too: of what goes out the kernel has added them up (qdisc_pkt_len_init). */
-	return (struct weight){ count, wire_bytes > bytes ? wire_bytes : bytes };
+	if (wire_bytes > bytes)
+		bytes = wire_bytes;
+	return (struct weight){ count, bytes - count * jumbo_header_bytes(skb, packet) };
 }
 
 #endif
