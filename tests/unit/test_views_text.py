@@ -191,7 +191,39 @@ def test_what_names_a_row_stays_and_the_last_numbers_are_left_out(width: int) ->
     words = ["12,345", "1.00 MiB", "17", "19"]
     assert line.split()[1:] == " ".join(words[: 4 - len(table.left_out)]).split()
     assert ["SENT", "RESETS", "FAILED"][3 - len(table.left_out) :] == table.left_out
-    assert (width < 45) == bool(table.left_out)
+    assert (width < 41) == bool(table.left_out)
+
+
+def test_titles_are_cut_before_a_figure_has_no_room() -> None:
+    """A flow of the network in 80 columns: titles as long as DESTINATION PORT stand over small numbers."""
+    flow = {
+        "interface": "eth0",
+        "direction": "ingress",
+        "protocol": "TCP",
+        "source": "10.1.1.100",
+        "source_port": 40009,
+        "destination": "192.168.100.200",
+        "destination_port": 443,
+        "packets": 1234567,
+        "bytes": 1234567890,
+        "tcp_flags": "SYN,ACK",
+    }
+    table = Table("packets")
+    head, line = (plain(each) for each in table.draw(page(flow, columns=tuple(flow)), width=80))
+
+    assert head.split()[5:] == ["DESTINATION", "DES…", "PACKETS", "BYTES"]
+    assert line.split() == [
+        "eth0",
+        "ingress",
+        "TCP",
+        "10.1.1.100",
+        "40009",
+        "192.168.100.200",
+        "443",
+        "1,234,567",
+        "1,234,567,890",
+    ]
+    assert table.left_out == ["TCP FLAGS"]
 
 
 def test_a_column_stays_as_wide_as_it_was() -> None:

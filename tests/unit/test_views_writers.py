@@ -45,7 +45,7 @@ def test_a_column_that_found_no_room_is_named_within_the_screen(height: int, row
     given = page(rows)
     values = [{**row, "failed": 1, "resets": 2} for row in given.rows]
     wide = Page((*given.columns, "failed", "resets"), values, 0, given.accounting)
-    text = [plain(line) for line in drawing().draw(wide, width=30, height=height)]
+    text = [plain(line) for line in drawing().draw(wide, width=28, height=height)]
 
     assert ("… no room for RESETS (" in "\n".join(text)) == (height > 5)
     assert len(text) <= max(height, 7)

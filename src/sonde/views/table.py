@@ -12,7 +12,10 @@ from sonde.views.page import Page, Row
 
 _TEXT_WIDTH_MIN = 8
 _ADDRESS_WIDTH_MIN = 15
+_TITLE_WIDTH_MIN = 4
 _GAP = 2
+_WHOLE = 1 << 16
+_ADDRESSES = ("address", "source", "destination")
 
 
 @dataclass(slots=True)
@@ -35,13 +38,12 @@ class Table:
         cells = [[_cell(column, row, page) for column in columns] for row in rows]
         self.left_out.clear()
         for at, column in enumerate(columns):
-            before = self._widest.get(column.name, width_of(column.title))
+            before = self._widest.get(column.name, 0)
             self._widest[column.name] = max([before, *(width_of(line[at]) for line in cells)])
-        widths = [self._widest[column.name] for column in columns]
-        gap = _GAP
+        widths, gap = [max(width_of(each.title), self._widest[each.name]) for each in columns], _GAP
         if width is not None:
-            self._leave_out(columns, widths, width)
-            widths, gap = squeezed(widths, columns, width)
+            least = self._leave_out(columns, width)
+            widths, gap = squeezed(widths[: len(columns)], columns, width, least=least)
         head = [
             (
                 fitted(column.title, widths[at], right=column.is_right),
@@ -59,17 +61,13 @@ class Table:
             lines.append(_joined(spans, gap))
         return lines if width is None else [cut_line(line, width) for line in lines]
 
-    def _leave_out(self, columns: list[Shown], widths: list[int], room: int) -> None:
-        """Take numbers off the end where not even the least of the text has room beside them."""
-        while columns[-1].is_right and columns[-1].name != self.sort:
-            least = [
-                width if column.is_right else min(width, _least(column))
-                for column, width in zip(columns, widths, strict=True)
-            ]
-            if sum(least) + len(least) - 1 <= room or len(columns) == 1:
-                return
+    def _leave_out(self, columns: list[Shown], room: int) -> list[int]:
+        """Take columns off the end where not even the least of all has room; gives how wide that is of those that stay."""
+        least = [max(_TITLE_WIDTH_MIN, min(self._widest[each.name], _least(each))) for each in columns]
+        while len(columns) > 1 and columns[-1].name != self.sort and sum(least) + len(least) - 1 > room:
             self.left_out.insert(0, columns.pop().title)
-            widths.pop()
+            least.pop()
+        return least
 
 
 def _sample(rows: Sequence[Row], names: Sequence[str]) -> Row:
@@ -99,28 +97,33 @@ def _joined(spans: list[tuple[str, str]], gap: int) -> Line:
     return line
 
 
-def squeezed(widths: Sequence[int], columns: Sequence[Shown], room: int) -> tuple[list[int], int]:
-    """Take width from text, the widest first, until all fits, and then from the gaps; numbers are never cut."""
+def squeezed(
+    widths: Sequence[int], columns: Sequence[Shown], room: int, *, least: Sequence[int]
+) -> tuple[list[int], int]:
+    """Take width from long text, the widest first, until all fits, then from the gaps, from titles, and from text again.
+
+    Numbers are never cut: no column gets less than ``least``.
+    """
     result, gap = list(widths), _GAP
     text = [at for at, column in enumerate(columns) if not column.is_right]
 
     def excess() -> int:
         return sum(result) + gap * (len(result) - 1) - room
 
-    while excess() > 0 and (
-        long := [at for at in text if result[at] > max(2 * _TEXT_WIDTH_MIN, _least(columns[at]))]
-    ):
+    while excess() > 0 and (long := [at for at in text if result[at] > max(2 * _TEXT_WIDTH_MIN, least[at])]):
         result[max(long, key=lambda at: result[at])] -= 1
     if excess() > 0:
         gap = 1
-    while excess() > 0 and (long := [at for at in text if result[at] > _least(columns[at])]):
-        result[max(long, key=lambda at: result[at])] -= 1
+    while excess() > 0 and (long := [at for at in range(len(result)) if result[at] > least[at]]):
+        result[max(long, key=lambda at: (columns[at].is_right, result[at] - least[at]))] -= 1
     return result, gap
 
 
 def _least(column: Shown) -> int:
-    """Give how much of a text there has to be: without its end an address of IPv4 is another one."""
-    return _ADDRESS_WIDTH_MIN if column.name.endswith("address") else _TEXT_WIDTH_MIN
+    """Give how much of a column there has to be: all of a number, and of an address of IPv4, which else is another one."""
+    if column.is_right:
+        return _WHOLE
+    return _ADDRESS_WIDTH_MIN if column.name.endswith(_ADDRESSES) else _TEXT_WIDTH_MIN
 
 
 def grid(titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[bool] = ()) -> list[Line]:
