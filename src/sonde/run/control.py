@@ -16,7 +16,7 @@ from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeErr
 from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, SAMPLE, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.reading import skipped_runs
-from sonde.run.room import can_grow, entries_of
+from sonde.run.room import can_grow, check_room, entries_of
 from sonde.run.selection import checked, fill_filters, globals_of
 from sonde.run.walks import Walks
 
@@ -196,6 +196,8 @@ class RunControl:
                 spec.maps[name].max_entries = entries
         if isinstance(self.output, Table) and self.output.grows and can_grow():
             spec.maps[self.output.map].flags |= lib.BPF_F_NO_PREALLOC
+        if self.max_entries is not None:
+            check_room((each for each in spec.maps.values() if each.autocreate), possible_cpus())
 
     def _entries(self, cpus: int) -> dict[str, int]:
         return entries_of(self.output, self.values, max_entries=self.max_entries, cpus=cpus)

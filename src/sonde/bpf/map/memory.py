@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from sonde._libbpf import lib
-from sonde.bpf.map.map import MapShape
 
 HASH_ELEMENT_BYTES = 48  # struct htab_elem without its key, 64-bit (kernel/bpf/hashtab.c)
 HASH_BUCKET_BYTES = 16  # struct bucket without lock debugging
@@ -11,11 +12,26 @@ LRU_NODE_BYTES = 32
 PAGE_BYTES = 4096
 
 
+class Sized(Protocol):
+    """What has the sizes of a map: its ``MapShape``, or the ``MapSpec`` that it will be made by."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def key_size(self) -> int: ...
+    @property
+    def value_size(self) -> int: ...
+    @property
+    def max_entries(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+
+
 def _rounded(size: int, unit: int = 8) -> int:
     return (size + unit - 1) // unit * unit
 
 
-def memory_bytes(shape: MapShape, cpus: int) -> int:
+def memory_bytes(shape: Sized, cpus: int) -> int:
     """Compute what a map takes on a machine with ``cpus`` possible CPUs, when it is full.
 
     Follows the kernel's map_mem_usage (Linux 6.4, commit 90a5527d7686); allocator overhead is in it only for entries that
