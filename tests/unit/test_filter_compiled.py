@@ -159,6 +159,19 @@ def test_a_rule_that_stays_keeps_its_slot() -> None:
     assert slots.assign(RuleSet((other,))).slots == (17,)
 
 
+def test_a_rule_with_a_name_keeps_its_slot_while_it_does_the_same() -> None:
+    """A list of networks that grows is the same list; one that drops now what it let pass is another one."""
+    listed, longer = parse("src 10.0.0.1"), parse("src 10.0.0.1, 10.0.0.2")
+    slots = Slots(first=16)
+    before = slots.assign(RuleSet((Rule("drop", listed, name="bad"), Rule("drop", listed))))
+    slots.commit(before)
+    after = slots.assign(RuleSet((Rule("drop", longer), Rule("drop", longer, name="bad"))))
+    assert (after.slots, after.added) == ((18, 16), {18})
+    slots.commit(after)
+    last = slots.assign(RuleSet((Rule("allow", longer, name="bad"), Rule("drop", listed, name="worse"))))
+    assert last.added == set(last.slots)
+
+
 def test_the_tables_are_small_where_little_is_asked() -> None:
     compiled = compile_rules(RuleSet((Rule("drop", parse("src 10.0.0.0/8")),)))
     assert not np.any(compiled.table)

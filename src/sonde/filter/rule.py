@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,12 +16,17 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; ``rate`` is there for the action rate-limit alone. Equal rules count into one counter over replacements."""
+    """One rule; ``rate`` is there for the action rate-limit alone."""
 
     action: Action
     condition: Expression
     rate: Rate | None = None
     name: str = ""
+
+    @property
+    def identity(self) -> Hashable:
+        """Give what it is known by over replacements, where it goes on counting: what it does and its name, else all of it."""
+        return (self.action, self.rate, self.name) if self.name else self
 
     def __str__(self) -> str:
         limit = f" {self.rate}" if self.rate else ""

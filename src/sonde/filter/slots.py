@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from sonde.filter.rule import Rule, RuleSet
 
-Identity = tuple[Rule, int]
-"""A rule, and how many equal ones stand before it."""
+Identity = tuple[Hashable, int]
+"""What a rule is known by, and how many of the same stand before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class Slots:
 
 
 def _identities(rules: Sequence[Rule]) -> list[Identity]:
-    before: Counter[Rule] = Counter()
+    before: Counter[Hashable] = Counter()
     found = []
-    for rule in rules:
-        found.append((rule, before[rule]))
-        before[rule] += 1
+    for identity in (rule.identity for rule in rules):
+        found.append((identity, before[identity]))
+        before[identity] += 1
     return found
