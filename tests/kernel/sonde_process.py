@@ -47,6 +47,11 @@ class Output:
         return [row for row in self.rows if row["time"] == self.rows[-1]["time"]] if self.rows else []
 
 
+def count_of(output: Output, syscall: str, error: str | None = None) -> int:
+    """Add up the calls of one name, by all processes that were measured."""
+    return sum(row["count"] for row in output.final if row["syscall"] == syscall and row["error"] == error)
+
+
 def output_of(process: subprocess.Popen[str], before: str = "") -> Output:
     """Wait for the end; a traceback is an error whatever the test is about. ``before`` is what was read already."""
     out, err = process.communicate(timeout=PATIENCE_S)
