@@ -12,6 +12,7 @@ import pytest
 from kernel import places
 from kernel.compiled import ROOT, object_of
 from kernel.evidence import absent
+from kernel.network import Pair, pair
 
 HERE = Path(__file__).parent
 EXPECTED = ROOT / "tools" / "vm" / "expected.toml"
@@ -76,3 +77,11 @@ def cgroup() -> Iterator[Path]:
     """Make a cgroup (version 2) of its own, without members."""
     with places.cgroup() as path:
         yield path
+
+
+@pytest.fixture
+def net(require_feature: Callable[[str], None]) -> Iterator[Pair]:
+    """Two network namespaces with a pair of interfaces between them, where XDP is there."""
+    require_feature("xdp")
+    with pair() as made:
+        yield made

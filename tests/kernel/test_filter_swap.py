@@ -17,7 +17,7 @@ import pytest
 from filtering import UDP, frame_of
 from kernel import leftovers
 from kernel.effort import effort
-from kernel.network import DEADLINE_S, Pair, pair
+from kernel.network import DEADLINE_S, Pair
 from sonde.errors import AttachError, SondeError
 from sonde.filter.clause import TooComplexError
 from sonde.filter.expression import Networks
@@ -49,13 +49,6 @@ while not select.select([sys.stdin], [], [], 0.0005)[0]:
             pass
 print(sent, flush=True)
 """
-
-
-@pytest.fixture
-def net(require_feature: object) -> Iterator[Pair]:
-    require_feature("xdp")  # type: ignore[operator]
-    with pair() as made:
-        yield made
 
 
 def rules(*pairs: tuple[str, str]) -> RuleSet:
