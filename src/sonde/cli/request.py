@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import click
 
 from sonde.cli.behind import Line
+from sonde.exporters.text import visible
 from sonde.probe import Probe
 
 _SILENT = {"path", "format", "ready_fd", "for_s"}
 
 
 def requested(ctx: click.Context, line: Line, *, only: set[str] | None = None) -> list[str]:
-    """Give the options that were given, all or ``only`` some, and the command behind ``--`` with all."""
+    """Give the options that were given, all or ``only`` some, and the command behind ``--`` with all.
+
+    Words may hold any byte but NUL: they are given as every file and terminal takes them.
+    """
     words = []
     for parameter in ctx.command.get_params(ctx):
         if not isinstance(parameter, click.Option) or parameter.name is None:
@@ -27,7 +31,7 @@ def requested(ctx: click.Context, line: Line, *, only: set[str] | None = None) -
         words.append(flag if parameter.is_flag else f"{flag} {_typed(parameter.opts, line.words)}")
     if line.command and only is None:
         words.append(f"-- {shlex.join(line.command)}")
-    return words
+    return [visible(word) for word in words]
 
 
 def _typed(flags: Sequence[str], words: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import click
 
 from sonde.cli.on_interfaces import interface_options
 from sonde.cli.parameter import Cgroup, Comm, Process
+from sonde.exporters.text import visible
 from sonde.probe import Probe, Selection
 
 OF_PROCESSES = ("pid", "children", "comm", "cgroup", "own")
@@ -95,7 +96,7 @@ def why_filtered(request: Sequence[str], probe: Probe, selection: Selection, com
     """Say why events of this run are left out, for the line below the accounting."""
     reasons = []
     if command and probe.selects_processes:
-        reasons.append(f"all but {command[0]} and what it starts")
+        reasons.append(f"all but {visible(command[0])} and what it starts")
     if request:
         reasons.append(f"what {' '.join(request)} leaves out")
     if not selection.own and probe.selects_processes:
