@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sonde.enrich.symbols import perf_map
-from sonde.enrich.symbols.perf_map import READ_AGAIN_S, MapText, PerfMap, named, perf_map_of
+from sonde.enrich.symbols.perf_map import RESTS, MapText, PerfMap, named, perf_map_of
 
 
 def names(found: PerfMap, *addresses: int) -> list[str]:
@@ -19,10 +19,13 @@ def names(found: PerfMap, *addresses: int) -> list[str]:
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
+    """A clock that goes on by ``step`` whenever it is asked: so much a reading takes."""
+
+    def __init__(self, step: float = 0.0) -> None:
+        self.now, self.step = 0.0, step
 
     def __call__(self) -> float:
+        self.now += self.step
         return self.now
 
 
@@ -36,16 +39,29 @@ def test_entries_are_from_start_to_end(tmp_path: Path) -> None:
 
 
 def test_it_is_read_on_for_an_unknown_address_but_not_always(tmp_path: Path) -> None:
-    path, clock = tmp_path / "perf-1.map", Clock()
+    """What takes long to read is read seldom."""
+    path, clock = tmp_path / "perf-1.map", Clock(step=1.0)
     path.write_text("1000 10 old\n2000 10 ha")
     found = PerfMap((str(path),), owner=None, clock_s=clock)
     assert names(found, 0x1000, 0x2000) == ["old", ""]
     with path.open("a") as file:
         file.write("lf\n1000 10 new\n")
     assert names(found, 0x2000) == [""]
-    clock.now += READ_AGAIN_S
+    clock.now += RESTS
     # What was compiled in another's place is what is there.
     assert names(found, 0x2000, 0x1000) == ["half", "new"]
+
+
+def test_what_a_program_writes_as_it_ends_is_read_however_soon(tmp_path: Path) -> None:
+    """Java writes its map then (-XX:+DumpPerfMapAtExit), and the last reading may come a moment after another."""
+    path, clock = tmp_path / "perf-1.map", Clock()
+    found = PerfMap((str(path),), owner=None, clock_s=clock)
+    assert names(found, 0x1000) == [""]
+    path.write_text("1000 10 first\n")
+    assert names(found, 0x1000, 0x2000) == ["first", ""]
+    with path.open("a") as file:
+        file.write("2000 10 last\n")
+    assert names(found, 0x2000) == ["last"]
 
 
 def test_in_many_pieces_it_is_read_as_a_whole_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +71,6 @@ def test_in_many_pieces_it_is_read_as_a_whole_again(tmp_path: Path, monkeypatch:
     for number in range(1, 11):
         with path.open("a") as file:
             file.write(f"{number}000 10 f{number}\n")
-        clock.now += READ_AGAIN_S
         known = [f"f{each}" for each in range(1, number + 1)]
         assert names(found, *(int(f"{each}000", 16) for each in range(1, number + 1))) == known
         assert len(found._pieces) <= 3
@@ -72,7 +87,6 @@ def test_another_file_of_that_name_is_read_anew(tmp_path: Path, lines: int, *, i
     if is_another:
         path.rename(tmp_path / "before")
     path.write_text("2000 10 after\n" * lines)
-    clock.now += READ_AGAIN_S
     assert names(found, 0x2000, 0x1000) == ["after", ""]
 
 

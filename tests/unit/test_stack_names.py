@@ -210,7 +210,7 @@ def test_compiled_code_has_the_names_that_its_process_gave_it(file: MappedPath) 
 
 def test_compiled_code_gets_its_name_when_its_process_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row without a name yet is asked for again at the next read."""
-    monkeypatch.setattr(perf_map, "READ_AGAIN_S", 0.0)
+    monkeypatch.setattr(perf_map, "RESTS", 0)
     at = 0x7F0000000000
     naming = Naming([CodeMapping(at, at + 0x10000, at, MappedPath("", 0, 0))])
     naming.stacks.add([77], [np.array([at + 0x10], np.uint64)])

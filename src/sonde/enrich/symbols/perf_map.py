@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 FILE_BYTES_MAX = 64 << 20
 """Of a larger map the end is read: what was compiled last."""
 LINE_BYTES_MAX = 4096
-READ_AGAIN_S = 0.5
-"""Code comes while we read: for an unknown address the file is read on, so often at most."""
+RESTS = 10
+"""Code comes while we read: for an unknown address the file is read on, after so many times the time that reading took."""
 PIECES_MAX = 16
 """So often it is read on; then it is read anew, as a whole."""
 DIGITS_MAX = 16
@@ -108,15 +108,21 @@ class PerfMap:
         self._owners = {0, os.geteuid()} | ({owner} if owner is not None else set())
         self._clock_s = clock_s
         self._pieces: list[MapText] = []
-        self._read_at = float("-inf")
+        self._read_again_at = float("-inf")
         self._identity: FileIdentity | None = None
         self._read_bytes = 0
 
     def names(self, addresses: Array) -> list[str]:
         """Name addresses; "" where one is in no entry."""
         found = self._found(addresses)
-        if "" in found and self._clock_s() - self._read_at >= READ_AGAIN_S and self._read_on():
-            found = self._found(addresses)
+        began = self._clock_s()
+        if "" in found and began >= self._read_again_at:
+            has_more = self._read_on()
+            ended = self._clock_s()
+            # By what it costs: a program that ends writes its map, or the rest of it, just before the last reading.
+            self._read_again_at = ended + RESTS * (ended - began)
+            if has_more:
+                found = self._found(addresses)
         return found
 
     def _found(self, addresses: Array) -> list[str]:
@@ -130,7 +136,6 @@ class PerfMap:
 
     def _read_on(self) -> bool:
         """Read what was added since; False where nothing was."""
-        self._read_at = self._clock_s()
         for path in self._paths:
             try:
                 fd = open_regular(path, flags=os.O_NOFOLLOW)
