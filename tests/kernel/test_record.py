@@ -204,6 +204,13 @@ def test_a_storm_is_recorded_whole_or_what_is_missing_is_counted(tmp_path: Path)
     assert calls <= accounting["delivered"] + sum(accounting["lost"].values())
 
 
+def test_a_command_that_is_not_there_costs_no_older_capture(tmp_path: Path) -> None:
+    path = tmp_path / "x.arrow"
+    path.write_bytes(b"older")
+    found = sonde("record", "cpu", "-o", str(path), "--", "./no-such-command")
+    assert (127, b"older") == (found.status, path.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [

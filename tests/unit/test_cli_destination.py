@@ -13,15 +13,54 @@ from sonde.cli.failure import ReaderGoneError
 from sonde.errors import CommandError, KernelError
 
 
-def test_a_file_is_replaced_before_anything_is_measured(tmp_path: Path) -> None:
+def test_a_file_is_replaced_when_there_is_something_to_write(tmp_path: Path) -> None:
     path = tmp_path / "rows"
-    path.write_text("old")
+    path.write_text("old and longer")
     with Destination(str(path)) as destination:
-        assert path.read_text() == ""
-        destination.file.write("new")
         assert not destination.is_terminal
+        assert path.read_text() == "old and longer"
+        destination.file.write("new")
 
     assert path.read_text() == "new"
+
+
+def test_what_fails_before_there_is_anything_to_write_costs_no_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_text("old")
+
+    def fail() -> None:
+        with Destination(str(path)):
+            raise CommandError("start mkae", why="there is no such command")
+
+    with pytest.raises(CommandError):
+        fail()
+    assert path.read_text() == "old"
+
+
+def test_nothing_to_write_is_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_text("old")
+    with Destination(str(path)):
+        pass
+    assert path.read_text() == ""
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CommandError, match=r"^write .*: is a directory \(EISDIR\)"),
+        Destination(str(tmp_path)),
+    ):
+        pass
+
+
+def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with Destination(str(path)) as destination:
+        destination.file.write("rows")
+    assert os.read(reader, 100) == b"rows"
+    os.close(reader)
 
 
 def test_a_terminal_is_given_back_before_the_error_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TextIO
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class Destination:
     """An open text file, and what it can do; a context manager, which closes what it has opened.
 
-    A file is replaced, as by other tools: it is emptied before anything is measured.
+    A file is replaced, as by other tools: it can be written from the beginning on, and is emptied when somebody asks for
+    it. So what fails before there is anything to write, such as a command whose name was mistyped, costs no older file.
     """
 
     def __init__(self, path: str | None = None, *, for_machines: bool = False) -> None:
@@ -26,12 +28,15 @@ class Destination:
         self._path = path
         self._for_machines = for_machines
         self._file: TextIO | None = None
+        self._is_emptied = False
         self._restore: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
         if self._path is not None:
             try:
-                self._file = open(self._path, "w", encoding="utf-8", errors="surrogateescape")
+                self._file = open(
+                    self._path, "w", encoding="utf-8", errors="surrogateescape", opener=open_unemptied
+                )
             except OSError as error:
                 why = errno_text(error.errno or 0)
                 raise CommandError(f"write {self._path}", why=why, hint="give -o another path") from error
@@ -45,13 +50,16 @@ class Destination:
 
     @property
     def file(self) -> TextIO:
-        """Give the file to write to."""
+        """Give the file to write to, which is empty then."""
+        if self._file is not None and not self._is_emptied:
+            self._is_emptied = True
+            empty(self._file.fileno())
         return self._file or sys.stdout
 
     @property
     def is_terminal(self) -> bool:
         """Tell whether it is a terminal that can be drawn on."""
-        return self.file.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        return (self._file or sys.stdout).isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     @property
     def has_colour(self) -> bool:
@@ -77,6 +85,9 @@ class Destination:
         try:
             if self._restore is not None:
                 self._restore()
+            if error is None and self._file is not None and not self._is_emptied:
+                # There was nothing to write, which is an empty file.
+                empty(self._file.fileno())
             if self._file is not None:
                 self._file.close()
         except OSError as closing:
@@ -89,3 +100,14 @@ class Destination:
             raise ReaderGoneError from failure
         where = self._path or "the output"
         raise CommandError(f"write {where}", why=errno_text(failure.errno or 0)) from failure
+
+
+def open_unemptied(path: str, flags: int = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC) -> int:
+    """Open a file for writing as it is, made where there is none; raises OSError."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)
+
+
+def empty(fd: int) -> None:
+    """Empty a file that was opened; pipes and devices have nothing to be emptied."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        os.ftruncate(fd, 0)

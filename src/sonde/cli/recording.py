@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sonde.cli.destination import empty, open_unemptied
 from sonde.cli.measurement import INTERVAL_S, Measurement, ends_of, started
 from sonde.cli.on_interfaces import told_interfaces
 from sonde.cli.profiling import frequency_of
@@ -103,7 +104,7 @@ def _selecting(asked: Measurement, target: Target | None) -> Measurement:
 
 
 def _opened(path: str, stack: ExitStack) -> int:
-    """Open the file, empty; it is closed with the stack."""
+    """Open the file; it is closed with the stack, and emptied when there is something to write."""
     if path == STDOUT:
         if sys.stdout is None or sys.stdout.isatty():
             hint = "give -o FILE, or pipe it: sonde record -o - … | sonde report -"
@@ -111,7 +112,7 @@ def _opened(path: str, stack: ExitStack) -> int:
         fd = os.dup(sys.stdout.fileno())
     else:
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            fd = open_unemptied(path)
         except OSError as error:
             why = errno_text(error.errno or 0)
             raise CommandError(f"write {path}", why=why, hint="give -o another path") from error
@@ -127,6 +128,8 @@ def _begun(outputs: Sequence[Recorded], fd: int, path: str) -> CaptureWriter:
     clocks = clocks_now()
     batches = [each.run.read() for each in outputs]
     headers = [_header_of(each, batch) for each, batch in zip(outputs, batches, strict=True)]
+    if path != STDOUT:
+        empty(fd)
     writer = CaptureWriter(fd, header_here(tuple(headers), clocks), name=path)
     for each, batch in zip(outputs, batches, strict=True):
         each.sink = writer.sink(each.name)
