@@ -163,6 +163,28 @@ MISUSES = {
         "ls",
     ): "sonde top syscalls: --pid and a command behind -- exclude each other",
     (
+        "profile",
+        "cpu",
+        "-p",
+        "1",
+        "--pid=2",
+    ): "sonde profile cpu: --pid is there 2 times: give one; several processes have",
+    (
+        "record",
+        "cpu",
+        "-o",
+        "x",
+        "--comm=a",
+        "--comm",
+        "b",
+    ): "sonde record cpu: --comm is there 2 times: give one",
+    (
+        "profile",
+        "cpu",
+        "-p",
+        "1,2",
+    ): "sonde profile cpu: --pid: '1,2' is several processes: give one; several processes have",
+    (
         "top",
         "syscalls",
         "--count-only",

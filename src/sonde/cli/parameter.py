@@ -61,6 +61,10 @@ class Count(click.ParamType[int]):
         return number
 
 
+ONE = "give one; several processes have their parent (--pid with --children), their name (--comm) or a --cgroup in common"
+"""What to do where more than one process was named."""
+
+
 class Process(click.ParamType[int]):
     """A process that is there."""
 
@@ -71,7 +75,14 @@ class Process(click.ParamType[int]):
         try:
             pid = int(value)
         except ValueError:
-            self.fail(f"{value!r} is no process number: pgrep finds them by name", param, ctx)
+            is_list = all(each.strip().isdecimal() for each in str(value).split(","))
+            self.fail(
+                f"{value!r} is several processes: {ONE}"
+                if is_list
+                else f"{value!r} is no process number: pgrep finds them by name",
+                param,
+                ctx,
+            )
         group = thread_group_of(pid) if pid > 0 else None
         if group is None:
             self.fail(f"there is no process {value}: pgrep finds them by name", param, ctx)

@@ -28,14 +28,14 @@ def requested(ctx: click.Context, line: Line, *, only: set[str] | None = None) -
         if ctx.get_parameter_source(parameter.name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         flag = max(parameter.opts, key=len)
-        words.append(flag if parameter.is_flag else f"{flag} {_typed(parameter.opts, line.words)}")
+        words.append(flag if parameter.is_flag else f"{flag} {_quoted(typed(parameter.opts, line.words))}")
     if line.command and only is None:
         words.append(f"-- {shlex.join(line.command)}")
     return [visible(word) for word in words]
 
 
-def _typed(flags: Sequence[str], words: Sequence[str]) -> str:
-    """Find what was typed behind a flag, long or short."""
+def typed(flags: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Find what was typed behind a flag, long or short, each time that it is there."""
     found = []
     attached = tuple(f"{flag}=" if flag.startswith("--") else flag for flag in flags)
     for at, word in enumerate(words):
@@ -43,6 +43,10 @@ def _typed(flags: Sequence[str], words: Sequence[str]) -> str:
             found.append(words[at + 1])
         elif flag := next((each for each in attached if word.startswith(each)), ""):
             found.append(word.removeprefix(flag))
+    return found
+
+
+def _quoted(found: Sequence[str]) -> str:
     return shlex.quote(",".join(found)) if found else "…"
 
 

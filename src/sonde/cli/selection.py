@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import click
 
 from sonde.cli.on_interfaces import interface_options
-from sonde.cli.parameter import Cgroup, Comm, Process
+from sonde.cli.parameter import ONE, Cgroup, Comm, Process
+from sonde.cli.request import typed
 from sonde.exporters.text import visible
 from sonde.probe import Probe, Selection
 
 OF_PROCESSES = ("pid", "children", "comm", "cgroup", "own")
 OF_INTERFACES = ("interfaces", "exclude_interfaces")
+SINGLE = ("pid", "comm", "cgroup")
 
 
 def selection_options(probes: Sequence[Probe]) -> list[click.Parameter]:
@@ -71,6 +73,8 @@ def check_selection(ctx: click.Context, probes: Sequence[Probe], command: Sequen
         why = f"{names} is on no interface: select with --pid, --comm or --cgroup"
     if what:
         raise click.UsageError(f"{what} cannot be had here: {why}", ctx)
+    for name in SINGLE:
+        _check_single(ctx, name)
     options = ctx.params
     if options["children"] and options["pid"] is None:
         raise click.UsageError(
@@ -79,6 +83,15 @@ def check_selection(ctx: click.Context, probes: Sequence[Probe], command: Sequen
         )
     if command and options["pid"] is not None:
         raise click.UsageError("--pid and a command behind -- exclude each other: leave one out", ctx)
+
+
+def _check_single(ctx: click.Context, name: str) -> None:
+    """Raise click.UsageError where an option is there twice: the last would count, and the others be left out silently."""
+    option = next((each for each in ctx.command.params if each.name == name), None)
+    given = typed(option.opts, ctx.obj.words) if option is not None else []
+    if len(given) > 1:
+        flag = max(option.opts, key=len) if option is not None else name
+        raise click.UsageError(f"{flag} is there {len(given)} times: {ONE}", ctx)
 
 
 def _first_given(ctx: click.Context, names: Sequence[str]) -> str:
