@@ -111,6 +111,13 @@ def test_boxes_are_as_wide_as_their_weight(page: Page) -> None:
     assert all_ * 70 / TOTAL == pytest.approx(seventy, abs=1)
 
 
+def test_the_first_picture_is_there_at_once(page: Page) -> None:
+    """Whoever takes a screenshot when the page is loaded gets all of it, and no boxes on their way."""
+    page.show(profile_of())
+    width = "document.querySelector('g.frame rect').getBoundingClientRect().width"
+    assert page.browser.evaluate(width) == pytest.approx(page.box("all")[2], abs=1)
+
+
 def test_a_click_zooms_and_escape_goes_back(page: Page) -> None:
     page.show(profile_of())
     _, _, all_ = page.box("all")

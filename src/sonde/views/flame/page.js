@@ -91,7 +91,7 @@
 
   const motion = () => (still.matches || data.boxes.length > 4000 * BOX_FIELDS ? 0 : 180);
   const chart = flamegraph.default()
-    .width(place.clientWidth).cellHeight(ROW).minFrameSize(SMALLEST).transitionDuration(motion())
+    .width(place.clientWidth).cellHeight(ROW).minFrameSize(SMALLEST).transitionDuration(0)
     .resetHeightOnZoom(true).tooltip(pointer).setLabelHandler((node) => node)
     .setDetailsHandler((node) => describe(node || focus))
     .setSearchMatch((node, match) => match(node.data)).setSearchHandler(() => {})
@@ -259,7 +259,15 @@
   paintLegend();
   place.classList.add("grows-up");
   d3.select(place).datum(root).call(chart);
+  // The first picture is there at once, and only its words come with the next frame: new boxes would grow for a quarter
+  // of a second, whatever the duration is. From then on boxes move to where they go.
+  d3.select(place).selectAll("g.frame").each(function settle() {
+    d3.select(this).select("rect").interrupt().attr("width", this.getAttribute("width"));
+  });
   mark();
   showCallers();
-  document.documentElement.dataset.ready = "yes";
+  requestAnimationFrame(() => setTimeout(() => {
+    chart.transitionDuration(motion());
+    document.documentElement.dataset.ready = "yes";
+  }));
 })();
