@@ -153,7 +153,8 @@ class Table:
     ``programs`` are those that fill it. ``flag`` chooses it on the command line, where it is not the first. What found
     the map full is in the one entry of ``other``. ``counted`` are the members of the value whose sum, over all rows, is
     what was aggregated. Members are added up over rows and time, unless a typedef says that they are something else.
-    ``columns`` are shown, and machines get ``details`` too; ``sort`` is the column that a person wants first. ``metrics``
+    ``columns`` are shown, with those in ``shown_with`` a knob before the last of them, and machines get ``details`` too;
+    ``sort`` is the column that a person wants first. ``metrics``
     are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
     ``counting`` are the programs that count what is seen: the last one, if it says nothing. ``at_start`` runs once when
     counting has begun, ``before_read`` before each reading and once more when all programs are detached. ``weight`` is the
@@ -182,6 +183,12 @@ class Table:
     weight: str = ""
     rows: Callable[[int, Mapping[str, Any]], int] | None = None
     grows: bool = False
+    shown_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def shown(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Give the columns that are shown where knobs have these values."""
+        more = [name for knob, names in self.shown_with.items() if values.get(knob) for name in names]
+        return (*self.columns[:-1], *more, *self.columns[-1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,3 +159,16 @@ def test_probes_without_stacks_say_what_works() -> None:
     output = sonde("profile", "syscalls")
     assert 2 == output.status
     assert "probe syscalls has no stacks, which profile needs: try sonde top syscalls" in output.err
+
+
+def test_who_ended_a_wait_is_shown_on_request(tmp_path: Path) -> None:
+    """By a live table, and from a recording as a table and as stacks; unasked nobody is."""
+    capture, path, column = tmp_path / "x.arrow", tmp_path / "x.folded", re.compile("WAKER COMM +STACK")
+    command = ("--", "sh", "-c", "(sleep 0.05; echo) | cat")
+    assert column.search(sonde("top", "offcpu", "--waker", *command).out)
+    assert not column.search(sonde("top", "offcpu", *command).out)
+
+    assert 0 == sonde("record", "offcpu", "--waker", "-o", str(capture), *command).status
+    assert column.search(sonde("report", str(capture), "--view", "top").out)
+    assert 0 == sonde("report", str(capture), "-o", str(path)).status
+    assert any("[pipe];[woken by " in stack for stack, _ in lines_of(path))

@@ -120,6 +120,18 @@ def test_other_columns_come_along_as_labels() -> None:
     assert [(("reason", "futex"),), (("waker", "sh"),)] == [stack.labels for stack in stacks]
 
 
+def test_who_ended_a_wait_stands_behind_the_reason() -> None:
+    """Where nobody was asked for, or seen, the reason is the innermost."""
+    batch = batch_of(ROWS[:2]).adding(
+        {"reason": texts(["futex", "futex"]), "waker_comm": texts(["sh", None])}
+    )
+    profile = ProfileReader().read(batch, measured(batch))
+    names = [[profile.frames[frame].name for frame in stack.frames[-2:]] for stack in profile.stacks]
+    assert ["[futex]", "[woken by sh]"] == names[0]
+    assert "[futex]" == names[1][-1]
+    assert {REASON} == {each.kind for each in profile.frames if each.name.startswith("[")}
+
+
 def test_why_something_waited_stands_on_its_stack() -> None:
     """Each of them ends in the scheduler: functions would all have the same there."""
     batch = batch_of(ROWS[:2]).adding({"reason": texts(["futex", None])})

@@ -76,7 +76,14 @@ class Measurement:
     @property
     def columns(self) -> tuple[str, ...]:
         """Name the columns of its rows: more of them for machines."""
-        return self.output.columns + (() if self.format == "table" else self.output.details)
+        if self.format == "table":
+            return self.shown
+        return self.output.columns + self.output.details
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Name those that a person is shown."""
+        return self.output.shown(self.values) if isinstance(self.output, Table) else self.output.columns
 
     @property
     def caption(self) -> Caption:

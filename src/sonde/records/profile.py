@@ -19,7 +19,9 @@ COUNT = "count"
 
 WHY = "reason"
 """The column that says why something waited. It stands on the stack as its innermost frame: all of them end in the scheduler."""
-LABELS: Mapping[str, str] = {WHY: "reason", "waker_comm": "waker"}
+BY = "waker_comm"
+"""The column that says who ended the wait, where that was asked for; it stands behind the reason."""
+LABELS: Mapping[str, str] = {WHY: "reason", BY: "waker"}
 """Columns that are kept with each stack, and what they are called there."""
 
 _LONE = re.compile("[\ud800-\udfff]")
@@ -176,7 +178,7 @@ def _function(frame: Frame, own: int, total: int) -> Function:
 class ProfileReader:
     """Makes profiles of a table's batches; what it has read of a stack once is a look-up for later batches.
 
-    Columns: COLUMNS, ``pid`` and ``comm``, ``count``, the weight; WHY and LABELS where they are.
+    Columns: COLUMNS, ``pid`` and ``comm``, ``count``, the weight; WHY, BY and LABELS where they are.
     """
 
     def __init__(self) -> None:
@@ -197,24 +199,27 @@ class ProfileReader:
         size = len(batch)
         values = [_list(batch, name, size) for name in (*COLUMNS, "pid", "comm", "is_other")]
         weights, counts = _list(batch, measured.weight, size), _list(batch, COUNT, size)
-        rows = zip(*values, weights, counts, _list(batch, WHY, size), _labels_of(batch), strict=True)
+        ends = (_list(batch, WHY, size), _list(batch, BY, size))
+        rows = zip(*values, weights, counts, *ends, _labels_of(batch), strict=True)
         stacks = [
             Stack(
                 pid,
                 _clean(comm) if comm else "?",
                 self._frames_of((stack, kinds, modules, sources), is_other=bool(is_other))
-                + self._why(reason),
+                + self._why(reason, waker),
                 weight * batch.scale,
                 (weight if count is None else count) * batch.scale,
                 labels,
             )
-            for stack, kinds, modules, sources, pid, comm, is_other, weight, count, reason, labels in rows
+            for stack, kinds, modules, sources, pid, comm, is_other, weight, count, reason, waker, labels in rows
             if weight
         ]
         return Profile(self._frames, self._function_of, stacks, measured)
 
-    def _why(self, reason: str | None) -> tuple[int, ...]:
-        return (self._number(Frame(f"[{_clean(reason)}]", REASON)),) if reason else ()
+    def _why(self, reason: str | None, waker: str | None) -> tuple[int, ...]:
+        names = [reason] if reason else []
+        names += [f"woken by {waker}"] if waker else []
+        return tuple(self._number(Frame(f"[{_clean(name)}]", REASON)) for name in names)
 
     def _frames_of(self, texts: tuple[Any, ...], *, is_other: bool) -> tuple[int, ...]:
         found = self._stacks.get(texts)

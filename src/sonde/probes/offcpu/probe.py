@@ -99,6 +99,7 @@ PROBE = Probe(
             sort="total_ns",
             columns=("pid", "comm", "reason", *MEASURES, "stack"),
             details=("state", *WAKER),
+            shown_with={"waker": ("waker_comm",)},
             enrich=_enrichers,
             metrics=(TIME, COUNT),
             at_start=(Walk("offcpu_begin"),),
