@@ -18,7 +18,7 @@ from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.kernel_symbol import HIDDEN, KernelSymbols
 from sonde.enrich.process_maps import CodeMapping, code_mappings
 from sonde.enrich.stack import StackNames
-from sonde.enrich.symbols import perf_map, places
+from sonde.enrich.symbols import compiled_names, perf_map, places
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.mapped_files import MappedFiles
 from sonde.records.frames import INTERPRETED, KERNEL, MARK, NATIVE, UNKNOWN, Frame, frames_of
@@ -291,7 +291,7 @@ def test_what_is_kept_is_bounded(naming: Naming, which: str) -> None:
 def test_places_and_lists_of_compiled_code_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of places what is known is forgotten when there is more; nothing is misnamed thereby."""
     monkeypatch.setattr(places, "PLACES_MAX", 10)
-    monkeypatch.setattr(places, "PERF_MAPS_MAX", 3)
+    monkeypatch.setattr(compiled_names, "PERF_MAPS_MAX", 3)
     here, at = Naming(), address_of("qsort")
     for number in range(50):
         assert names(here.row(at + number % 5, at + number + 1))[-1] == "qsort"
@@ -299,7 +299,7 @@ def test_places_and_lists_of_compiled_code_are_bounded(monkeypatch: pytest.Monke
     compiled = Naming([CodeMapping(0x1000, 0x2000, 0x1000, MappedPath("", 0, 0))])
     for pid in range(10):
         compiled.row(0x1100, pid=2**22 + pid)
-    assert len(compiled.names._places._perf_maps) == 3
+    assert len(compiled.names._places._compiled._perf_maps) == 3
 
 
 def test_names_of_the_heaviest_rows_are_kept(naming: Naming) -> None:

@@ -72,6 +72,12 @@ def process_file(pid: int) -> ProcessFile | None:
     return ProcessFile(pid, int(words[19]), int(words[1]), user, comm, executable, os.fsencode(cgroup))
 
 
+def parent_of(pid: int) -> int | None:
+    """Give the process that another one's parent is now; None when there is none."""
+    found = _stat(pid)
+    return int(found[1][1]) or None if found is not None else None
+
+
 def is_kernel_thread(pid: int) -> bool:
     """Tell whether a task is the kernel's own."""
     found = _stat(pid)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.binary import Binary, unknown
-from sonde.enrich.symbols.perf_map import PerfMap, named, perf_map_of
+from sonde.enrich.symbols.compiled_names import CompiledNames, is_memory
+from sonde.enrich.symbols.perf_map import named
 from sonde.enrich.symbols.thread_roots import is_thread_begin, is_thread_root
 from sonde.enrich.symbols.vdso import VDSO, in_vdso
 from sonde.records.frames import INTERPRETED, NATIVE, UNKNOWN, Frame, Written, written
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
 PLACES_MAX = 65_536
 """So many places in files are remembered by their frames."""
-PERF_MAPS_MAX = 64
 JIT_MODULE, PYTHON_MODULE = "[jit]", "[python]"
 InFiles = Mapping["MappedPath", Mapping[int, "Place"]]
 """What places are, by file and offset."""
-
-JIT_FILES = ("/memfd:", "/dev/zero", "/SYSV", "/dev/shm/")
-"""Memory that code is compiled into may look like a file."""
 
 
 class Place(NamedTuple):
@@ -60,7 +56,7 @@ class Places:
         # By what was read, not by path: a file may be another one tomorrow under the same name and inode.
         self._known: WeakKeyDictionary[Binary, dict[int, Place]] = WeakKeyDictionary()
         self._in_vdso: dict[int, Place] = {}
-        self._perf_maps: OrderedDict[tuple[int, int], PerfMap] = OrderedDict()
+        self._compiled = CompiledNames(spaces)
 
     def of(self, asked: Sequence[Asked]) -> list[list[Place | None]]:
         """Give a place for each address; None where nothing is mapped."""
@@ -139,13 +135,7 @@ class Places:
         in_memory = sorted({at for at, span in where if span in of_memory}) if of_memory else []
         if not in_memory:
             return {}
-        program = (asked.pid, asked.mappings.begin_ns)
-        if program not in self._perf_maps:
-            self._perf_maps[program] = perf_map_of(self._spaces.lineage(asked.pid))
-            while len(self._perf_maps) > PERF_MAPS_MAX:
-                self._perf_maps.popitem(last=False)
-        self._perf_maps.move_to_end(program)
-        names = self._perf_maps[program].names(np.array(in_memory, np.uint64))
+        names = self._compiled.of(asked.pid, asked.mappings, np.array(in_memory, np.uint64))
         return {address: _compiled(name) for address, name in zip(in_memory, names, strict=True)}
 
 
@@ -182,7 +172,7 @@ def _learn(
 
 def _is_file(file: MappedPath) -> bool:
     """Tell whether code comes from a file, or from the kernel, and not from a compiler in the process."""
-    return bool(file.path) and not file.path.startswith(JIT_FILES)
+    return not is_memory(file.path)
 
 
 NOWHERE = Place(written([unknown("")]), "", is_final=False)
