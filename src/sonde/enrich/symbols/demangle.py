@@ -16,6 +16,8 @@ _RUST_ESCAPE = re.compile(r"\$(SP|BP|RF|LT|GT|LP|RP|C|u[0-9a-f]{1,6})\$")
 _RUST_LETTERS = {"SP": "@", "BP": "*", "RF": "&", "LT": "<", "GT": ">", "LP": "(", "RP": ")", "C": ","}
 # What compilers add to the name of a function when they make parts and copies of it.
 _ADDED = re.compile(r"(?:\.(?:cold|constprop|isra|part|lto_priv|llvm|localalias|clone|ipa_\w+|\d+))+$")
+# What Go numbers itself: functions within functions, and those that begin a package.
+_GO = re.compile(r"\.(?:func|gowrap|deferwrap)\d+(?:\.\d+)+$|\.init\.\d+$")
 # The version of a library's function, as symbol tables of debug files have it: of all callers (@@), or of those of old.
 _VERSION = re.compile(r"@@?(?!plt$)[^@]+$")
 
@@ -26,6 +28,8 @@ Demangle = Callable[[str], str]
 @functools.lru_cache(maxsize=16_384)
 def demangled(name: str) -> str:
     """Give a function's name in the source, without parameters, and without what compilers add to parts of it (``.cold``)."""
+    if _GO.search(name):
+        return name
     name = _ADDED.sub("", _VERSION.sub("", name)) or name
     if not name.startswith(("_Z", "_R", "__Z")) or len(name) > NAME_LENGTH_MAX:
         return name

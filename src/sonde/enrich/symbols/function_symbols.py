@@ -17,6 +17,7 @@ from sonde.enrich.symbols.elf import (
     Section,
     Symbols,
 )
+from sonde.enrich.symbols.go_functions import go_functions
 from sonde.enrich.symbols.thread_roots import thread_roots
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class FunctionSymbols:
 
 
 def read_functions(file: ElfFile, debug: ElfFile | None = None) -> FunctionSymbols:
-    """Read the functions of a file: its own symbols, those in ``debug``, those in its .gnu_debugdata, and its PLT's."""
+    """Read the functions of a file: its own symbols, those in ``debug``, those in its .gnu_debugdata, its PLT's, and Go's."""
     tables = []
     for each in (debug, file):
         if each is not None:
@@ -108,9 +109,15 @@ def read_functions(file: ElfFile, debug: ElfFile | None = None) -> FunctionSymbo
     if packed is not None:
         tables.append(_table(packed, SHT_SYMTAB))
     tables.append(_plt(file))
+    if not any(_has_symbols(each) for each in (debug, file) if each is not None):
+        tables.append(go_functions(file))
     found = [each for each in tables if each is not None]
     roots = thread_roots(file, found)
     return FunctionSymbols([*found, roots] if roots is not None else found)
+
+
+def _has_symbols(file: ElfFile) -> bool:
+    return any(each.type == SHT_SYMTAB for each in file.sections)
 
 
 def _table(file: ElfFile, kind: int) -> Symbols | None:
