@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,21 @@ def test_a_file_is_opened_by_device_and_inode(tmp_path: Path) -> None:
     other.write_text("of the same name")
     other.rename(path)
     assert opened(files, file) is None
+
+
+def test_a_program_that_has_no_name_any_more_is_opened_as_long_as_it_runs(tmp_path: Path) -> None:
+    """One that has deleted itself, and is gone when its names are asked for."""
+    path = tmp_path / "program"
+    shutil.copy("/bin/cat", path)
+    files, file = MappedFiles(), mapped(path)
+    with subprocess.Popen([str(path)], stdin=subprocess.PIPE) as process:
+        path.unlink()
+        files.hold(process.pid, file)
+        process.communicate()
+    found = opened(files, file)
+    assert found is not None
+    assert found.startswith(b"\x7fELF")
+    files.close()
 
 
 def test_of_devices_only_those_of_overlays_and_btrfs_may_differ(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import mmap
 import os
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from elf_programs import C_SOURCE, compiled, offset_of, symbols_by_nm
 from sonde.bpf.side_band import EXEC, FORK, MappedPath, SideBandRecords, event_dtype
 from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.kernel_symbol import HIDDEN, KernelSymbols
@@ -206,6 +208,25 @@ def test_compiled_code_has_the_names_that_its_process_gave_it(file: MappedPath) 
         ("Interpreter", INTERPRETED, "[jit]", ""),
         ("[jit]", UNKNOWN, "[jit]", ""),
     ]
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason=f"needs root for /proc/PID/map_files, runs as user {os.geteuid()}"
+)
+def test_a_program_in_memory_is_a_program(tmp_path: Path) -> None:
+    """Which fexecve runs: it looks like memory that something was compiled into, and is a file with symbols."""
+    path = compiled(tmp_path, "program", C_SOURCE)
+    address, _ = symbols_by_nm(path)["outer"]
+    fd = os.memfd_create("program")
+    try:
+        os.write(fd, path.read_bytes())
+        with mmap.mmap(fd, 0, prot=mmap.PROT_READ | mmap.PROT_EXEC):
+            mappings = code_mappings(os.getpid()) or ()
+            here = next(each for each in mappings if each.file.path == "/memfd:program")
+            frame = Naming().row(here.start - here.file_offset + offset_of(path, address))[-1]
+    finally:
+        os.close(fd)
+    assert ("outer", NATIVE, "/memfd:program") == (frame.name, frame.kind, frame.module)
 
 
 def test_compiled_code_gets_its_name_when_its_process_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:

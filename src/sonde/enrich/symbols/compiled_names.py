@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PERF_MAPS_MAX = 64
 
-JIT_FILES = ("/memfd:", "/dev/zero", "/SYSV", "/dev/shm/")
+MEMORY_FILE = "/memfd:"
+JIT_FILES = (MEMORY_FILE, "/dev/zero", "/SYSV", "/dev/shm/")
 """Memory that code is compiled into may look like a file."""
 
 

@@ -107,6 +107,8 @@ class MappedFiles:
         yield path
         for pid in pids:
             yield f"/proc/{pid}/root{path}"
+            # What has no name any more, or never had one.
+            yield f"/proc/{pid}/exe"
         if everywhere:
             for pid in self._others():
                 yield f"/proc/{pid}/root{path}"

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.binary import Binary, unknown
-from sonde.enrich.symbols.compiled_names import CompiledNames, is_memory
+from sonde.enrich.symbols.compiled_names import MEMORY_FILE, CompiledNames, is_memory
 from sonde.enrich.symbols.perf_map import named
 from sonde.enrich.symbols.thread_roots import is_thread_begin, is_thread_root
 from sonde.enrich.symbols.vdso import VDSO, in_vdso
@@ -96,7 +96,8 @@ class Places:
             for span, offset in zip(numbers, places, strict=True):
                 by_span.setdefault(span, set()).add(offset)
             for span, some in by_span.items():
-                if span >= 0 and _is_file(file := each.mappings.spans[span].file):
+                if self._is_file(each, span):
+                    file = each.mappings.spans[span].file
                     different.setdefault(file, set()).update(some)
                     where.setdefault(file, (each, span))
         if sum(map(len, self._known.values())) > PLACES_MAX:
@@ -107,6 +108,16 @@ class Places:
             file: self._in_file(file, offsets, binaries.get(file), where[file])
             for file, offsets in different.items()
         }
+
+    def _is_file(self, asked: Asked, span: int) -> bool:
+        """Tell whether code comes from a file, or from the kernel, and not from a compiler in the process."""
+        if span < 0:
+            return False
+        file = asked.mappings.spans[span].file
+        # A program may also be run out of memory (fexecve).
+        return not is_memory(file.path) or (
+            file.path.startswith(MEMORY_FILE) and self._binary(file, asked, span) is not None
+        )
 
     def _binary(self, file: MappedPath, asked: Asked, span: int) -> Binary | None:
         mapped, lineage = asked.mappings.spans[span], self._spaces.lineage(asked.pid)
@@ -129,8 +140,7 @@ class Places:
         """Name the addresses in memory without a file, by the process's own list of what it has compiled."""
         import numpy as np
 
-        mapped = asked.mappings.spans
-        of_memory = {span for span in set(spans) if span >= 0 and not _is_file(mapped[span].file)}
+        of_memory = {span for span in set(spans) if span >= 0 and not self._is_file(asked, span)}
         where = zip(asked.addresses.tolist(), spans, strict=True)
         in_memory = sorted({at for at, span in where if span in of_memory}) if of_memory else []
         if not in_memory:
@@ -168,11 +178,6 @@ def _learn(
     if len(new):
         known.update(zip(new.tolist(), map(_place, frames_of(new)), strict=True))
     return known
-
-
-def _is_file(file: MappedPath) -> bool:
-    """Tell whether code comes from a file, or from the kernel, and not from a compiler in the process."""
-    return not is_memory(file.path)
 
 
 NOWHERE = Place(written([unknown("")]), "", is_final=False)
