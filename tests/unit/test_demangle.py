@@ -33,6 +33,7 @@ PLAIN = {
     "main": "main",
     "__libc_start_main@@GLIBC_2.34": "__libc_start_main",
     "clock_nanosleep@GLIBC_2.2.5": "clock_nanosleep",
+    "__GI___lll_lock_wait": "__lll_lock_wait",
     "helper.constprop.0": "helper",
     "ast2obj_expr.cold": "ast2obj_expr",
     "runtime.mallocgc": "runtime.mallocgc",

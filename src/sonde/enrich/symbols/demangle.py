@@ -10,6 +10,8 @@ from collections.abc import Callable
 NAME_LENGTH_MAX = 2048
 """Longer names stay as they are: demanglers call themselves, and their stack is ours."""
 LIBRARIES = ("libstdc++.so.6", "libc++abi.so.1", "libc++.so.1")
+GLIBC_INSIDE = "__GI_"
+"""What glibc puts before the name of a function where it calls it itself."""
 _RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 _RUST_END = re.compile(r"17h[0-9a-f]{16}E$")
 _RUST_ESCAPE = re.compile(r"\$(SP|BP|RF|LT|GT|LP|RP|C|u[0-9a-f]{1,6})\$")
@@ -31,6 +33,7 @@ def demangled(name: str) -> str:
     if _GO.search(name):
         return name
     name = _ADDED.sub("", _VERSION.sub("", name)) or name
+    name = name.removeprefix(GLIBC_INSIDE) or name
     if not name.startswith(("_Z", "_R", "__Z")) or len(name) > NAME_LENGTH_MAX:
         return name
     whole = _demangler()(name)
