@@ -65,6 +65,12 @@ def test_the_suffix_says_what_is_written(tmp_path: Path, suffix: str, beginning:
     assert "" == output.out
 
 
+def test_a_dash_is_standard_output(tmp_path: Path) -> None:
+    output = sonde("profile", "cpu", "--format", "folded", "-o", "-", "--", *BUSY, cwd=tmp_path)
+    assert any(line.startswith("busy-0;") for line in output.out.splitlines())
+    assert [] == os.listdir(tmp_path)
+
+
 def test_what_a_file_is_called_is_checked_before_anything_is_measured(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     output = sonde("profile", "cpu", "-o", str(tmp_path / "x.png"), "--", "touch", str(marker))

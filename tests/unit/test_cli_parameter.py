@@ -10,7 +10,7 @@ import threading
 import click
 import pytest
 
-from sonde.cli.parameter import Comm, Count, Descriptor, Duration, OneOf, Process, Setting, unknown
+from sonde.cli.parameter import Comm, Count, Descriptor, Duration, OneOf, Output, Process, Setting, unknown
 from sonde.errors import KnobError
 
 
@@ -116,3 +116,9 @@ def test_a_descriptor_has_to_be_open_for_writing() -> None:
         os.close(write_end)
     assert "is no open descriptor" in refused(Descriptor(), str(write_end))
     assert "is no open descriptor" in refused(Descriptor(), "x")
+
+
+def test_a_dash_is_standard_output() -> None:
+    """As for sonde record, and other tools; a file of that name is ./-."""
+    assert Output().convert("-", None, None) is None
+    assert "./-" == Output().convert("./-", None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sonde.cli.formats import ROWS, TABLE, Formats
-from sonde.cli.parameter import Count, Descriptor, Duration, OneOf
+from sonde.cli.parameter import Count, Descriptor, Duration, OneOf, Output
 
 
 def run_options(formats: Formats = ROWS) -> list[click.Parameter]:
@@ -25,7 +25,10 @@ def run_options(formats: Formats = ROWS) -> list[click.Parameter]:
             help=formats.help,
         ),
         click.Option(
-            ["-o", "--output", "path"], metavar="FILE", help="Write to FILE, in the place of what it held."
+            ["-o", "--output", "path"],
+            type=Output(),
+            metavar="FILE",
+            help="Write to FILE, in the place of what it held; - is standard output.",
         ),
         click.Option(
             ["--ready-fd"],

@@ -100,6 +100,16 @@ def thread_group_of(pid: int) -> int | None:
         return None
 
 
+class Output(click.ParamType["str | None"]):
+    """A file to write to; ``-`` is standard output, as where no file is named."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | None:
+        """Give its path, or None."""
+        return None if value == "-" else str(value)
+
+
 class Comm(click.ParamType[str]):
     """A process's name as the kernel keeps it."""
 

@@ -9,7 +9,7 @@ import click
 from click.core import augment_usage_errors
 
 from sonde.cli.formats import ROWS
-from sonde.cli.parameter import Count, Descriptor, Duration, OneOf
+from sonde.cli.parameter import Count, Descriptor, Duration, OneOf, Output
 
 RULE_OPTIONS = ("allow", "drop", "rate_limit")
 SORTS = ("rule", "packets", "bytes", "dropped")
@@ -68,7 +68,7 @@ class FilterCommand(click.Command):
 @click.option("--sort", type=OneOf(SORTS, noun="column"), help="Order by a column: rule (where they are few), packets, bytes, dropped.")  # fmt: skip
 @click.option("--limit", type=Count("rows"), metavar="N", help="Show N rules at most; 0: all.")
 @click.option("--format", "format", type=OneOf(ROWS.names, noun="format"), default="table", show_default=True, help="A table for people, or rows for machines.")  # fmt: skip
-@click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE, in the place of what it held.")
+@click.option("-o", "--output", "path", type=Output(), metavar="FILE", help="Write to FILE, in the place of what it held; - is standard output.")  # fmt: skip
 @click.option("--ready-fd", type=Descriptor(), metavar="N", help="Write one byte to descriptor N once attached.")  # fmt: skip
 @click.pass_context
 def COMMAND(ctx: click.Context, /, **options: Any) -> int:  # noqa: N802  # found by this name

@@ -12,7 +12,7 @@ from sonde.cli.attaching import Places, attach, plan
 from sonde.cli.behind import MeasuringCommand
 from sonde.cli.destination import Destination
 from sonde.cli.measurement import INTERVAL_S
-from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Process
+from sonde.cli.parameter import Cgroup, Count, Descriptor, Duration, OneOf, Output, Process
 from sonde.cli.ready import tell_ready
 from sonde.cli.setting import set_text
 from sonde.cli.signals import Signals
@@ -112,7 +112,7 @@ def _assignments(option: str, noun: str) -> Any:
     show_default=True,
     help="A table for people, or rows for machines.",
 )
-@click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE, in the place of what it held.")
+@click.option("-o", "--output", "path", type=Output(), metavar="FILE", help="Write to FILE, in the place of what it held; - is standard output.")  # fmt: skip
 @click.option(
     "--ready-fd", type=Descriptor(), metavar="N", help="Write one byte to descriptor N once attached."
 )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sonde.cli.formats import ROWS, Formats
-from sonde.cli.parameter import Count, Duration, OneOf
+from sonde.cli.parameter import Count, Duration, OneOf, Output
 from sonde.cli.profile_formats import FILES
 from sonde.cli.profile_formats import FORMATS as PROFILE_FORMATS
 
@@ -70,7 +70,7 @@ Examples:
     help="table (for people), json, csv, metrics (OpenTelemetry's, as lines of JSON), arrow, parquet; of stacks html, svg, "
     "folded, pprof, speedscope; else as the name of -o FILE says.",
 )
-@click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE, in the place of what it held.")
+@click.option("-o", "--output", "path", type=Output(), metavar="FILE", help="Write to FILE, in the place of what it held; - is standard output.")  # fmt: skip
 def COMMAND(**options: Any) -> int:  # noqa: N802  # found by this name
     """Show what sonde record has written: no privileges, no kernel, any machine.
 
