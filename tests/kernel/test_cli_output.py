@@ -222,6 +222,21 @@ def test_a_closed_standard_output_is_a_sentence() -> None:
     )
 
 
+def test_a_file_needs_no_standard_output(tmp_path: Path) -> None:
+    """As where a service or cron has closed it."""
+    path = tmp_path / "rows"
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *SONDE, "top", "syscalls", "-o", str(path), "--for", "300ms"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "\nseen " in path.read_text()
+
+
 def test_a_directory_that_is_not_there_is_told_before_anything_is_attached() -> None:
     output = sonde("top", "syscalls", "-o", "/no/such/place")
 

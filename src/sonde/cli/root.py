@@ -97,7 +97,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives its exit status, and has said on stderr why it is not 0."""
     try:
         status: Any = root.main(list(arguments), prog_name="sonde", standalone_mode=False)
-        sys.stdout.flush()
+        # It is None where it was closed before the start: with -o nobody needs it.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except FORESEEN as error:
         if "--debug" in arguments[:1]:
             import traceback
