@@ -345,6 +345,25 @@ def test_a_new_file_is_told_once() -> None:
     assert told == [(7, LIBC)]
 
 
+def test_a_file_is_told_of_again_when_what_was_mapped_before_has_its_names() -> None:
+    """Then nobody keeps it, and another file may have got its inode. What came meanwhile is still kept."""
+    told: list[str] = []
+    story, spaces = (
+        Story(),
+        AddressSpaces(read=lambda _: None, on_file=lambda _, file: told.append(file.path)),
+    )
+    moments = []
+    for files in ((LIBC,), (TOOL,), (LIBC, TOOL)):
+        moments.append(time.monotonic_ns())
+        for file in files:
+            story.map(7, 0x1000, 0x2000, file)
+        spaces.take(story.records())
+        story.files = {}
+        if len(moments) == 2:
+            spaces.forget(moments[1])
+    assert told == ["/libc", "/tool", "/libc"]
+
+
 def test_of_too_many_files_the_oldest_are_new_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address_spaces, "FILES_MAX", 2)
     told: list[str] = []

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,22 @@ def test_a_program_that_has_no_name_any_more_is_opened_as_long_as_it_runs(tmp_pa
     files.close()
 
 
+def test_what_was_mapped_after_that_moment_is_not_released(tmp_path: Path) -> None:
+    """While names are looked up, which takes its time, others begin and end."""
+    paths = [tmp_path / "earlier", tmp_path / "later"]
+    files, moments = MappedFiles(), []
+    for path in paths:
+        path.write_text(path.name)
+        moments.append(time.monotonic_ns())
+        files.hold(ME, mapped(path))
+    held = [mapped(path) for path in paths]
+    for path in paths:
+        path.unlink()
+    files.release(moments[1])
+    assert [None, b"later"] == [opened(files, each) for each in held]
+    files.close()
+
+
 def test_of_devices_only_those_of_overlays_and_btrfs_may_differ(tmp_path: Path) -> None:
     """And the upper bits of an inode, in which an overlay notes the layer."""
     path = tmp_path / "library"
@@ -85,7 +102,7 @@ def test_what_is_held_is_there_when_its_path_is_not(tmp_path: Path) -> None:
     files.hold(ME, file)
     path.unlink()
     assert opened(files, file) == b"mapped"
-    files.release()
+    files.release(time.monotonic_ns())
     assert opened(files, file) is None
 
 

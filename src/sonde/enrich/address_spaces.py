@@ -36,7 +36,7 @@ class AddressSpaces:
     """The address spaces of all processes, from records of ``SideBand`` and one look at /proc.
 
     ``begin`` takes that look, which should be after the side band was opened. Ended ones are kept until ``forget``, at
-    most ENDED_MAX (then ``forgotten`` counts). ``on_file`` is told of files that were not mapped before, and where. May be used
+    most ENDED_MAX (then ``forgotten`` counts). ``on_file`` is told of files that were not mapped since, and where. May be used
     from several threads. ``lost`` is how many records were.
     """
 
@@ -54,6 +54,8 @@ class AddressSpaces:
         self._read = read
         self._on_file = on_file
         self._known: dict[MappedPath, MappedPath] = {}
+        # With the time at which, in that order.
+        self._told: dict[MappedPath, int] = {}
         self.lost = 0
         self._lock = threading.Lock()
         self.forgotten = 0
@@ -172,10 +174,13 @@ class AddressSpaces:
         known = self._known.get(file)
         if known is None:
             if len(self._known) >= FILES_MAX:
-                del self._known[next(iter(self._known))]
+                oldest = next(iter(self._known))
+                del self._known[oldest]
+                self._told.pop(oldest, None)
             known = self._known[file] = file
-            if file.inode:
-                self._on_file(pid, file)
+        if file.inode and file not in self._told:
+            self._told[known] = time.monotonic_ns()
+            self._on_file(pid, file)
         return known
 
     # ---- asking ---------------------------------------------------------------------------------------------
@@ -217,8 +222,14 @@ class AddressSpaces:
     # ---- forgetting -----------------------------------------------------------------------------------------
 
     def forget(self, before_ns: int) -> None:
-        """Forget what had ended before a time, because its rows were read; the last KEPT_MAX stay."""
+        """Forget what had ended before a time, because its rows were read; the last KEPT_MAX stay.
+
+        Of files that were told of before then it is told anew when they are mapped again: one may have got the inode of
+        another that was deleted.
+        """
         with self._lock:
+            while self._told and next(iter(self._told.values())) < before_ns:
+                del self._told[next(iter(self._told))]
             while len(self._ended) > KEPT_MAX and (self._ended[0][0].end_ns or 0) < before_ns:
                 self._drop_oldest()
 

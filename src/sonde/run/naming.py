@@ -95,7 +95,7 @@ class Naming:
 
     def settle(self, before_ns: int) -> None:
         """Let go of what was needed for rows that were read, which were counted before a time."""
-        self.files.release()
+        self.files.release(before_ns)
         self.spaces.forget(before_ns)
 
     def end(self) -> None:

@@ -60,7 +60,8 @@ class MappedFiles:
     """
 
     def __init__(self) -> None:
-        self._held: OrderedDict[MappedPath, int] = OrderedDict()
+        # With the time from which on each is held, in which order they stand.
+        self._held: OrderedDict[MappedPath, tuple[int, int]] = OrderedDict()
         self._namespaces: dict[int, int] = {}
         self._namespaces_at = float("-inf")
         self._lock = threading.Lock()
@@ -72,11 +73,11 @@ class MappedFiles:
             return
         with self._lock:
             before = self._held.pop(file, None)
-            self._held[file] = fd
+            self._held[file] = (fd, time.monotonic_ns())
             surplus = [before] if before is not None else []
             while len(self._held) > HELD_MAX:
                 surplus.append(self._held.popitem(last=False)[1])
-        for each in surplus:
+        for each, _ in surplus:
             os.close(each)
 
     def open(
@@ -89,7 +90,7 @@ class MappedFiles:
         with self._lock:
             held = self._held.get(file)
             if held is not None:
-                return os.dup(held)
+                return os.dup(held[0])
         if pids and end and (fd := _opened(f"/proc/{pids[0]}/map_files/{start:x}-{end:x}", file)) is not None:
             return fd
         return self._open(file, pids, everywhere=True)
@@ -129,16 +130,18 @@ class MappedFiles:
         self._namespaces = found
         return list(found.values())
 
-    def release(self) -> None:
-        """Close what is held: everything that was mapped until now has its names."""
+    def release(self, before_ns: int) -> None:
+        """Close what is held since before a time (time.monotonic_ns): what was mapped until then has its names."""
+        released = []
         with self._lock:
-            held, self._held = self._held, OrderedDict()
-        for fd in held.values():
+            while self._held and next(iter(self._held.values()))[1] < before_ns:
+                released.append(self._held.popitem(last=False)[1][0])
+        for fd in released:
             os.close(fd)
 
     def close(self) -> None:
         """Close what is held; again is fine."""
-        self.release()
+        self.release(time.monotonic_ns() + 1)
 
 
 def _opened(path: str, file: MappedPath) -> int | None:
