@@ -243,6 +243,16 @@ def test_a_cut_file_is_shown_with_a_sentence_and_status_1(tmp_path: Path) -> Non
     assert found[-1]["accounting"]["delivered"] == len(found) - 1 > 0
 
 
+def test_a_cut_stream_is_shown_up_to_a_limit(tmp_path: Path) -> None:
+    """Behind its last whole reading none is left that says how many records the limit left out."""
+    path = write(tmp_path / "c.arrow", [calls(53), calls(53, second=1)], ended=False)
+    run = sonde("report", path, "--limit", "2")
+
+    assert (1, 1) == (run.returncode, run.stderr.count("\n")), run.stderr
+    assert f"sonde: {path}: it was cut short behind byte " in run.stderr
+    assert "… 104 more records came (--limit)\n" in run.stdout
+
+
 def test_a_damaged_file_is_shown_up_to_the_damage(tmp_path: Path) -> None:
     batches = [rows(53, second=second, final=second == 2) for second in range(3)]
     data = bytearray(write(tmp_path / "c.arrow", batches).read_bytes())

@@ -6,12 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
-from sonde.records.accounting import Accounting
-from sonde.records.model import RecordBatch
-
 if TYPE_CHECKING:
     from sonde.records.capture.header import OutputHeader
     from sonde.records.capture.reader import CaptureReader
+    from sonde.records.model import RecordBatch
 
 
 class CapturedOutput:
@@ -25,7 +23,7 @@ class CapturedOutput:
         self.header = output
         self._every_ns = None if every_s is None else round(every_s * 1e9)
         self._readings = reader.readings(output.name.__eq__)
-        self._accounting = Accounting()
+        self._last: RecordBatch | None = None
         self._always = os.eventfd(1, os.EFD_CLOEXEC)
         self._ended = os.eventfd(0, os.EFD_CLOEXEC)
         self._is_stopped = False
@@ -64,12 +62,12 @@ class CapturedOutput:
             os.eventfd_write(self._ended, 1)
 
     def read(self) -> RecordBatch:
-        """Give the next reading; an empty batch behind the last."""
+        """Give the next reading; an empty batch behind the last, with its columns. There has to be one."""
         batch = self._next
         if batch is None:
-            return RecordBatch(self.header.schema, {}, self._accounting)
-        self._accounting = batch.accounting
-        self._next = self._following
+            assert self._last is not None, "it is not empty"
+            return self._last.picking(slice(0))
+        self._last, self._next = batch, self._following
         self._advance()
         return batch
 
