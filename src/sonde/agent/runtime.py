@@ -14,6 +14,7 @@ from sonde.agent.budget import Budget, Level
 from sonde.agent.clock import Clock
 from sonde.agent.cost import Cost
 from sonde.agent.notify import Notifier
+from sonde.agent.troubles import Troubles
 from sonde.agent.vitals import Vitals
 from sonde.errors import SondeError
 from sonde.records.metrics import Snapshot
@@ -88,6 +89,7 @@ class Runtime:
     started_ns: int = field(default_factory=time.time_ns)
     vitals: Vitals = field(init=False)
     board: Board = field(init=False)
+    _troubles: Troubles = field(init=False)
     _judged_at: float = field(default_factory=time.monotonic)
     _window_at: float = float("-inf")
     _lateness_s: float = 0.0
@@ -98,6 +100,7 @@ class Runtime:
         """Open what wakes the loop."""
         self.vitals = Vitals(self.started_ns, budget_share=self.budget.share, level=Level.RECORDS)
         self.board = Board(self.interval_s, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        self._troubles = Troubles(self.say, LOG.info)
 
     # ---- begin and end --------------------------------------------------------------------------------------
 
@@ -249,6 +252,7 @@ class Runtime:
         if self.board.snapshot is not None:
             for exporter in self.exporters:
                 exporter.export(self.board.snapshot)
+        self._troubles.look(self.exporters, time.monotonic())
 
     # ---- the budget -----------------------------------------------------------------------------------------
 

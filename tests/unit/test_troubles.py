@@ -1,0 +1,63 @@
+"""What keeps exporters from delivering is said once, and that it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sonde.agent.troubles import AGAIN_S, Troubles
+from sonde.exporters.exporter import Status
+
+
+class Exporter:
+    """One that has the problem that it is given."""
+
+    name = "otlp"
+
+    def __init__(self) -> None:
+        self.problem = ""
+
+    def export(self, snapshot: Any) -> None: ...
+
+    def log(self, batch: Any) -> None: ...
+
+    def status(self) -> Status:
+        return Status(problem=self.problem, is_healthy=not self.problem)
+
+    def close(self, *, timeout_s: float) -> None: ...
+
+
+def said(problems: Mapping[float, str]) -> list[str]:
+    """Give what is said when an exporter has these problems at these times."""
+    found: list[str] = []
+    troubles = Troubles(warn=found.append, inform=found.append)
+    exporter = Exporter()
+    for now, exporter.problem in problems.items():
+        troubles.look([exporter], now)
+    return found
+
+
+def test_a_problem_is_said_when_it_begins_and_when_it_is_over() -> None:
+    assert ["refused", "otlp delivers again"] == said({0: "", 5: "refused", 10: "refused", 15: "", 20: ""})
+
+
+def test_another_problem_is_said_too() -> None:
+    assert ["refused", "status 400"] == said({0: "refused", AGAIN_S: "status 400"})
+
+
+def test_a_receiver_that_falters_is_a_warning_a_minute_at_most() -> None:
+    problems = {float(now): "" if now % 2 else f"status {now}" for now in range(int(2 * AGAIN_S))}
+
+    assert ["status 0", "otlp delivers again", "status 60", "otlp delivers again"] == said(problems)
+
+
+def test_another_exporter_of_the_name_has_its_own() -> None:
+    """After a reload with another endpoint nothing was delivered yet."""
+    found: list[str] = []
+    troubles = Troubles(warn=found.append, inform=found.append)
+    first, second = Exporter(), Exporter()
+    first.problem = "refused"
+    for exporter in (first, second):
+        troubles.look([exporter], 0)
+
+    assert ["refused"] == found
