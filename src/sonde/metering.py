@@ -29,9 +29,12 @@ class Export:
         self._runs: list[Run] = []
         self._instruments: list[Instruments] = []
 
-    def add(self, run: Run, instruments: Instruments) -> None:
-        """Own a run that has started, and what reads it."""
+    def own(self, run: Run) -> None:
+        """Own a run."""
         self._runs.append(run)
+
+    def add(self, instruments: Instruments) -> None:
+        """Own what reads one of the runs."""
         self._instruments.append(instruments)
 
     @property
@@ -78,7 +81,8 @@ def export_to_opentelemetry(
     system calls are ``ebpf.syscall.count`` by ``pid``, as in the founding document. ``selection`` and ``values`` (knobs)
     are as for ``Run``. ``series_max`` bounds each instrument's series, see ``Instruments``.
 
-    Raises what starting a probe raises; then nothing is left running. Whoever calls it closes what it gives. Needs
+    Raises what starting a probe raises, and SondeError where an export that is still open gives this meter one of the
+    metrics; then nothing is left running. Whoever calls it closes what it gives. Needs
     CAP_BPF and CAP_PERFMON.
     """
     made = Export()
@@ -87,9 +91,10 @@ def export_to_opentelemetry(
         for found, table in _tables(probes or (DOCUMENT_PROBE,)):
             run = Run(found, table.name, selection=selection, values=values, differences=True)
             run.start()
+            made.own(run)
             # Of two tables that count system calls, one counts them for the document.
             more = [document.pop()] if document and found.name == DOCUMENT_PROBE else []
-            made.add(run, _instruments(meter, run, table, more, by=by, series_max=series_max))
+            made.add(_instruments(meter, run, table, more, by=by, series_max=series_max))
     except BaseException:
         made.close()
         raise

@@ -243,3 +243,47 @@ def test_a_failed_start_leaves_nothing_running(application: Application) -> None
     with pytest.raises(ProbeError, match="none of that name"):
         sonde.export_to_opentelemetry(application.meter, "sycalls")
     assert application.metrics() == {}
+    with pytest.raises(SondeError, match="nothing is called executabel"):
+        sonde.export_to_opentelemetry(application.meter, by=("executabel",))
+    assert application.metrics() == {}
+
+
+# ---- one after the other ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
+def test_what_is_exported_again_goes_on(
+    start_calls: Callable[..., Calls], temporality: AggregationTemporality
+) -> None:
+    """The SDK keeps the instruments of the first export, and listens to no others of their names."""
+    application = Application(preferred_temporality={ObservableCounter: temporality})
+    received = 0
+    for made in (1, 2, 3):
+        calls = start_calls()
+        with Collector() as collector:
+            collector.trace_syscalls()
+            collector.export_to_opentelemetry(application.meter)
+            calls.run()
+            assert application.of(calls.pid) == sum(calls.expected.values()), f"export {made}"
+            values = [value for _, value in application.points("ebpf.syscall.count")]
+            assert min(values) >= 0
+            total = sum(values)
+            assert temporality == AggregationTemporality.DELTA or total >= received
+            received = total
+        assert application.metrics() == {}
+    application.provider.shutdown()
+
+
+def test_two_at_a_time_are_refused_and_the_first_goes_on(
+    application: Application, start_calls: Callable[..., Calls]
+) -> None:
+    calls = start_calls()
+    with Collector() as collector:
+        collector.trace_syscalls()
+        collector.export_to_opentelemetry(application.meter)
+        for export in (collector.export_to_opentelemetry, sonde.export_to_opentelemetry):
+            with pytest.raises(SondeError, match="another export gives it to this meter already"):
+                export(application.meter)
+        calls.run()
+        assert application.of(calls.pid) == sum(calls.expected.values())
+        assert [*application.metrics()] == ["ebpf.syscall.count"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sonde.errors import SondeError
+from sonde.exporters.seats import Seat, leave_seats, take_seats
 from sonde.records.metrics import Metric
 from sonde.records.totals import SERIES_MAX, Totals
 
@@ -48,7 +49,8 @@ class Instruments:
     ``otel.metric.overflow``, and ``folded`` counts it. Raise it together with the reader's ``cardinality_limits``.
 
     What cannot be read is logged once, is in ``error`` until it can be, and counts in ``errors``; the totals so far are
-    given meanwhile. Instruments cannot be removed from a meter: after ``close`` they give nothing.
+    given meanwhile. Instruments cannot be removed from a meter: after ``close`` they give nothing, until others of the
+    same meter and metrics go on with them and their counts. Raises SondeError where others have not been closed.
     """
 
     def __init__(
@@ -68,14 +70,17 @@ class Instruments:
         self.error: SondeError | None = None
         self.errors = 0
         more = attributes or {}
-        self._totals = {
-            metric.name: Totals(
-                metric, attributes=more.get(metric.name, ()), series_max=series_max, idle_ns=FOREVER_NS
-            )
-            for metric in metrics
-        }
-        for totals in self._totals.values():
-            self._register(meter, totals.metric)
+
+        def make(metric: Metric) -> Seat:
+            columns = tuple(more.get(metric.name, ()))
+            totals = Totals(metric, attributes=columns, series_max=series_max, idle_ns=FOREVER_NS)
+            return Seat(totals, columns, series_max)
+
+        def register(metric: Metric, seat: Seat) -> None:
+            _register(meter, metric, seat)
+
+        self._seats = take_seats(meter, self, metrics, make=make, register=register)
+        self._totals = {seat.totals.metric.name: seat.totals for seat in self._seats}
 
     @property
     def folded(self) -> int:
@@ -83,30 +88,10 @@ class Instruments:
         with self._lock:
             return sum(totals.folded for totals in self._totals.values())
 
-    def _register(self, meter: Meter, metric: Metric) -> None:
-        name, unit, description = metric.name, metric.unit, metric.description
-        if metric.kind == "histogram":
-            count, total = (name, "count"), (name, "sum")
-            meter.create_observable_counter(
-                f"{name}.count", [self._callback(count, _counts)], "{event}", f"{description} Their number."
-            )
-            meter.create_observable_counter(
-                f"{name}.sum", [self._callback(total, _sums)], unit, f"{description} Their sum."
-            )
-            return
-        create: Any = {
-            "counter": meter.create_observable_counter,
-            "updown": meter.create_observable_up_down_counter,
-            "gauge": meter.create_observable_gauge,
-        }[metric.kind]
-        create(name, [self._callback((name, "value"), _values)], unit, description)
-
-    def _callback(self, key: Key, pick: Pick) -> Callable[[Any], Iterable[Observation]]:
-        def observe(_: Any) -> Iterable[Observation]:
-            with self._lock:
-                return [] if self._is_closed else self._observe(key, pick)
-
-        return observe
+    def observe(self, key: Key, pick: Pick) -> list[Observation]:
+        """Give the values of one instrument, for one collection."""
+        with self._lock:
+            return [] if self._is_closed else self._observe(key, pick)
 
     def _observe(self, key: Key, pick: Pick) -> list[Observation]:
         from opentelemetry.metrics import Observation
@@ -152,6 +137,35 @@ class Instruments:
         """Give nothing any more; again is fine."""
         with self._lock:
             self._is_closed = True
+        leave_seats(self._seats, self)
+
+
+def _register(meter: Meter, metric: Metric, seat: Seat) -> None:
+    """Make the instruments of a metric, which ask whoever has its seat."""
+    name, unit, description = metric.name, metric.unit, metric.description
+    if metric.kind == "histogram":
+        count, total = (name, "count"), (name, "sum")
+        meter.create_observable_counter(
+            f"{name}.count", [_callback(seat, count, _counts)], "{event}", f"{description} Their number."
+        )
+        meter.create_observable_counter(
+            f"{name}.sum", [_callback(seat, total, _sums)], unit, f"{description} Their sum."
+        )
+        return
+    create: Any = {
+        "counter": meter.create_observable_counter,
+        "updown": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }[metric.kind]
+    create(name, [_callback(seat, (name, "value"), _values)], unit, description)
+
+
+def _callback(seat: Seat, key: Key, pick: Pick) -> Callable[[Any], Iterable[Observation]]:
+    def observe(_: Any) -> Iterable[Observation]:
+        owner = seat.owner
+        return [] if owner is None else owner.observe(key, pick)
+
+    return observe
 
 
 def _values(series: Series) -> Any:
