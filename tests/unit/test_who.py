@@ -72,7 +72,7 @@ def test_only_what_was_asked_for_is_added() -> None:
 
 
 def test_another_word_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SondeError, match="executable"):
+    with pytest.raises(SondeError, match=r"did you mean executable\?"):
         Who(by=("executible",))
 
 

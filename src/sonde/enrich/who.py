@@ -67,7 +67,8 @@ class Who:
     ) -> None:
         for word in by:
             if word not in ATTRIBUTES:
-                hint = f"valid: {', '.join(nearest(word, ATTRIBUTES))}"
+                near = nearest(word, ATTRIBUTES)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(ATTRIBUTES)}"
                 raise SondeError("tell rows apart", why=f"nothing is called {word}", hint=hint)
         self._by = tuple(dict.fromkeys(by))
         self.processes = Processes(ask, asks_for_users="user" in by) if processes is None else processes
