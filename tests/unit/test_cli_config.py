@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 
-def sonde(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def sonde(*arguments: str, text: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith(("SONDE_", "OTEL_"))}
     return subprocess.run(
         [sys.executable, "-m", "sonde", *arguments],
         capture_output=True,
         text=True,
+        **({"input": text} if text is not None else {"stdin": subprocess.DEVNULL}),
         env={**clean, **environment},
         timeout=120,
     )
@@ -38,6 +39,25 @@ def test_every_problem_is_a_line_and_the_status_is_two(tmp_path: Path) -> None:
     assert [line.partition(" ")[0] for line in told.stderr.splitlines()] == ["sonde:"] * 3
     assert f"sonde: {path}:1: interval: 0 is wrong" in told.stderr
     assert "environment: SONDE_LOG_LEVEL: there is no level 'loud'" in told.stderr
+
+
+def test_a_pipe_can_be_checked(tmp_path: Path) -> None:
+    told = sonde("config", "check", "-", text='[otlp]\nendpont = "http://there"\n')
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith("sonde: standard input:2: otlp.endpont: there is no such key: did you mean")
+    told = sonde("config", "check", "/dev/stdin", text=sonde("config", "example").stdout)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("/dev/stdin  is right\n")
+
+
+def test_a_pipe_that_is_not_read_is_told() -> None:
+    """What was checked is not what was meant."""
+    told = sonde("config", "check", text="x = 1\n")
+    assert (told.returncode, told.stderr) == (
+        0,
+        "sonde: standard input is not read: sonde config check - reads it\n",
+    )
+    assert told.stdout.startswith("no file was given  defaults and environment are right\n")
 
 
 def test_machines_get_one_object() -> None:

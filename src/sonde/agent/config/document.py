@@ -21,9 +21,12 @@ BYTES_MAX, LINE_MAX = 65_536, 8_192
 of 256 KB, half a second for one that fits into such a line."""
 
 
-def read_document(path: str, keys: Mapping[Path, Key]) -> Layer:
-    """Read a file; raises ConfigError where nothing of it can be read, and keeps what else is wrong in the layer."""
-    content, mode = _content(path)
+def read_document(path: str, keys: Mapping[Path, Key], *, content: bytes | None = None) -> Layer:
+    """Read a file; raises ConfigError where nothing of it can be read, and keeps what else is wrong in the layer.
+
+    With ``content`` that is read, and ``path`` only says where it came from.
+    """
+    content, mode = _content(path) if content is None else (_bounded(path, content, len(content)), 0)
     text = _text(path, content)
     try:
         document = tomllib.loads(text)
@@ -58,12 +61,15 @@ def _content(path: str) -> tuple[bytes, int]:
             content = file.read(BYTES_MAX + 1)
         except OSError as error:
             raise ConfigError(path, reason=errno_text(error.errno or 0)) from None
-    if len(content) > BYTES_MAX:
-        size = max(status.st_size, len(content))
+    return _bounded(path, content, max(status.st_size, len(content))), status.st_mode
+
+
+def _bounded(path: str, content: bytes, size: int) -> bytes:
+    if size > BYTES_MAX:
         raise ConfigError(
             path, reason=f"it has {size:,} bytes, and a configuration has {BYTES_MAX:,} at most"
         )
-    return content, status.st_mode
+    return content
 
 
 def _text(path: str, content: bytes) -> str:

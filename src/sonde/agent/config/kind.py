@@ -289,7 +289,7 @@ class Pairs(Kind):
     @property
     def valid(self) -> str:
         """Say what is right."""
-        return f"{self.noun}, a table of names and values"
+        return f"{self.noun}, a table of names and values, or the text name=value,name=value"
 
     def read(self, value: object) -> dict[str, Any]:
         """Take a table."""

@@ -23,16 +23,21 @@ COMMAND_LINE = "command line"
 
 
 def load_config(
-    path: str | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+    path: str | None,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    content: bytes | None = None,
 ) -> Config:
     """Make the configuration of a file (None: there is none), the environment, and what the command line says.
 
+    ``content`` is the file's where it was read already, from a pipe; ``path`` then says where it came from.
     ``overrides`` are values by dotted key, ``{"otlp.endpoint": "http://localhost:4317"}``: texts as they are typed,
     or of TOML's types. Raises ConfigError, whose ``problems`` are all that was found.
     """
     keys = all_keys()
     layers = [
-        *([read_document(path, keys)] if path is not None else []),
+        *([read_document(path, keys, content=content)] if path is not None else []),
         read_opentelemetry(environment, keys),
         read_environment(environment, keys),
         _read_overrides(overrides or {}, keys),

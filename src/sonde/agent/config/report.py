@@ -61,7 +61,8 @@ def _run(run: RunConfig) -> dict[str, Any]:
 def report_lines(config: Config) -> Iterator[Line]:
     """Say it to a person."""
     where = config.path if config.path.isprintable() else repr(config.path)
-    yield [(where or "without a file", "bold"), ("  is right", "green")]
+    what = (where, "  is right") if where else ("no file was given", "  defaults and environment are right")
+    yield [(what[0], "bold"), (what[1], "green")]
     for warning in config.warnings:
         yield [("  ! ", "yellow"), (warning, "yellow")]
     yield [("measured", "bold"), (f"  every {_time(config.interval_s)}", "dim")]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 
 import click
 
 from sonde.cli.destination import Destination
 from sonde.cli.parameter import unknown
+from sonde.cli.standard_streams import say
 
 EXAMPLES = """\
 \b
@@ -26,8 +29,13 @@ CHECK_EXAMPLES = """\
 \b
 Examples:
   sonde config check /etc/sonde/sonde.toml               what would run, exit status 0; or what is wrong, 2
+  sonde config example | sonde config check -            what comes through a pipe
   SONDE_BUDGET_CPU=off sonde config check --json         with a variable of the environment, for machines
 """
+
+
+STDIN = 0
+PIPED = "standard input"
 
 
 class Parts(click.Group):
@@ -69,14 +77,17 @@ def _example() -> None:
 @click.argument("file", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def _check(*, file: str | None, as_json: bool) -> None:
-    """Read FILE and the environment as sonde run does, and tell what would run; measures nothing.
+    """Read FILE (- is standard input) and the environment as sonde run does, and tell what would run; measures nothing.
 
     Exit status 2 when something is wrong: every problem is told with its line.
     """
     from sonde.agent.config import load_config
     from sonde.agent.config.report import report, report_lines
 
-    config = load_config(file, os.environ)
+    if file is None and _is_pipe(STDIN):
+        say("sonde: standard input is not read: sonde config check - reads it")
+    content = _piped(file)
+    config = load_config(PIPED if file == "-" else file, os.environ, content=content)
     with Destination(for_machines=as_json) as destination:
         if as_json:
             from sonde.views.json import JsonWriter
@@ -85,3 +96,22 @@ def _check(*, file: str | None, as_json: bool) -> None:
         else:
             for line in report_lines(config):
                 destination.line(line)
+
+
+def _piped(file: str | None) -> bytes | None:
+    """Give what comes through a pipe: the agent could not read it again, and a check need not."""
+    from sonde.agent.config.document import BYTES_MAX
+
+    if file == "-":
+        return sys.stdin.buffer.read(BYTES_MAX + 1) if sys.stdin is not None else b""
+    if file is None or not _is_pipe(file):
+        return None
+    with open(file, "rb") as pipe:
+        return pipe.read(BYTES_MAX + 1)
+
+
+def _is_pipe(file: str | int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(file).st_mode)
+    except (OSError, ValueError):
+        return False
