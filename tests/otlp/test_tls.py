@@ -124,7 +124,8 @@ def test_certificates_that_are_renewed_are_read_again(tmp_path: Path, protocol: 
         trusted.unlink()
         failed = exporter.status().failures["certificate"]
         until(lambda: exporter.status().failures["certificate"] > failed + 1)
-        assert "No such file" in exporter.status().problem
+        assert "No such file" in (problem := exporter.status().problem)
+        assert str(trusted) in problem
         shutil.copy(ours.file, trusted)
         until(delivered(exporter))
         assert exporter.status().is_healthy

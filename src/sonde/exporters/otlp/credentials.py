@@ -28,14 +28,16 @@ class Credentials:
 
     def context(self) -> ssl.SSLContext:
         """Make a context for clients; raises ssl.SSLError for files that are not usable."""
+        files = self._authorities or "the system's authorities"
         try:
             context = ssl.create_default_context(cafile=self._authorities)
             if self._certificate:
+                # Which of the two files it was, OpenSSL does not say.
+                files = f"{self._certificate} or {self._key}"
                 context.load_cert_chain(self._certificate, self._key)
-        except ssl.SSLError:
-            raise
         except OSError as error:
-            raise ssl.SSLError(f"certificates cannot be read: {error}") from error
+            why = (error.reason or str(error)) if isinstance(error, ssl.SSLError) else error.strerror
+            raise ssl.SSLError(error.errno or 0, f"{files} cannot be used: {why}") from error
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:

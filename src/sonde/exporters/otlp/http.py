@@ -160,7 +160,7 @@ def _is_ended(sock: socket.socket) -> bool:
 
 def _failure(error: OSError | http.client.HTTPException) -> Outcome:
     if isinstance(error, ssl.SSLError):
-        return Outcome("certificate", shortened(str(error)), is_retryable=True)
+        return Outcome("certificate", shortened(error.strerror or str(error)), is_retryable=True)
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
         return Outcome("closed", "the receiver closed the connection", is_retryable=True)
     if isinstance(error, http.client.HTTPException):
