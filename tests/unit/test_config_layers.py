@@ -260,3 +260,23 @@ def test_a_knob_restarts_its_run_alone() -> None:
     assert found.runs.restarted == ("syscalls.latency",)
     assert "syscalls.counts" in found.runs.kept
     assert found.runs.started == found.runs.stopped == ()
+
+
+def test_files_that_nobody_finds_are_likely_mistakes(tmp_path: Path) -> None:
+    """They are read again while the agent runs, so they may come; what another user may not look for may be there."""
+    there = tmp_path / "ca.crt"
+    there.touch()
+    config = load_config(
+        None,
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://there:4318",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(there),
+            "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE": f"{tmp_path}/other.crt",
+            "SONDE_PROMETHEUS_TOKEN_FILE": f"{there}/token",
+        },
+    )
+    assert config.warnings == (
+        f"otlp.logs.certificate: there is no file {tmp_path}/other.crt",
+        f"prometheus.token_file: there is no file {there}/token",
+    )
+    assert not load_config(None, {"SONDE_OTLP_CERTIFICATE": "/nowhere"}).warnings

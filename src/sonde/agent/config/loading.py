@@ -10,6 +10,7 @@ from sonde.agent.config.catalogue import all_keys, why_unknown
 from sonde.agent.config.config import Config
 from sonde.agent.config.document import read_document
 from sonde.agent.config.environment import read, read_environment
+from sonde.agent.config.files import missing_files
 from sonde.agent.config.key import Key, Path, built, dotted
 from sonde.agent.config.kind import Pairs
 from sonde.agent.config.opentelemetry import read_opentelemetry
@@ -56,7 +57,8 @@ def load_config(
         # The file's by their lines, then the others as they were found.
         raise ConfigError.of(sorted(problems, key=lambda each: (each.file != path, each.line)))
     warnings = tuple(warning for layer in layers for warning in layer.warnings)
-    return replace(config, path=path or "", warnings=(*warnings, *config.otlp.warnings()))
+    warnings += *config.otlp.warnings(), *missing_files(config)
+    return replace(config, path=path or "", warnings=warnings)
 
 
 def _read_overrides(overrides: Mapping[str, Any], keys: Mapping[Path, Key]) -> Layer:
