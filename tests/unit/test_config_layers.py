@@ -167,6 +167,18 @@ def test_exporters_are_chosen_by_opentelemetrys_names() -> None:
     )
 
 
+def test_otlp_by_name_goes_to_the_specifications_endpoint(tmp_path: Path) -> None:
+    """Without it an agent that is told to send OTLP would send nothing anywhere."""
+    asked = {"OTEL_METRICS_EXPORTER": "otlp"}
+    assert load_config(None, asked).otlp.endpoint == "http://localhost:4318"
+    by_grpc = {**asked, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert load_config(None, by_grpc).otlp.endpoint == "http://localhost:4317"
+    assert load_config(None, {}).otlp.endpoint == ""
+    path = tmp_path / "sonde.toml"
+    path.write_text('[otlp]\nendpoint = "http://there:4318"\n')
+    assert load_config(str(path), asked).otlp.endpoint == "http://there:4318"
+
+
 @pytest.mark.parametrize("name", [*VARIABLES, *(name for name in OTHERS if name != "OTEL_SDK_DISABLED")])
 def test_each_of_opentelemetrys_variables_is_checked(name: str) -> None:
     """Bytes that are no UTF-8 are right for none of them; a secret is not told."""

@@ -13,7 +13,7 @@ from sonde.agent.config.environment import read, read_environment
 from sonde.agent.config.files import missing_files
 from sonde.agent.config.key import Key, Path, built, dotted
 from sonde.agent.config.kind import Pairs
-from sonde.agent.config.opentelemetry import read_opentelemetry
+from sonde.agent.config.opentelemetry import read_default_endpoint, read_opentelemetry
 from sonde.agent.config.probe import probe_config
 from sonde.agent.config.setting import Layer, Origin
 from sonde.agent.config.trying import why_refused
@@ -38,6 +38,7 @@ def load_config(
     """
     keys = all_keys()
     layers = [
+        read_default_endpoint(environment),
         *([read_document(path, keys, content=content)] if path is not None else []),
         read_opentelemetry(environment, keys),
         read_environment(environment, keys),

@@ -72,6 +72,10 @@ OTHERS = (
 )
 """Variables that say something else than one key."""
 
+DEFAULT = "http://localhost:4318"
+DEFAULTS = {"grpc": "http://localhost:4317"}
+"""Where OTLP goes by default, by protocol (OpenTelemetry Protocol Exporter, "Configuration Options")."""
+
 
 def read_opentelemetry(environment: Mapping[str, str], keys: Mapping[Path, Key]) -> Layer:
     """Read the variables that concern sonde; an empty one is as one that is not set, as the specification says."""
@@ -84,6 +88,21 @@ def read_opentelemetry(environment: Mapping[str, str], keys: Mapping[Path, Key])
     _read_exporters(layer, environment, keys)
     _read_prometheus(layer, environment, keys)
     return layer
+
+
+def read_default_endpoint(environment: Mapping[str, str]) -> Layer:
+    """Give the specification's default endpoint to whom asks for OTLP by name; the file, and all others, go before it."""
+    layer = Layer()
+    for signal in ("metrics", "logs"):
+        name = f"OTEL_{signal.upper()}_EXPORTER"
+        if "otlp" in _words(environment, name):
+            protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip()
+            layer.add(("otlp", "endpoint"), DEFAULTS.get(protocol, DEFAULT), Origin(PLACE, name))
+    return layer
+
+
+def _words(environment: Mapping[str, str], name: str) -> list[str]:
+    return [word.strip().lower() for word in environment.get(name, "").split(",") if word.strip()]
 
 
 def _read(
@@ -112,7 +131,7 @@ def _read_exporters(layer: Layer, environment: Mapping[str, str], keys: Mapping[
     """Read which exporters are wanted: those of OpenTelemetry's names that are ours, or none."""
     for signal in ("metrics", "logs"):
         name = f"OTEL_{signal.upper()}_EXPORTER"
-        words = [word.strip().lower() for word in environment.get(name, "").split(",") if word.strip()]
+        words = _words(environment, name)
         if not words:
             continue
         valid = ("otlp", "prometheus", "none") if signal == "metrics" else ("otlp", "none")
