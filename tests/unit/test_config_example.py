@@ -84,7 +84,7 @@ def test_the_report_tells_what_would_run_and_no_secret() -> None:
         "syscalls.calls",
         "1,000 records in a second at most",
         "syscall openat,read",
-        "metrics to http://there:4318 by http/protobuf, cumulative, headers authorization",
+        "metrics to http://there:4318/v1/metrics by http/protobuf, cumulative, headers authorization",
         "http://127.0.0.1:9464/metrics with a token",
         "metrics and logs to '/tmp/abb', 5 more of 100MB are kept",
         "2,000 of each metric, by executable, unit, container",

@@ -67,7 +67,7 @@ class Endpoint(Kind):
     @property
     def valid(self) -> str:
         """Say what is right."""
-        return "a URL, as http://localhost:4317"
+        return "a URL, as http://localhost:4318"
 
     def read(self, value: object) -> str:
         """Take http and https; a password in it would be shown, so it is refused."""

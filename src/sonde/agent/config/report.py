@@ -115,8 +115,21 @@ def _exporter(config: Config, name: str) -> Iterator[str]:
             delivery = config.otlp.delivery(signal)
             if delivery is not None:
                 headers = f", headers {', '.join(delivery.headers)}" if delivery.headers else ""
-                as_what = f", {config.otlp.temporality}" if signal == "metrics" else ""
-                yield f"{signal} to {delivery.endpoint} by {delivery.protocol}{as_what}{headers}"
+                as_what = f", {config.otlp.temporality}{_interval(config)}" if signal == "metrics" else ""
+                yield f"{signal} to {_url(config, signal)} by {delivery.protocol}{as_what}{headers}"
+
+
+def _url(config: Config, signal: str) -> str:
+    """Give where requests really go: with HTTP to a path below the endpoint, or just to the signal's own."""
+    delivery = getattr(config.otlp.settings(), signal)
+    if delivery.protocol == "grpc":
+        return str(delivery.endpoint)
+    target = delivery.target(signal)
+    return f"{'https' if target.is_tls else 'http'}://{target.authority}{target.path}"
+
+
+def _interval(config: Config) -> str:
+    return f", every {_time(config.otlp.interval_s)}" if config.otlp.interval_s is not None else ""
 
 
 def _prometheus(config: Config) -> str:

@@ -23,7 +23,7 @@ EXAMPLES = """\
 \b
 Examples:
   sudo sonde run                                           processes and system calls, on http://127.0.0.1:9464/metrics
-  sudo sonde run --for 1m --set otlp.endpoint=http://localhost:4317
+  sudo sonde run --for 1m --set otlp.endpoint=http://localhost:4318
   sudo sonde run -c /etc/sonde/sonde.toml                  as the file says; SIGHUP reads it again
   sonde config example > sonde.toml                        a file to begin with
 """
