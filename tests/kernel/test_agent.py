@@ -168,6 +168,19 @@ def test_without_configuration_it_counts_processes_and_calls(tmp_path: Path) -> 
         running.page_where(lambda page: counts(page, calls, process_executable_name="true") > 13)
 
 
+@pytest.mark.parametrize("own", ["false", "true"])
+def test_what_either_process_does_is_its_own(tmp_path: Path, own: str) -> None:
+    """The loader answers who others are, by reading /proc; that counts only where it is asked for."""
+    calls = "sonde_syscall_count_total"
+    with agent(tmp_path, series__by="pid", probes__syscalls__own=own) as running:
+        pids = {running.process.pid, running.loader_pid}
+        subprocess.run(["/bin/true"], check=True)
+        page = running.page_where(lambda page: counts(page, "sonde_process_exits_total") > 0)
+        counted = {pid for pid in pids if counts(page, calls, process_pid=str(pid))}
+
+    assert counted == (pids if own == "true" else set())
+
+
 def test_a_sigterm_ends_it_soon_and_leaves_nothing(tmp_path: Path) -> None:
     with agent(tmp_path) as running:
         loader = running.loader_pid

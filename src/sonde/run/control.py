@@ -40,7 +40,7 @@ def object_of(probe: Probe) -> bytes:
 class RunControl:
     """Has a probe's output counted from one moment to another; reading it is ``Reading``'s.
 
-    Arguments are as ``Run``'s. ``own_pid`` is the process whose events are sonde's own: this one, unless another reads.
+    Arguments are as ``Run``'s. ``own_pid`` is the process whose events are sonde's own beside this one's: where another reads.
     ``naming`` is started with it, where stacks are to be named; who made it gives it to ``Reading``, too.
     """
 

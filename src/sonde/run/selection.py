@@ -33,9 +33,10 @@ def checked(selection: Selection, probe: Probe) -> Selection:
 
 
 def globals_of(chosen: Selection, *, own_pid: int) -> dict[str, Any]:
-    """Give the globals that say whose events count; ``own_pid`` is the process whose events are sonde's own."""
+    """Give the globals that say whose events count; sonde's own are those of ``own_pid`` and of this process."""
     values = dict[str, Any]()
     values["own_pid"] = 0 if chosen.own else own_pid
+    values["own_loader_pid"] = os.getpid()
     values["only_pid"] = (chosen.pid or 0) if not chosen.children else 0
     values["only_followed"] = chosen.pid is not None and chosen.children
     values["only_cgroup"] = chosen.cgroup is not None

@@ -11,6 +11,7 @@
 #include "pidns.bpf.h"
 
 KNOB(u32, own_pid, 0, "sonde's own process, whose events are filtered; 0: they count");
+KNOB(u32, own_loader_pid, 0, "the process that has loaded this, where another one reads");
 KNOB(u32, only_pid, 0, "only this process (thread group)");
 KNOB(bool, only_followed, false, "only processes in the map followed, and all that they start");
 KNOB(bool, only_cgroup, false, "only processes below the cgroup in the map cgroups");
@@ -74,7 +75,7 @@ static __always_inline bool is_selected(const struct process *process)
 {
 	if (pidns_inum && !process->pid)
 		return false;
-	if (own_pid && process->pid == own_pid)
+	if (own_pid && (process->pid == own_pid || process->pid == own_loader_pid))
 		return false;
 	if (only_pid && process->pid != only_pid)
 		return false;
