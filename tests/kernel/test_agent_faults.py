@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,36 @@ def many(cgroup: Path) -> Iterator[list[int]]:
         for process in started:
             process.kill()
             process.communicate()
+
+
+SHORT = 1_229
+"""Processes that begin one after the other in four threads, and live for half a millisecond."""
+SPAWN = """
+import os, sys, threading
+program, count = sys.argv[1], iter(range(int(sys.argv[2])))
+lock = threading.Lock()
+def spawn():
+    while True:
+        with lock:
+            if next(count, None) is None:
+                return
+        os.waitpid(os.posix_spawn(program, [program], {}), 0)
+threads = [threading.Thread(target=spawn) for _ in range(4)]
+for each in threads: each.start()
+for each in threads: each.join()
+"""
+
+
+def test_the_calls_of_short_processes_are_their_programs(tmp_path: Path) -> None:
+    """Some begin and end between the reading of the streams and that of the table, at each of a hundred readings."""
+    program = tmp_path / "short"
+    shutil.copy("/bin/true", program)
+    calls = "sonde_syscall_count_total"
+    with agent(tmp_path, interval="100ms", probes__syscalls__syscall="exit_group") as running:
+        subprocess.run([sys.executable, "-c", SPAWN, str(program), str(SHORT)], check=True)
+        page = running.page_where(lambda page: counts(page, calls) >= SHORT)
+
+    assert counts(page, calls, process_executable_name="short") == SHORT
 
 
 def with_series(page: str, least: int) -> str | None:

@@ -97,7 +97,7 @@ class Agent:
             probe.output(run.output),
             start,
             attributes=who.attributes,
-            identify=who.identify,
+            identify=self.runtime.identify,
             series_max=self.config.series.max,
             is_exported=is_exported,
         )

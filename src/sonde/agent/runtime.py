@@ -147,7 +147,8 @@ class Runtime:
     def finish(self) -> None:
         """Count no more, read what is left, give it to the exporters; the accounts are final then."""
         self.notifier.stopping()
-        for each in self.measurements:
+        # Tables first: whose their last rows are the streams tell.
+        for each in sorted(self.measurements, key=lambda each: each.is_stream):
             self.give(each, each.detach())
         self.board.is_over = True
         self._note_cost()
@@ -197,10 +198,18 @@ class Runtime:
             os.eventfd_read(self.board.wake)
         return ready
 
-    def _drain_streams(self) -> None:
+    def _drain_streams(self, *, named: str | None = None) -> None:
         for each in self.measurements:
-            if each.is_stream and each.is_attached:
+            if each.is_stream and each.is_attached and named in (None, each.name):
                 self.give(each, each.read())
+
+    def identify(self, rows: RecordBatch) -> RecordBatch:
+        """Give rows that were just read the columns of who, by all that happened before they were.
+
+        A process may have begun, run its program and ended since the streams were drained for this reading.
+        """
+        self._drain_streams(named=self.lives)
+        return self.identity.identify(rows)
 
     def give(self, measurement: Measurement, batches: Iterable[RecordBatch]) -> None:
         """Give a stream's records to whom they concern; a table's are added up already."""
@@ -217,7 +226,6 @@ class Runtime:
 
     def _read_tables(self) -> None:
         self._follow_clock()
-        # First whose lives have changed: a row may be of a process that has begun and ended since.
         self._drain_streams()
         self._lives = 0
         for each in self.measurements:
