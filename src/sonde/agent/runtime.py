@@ -318,3 +318,5 @@ class Runtime:
                 # It stays detached, and /readyz says so; the next change of level tries again.
                 self.board.problem = str(error)
                 self.say(f"sonde: {error}")
+        # What the change took is paid once: charged to the interval, it would look as if this level were too dear.
+        self.cost.share(self.measurements)
