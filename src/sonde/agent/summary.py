@@ -48,7 +48,9 @@ class Summary:
             yield f"  {name}: {accounting['equation']}"
         for name, found in self.metrics.items():
             tops = ", ".join(f"{visible(who)} {count:,}" for who, count in found["top"].items())
-            yield f"  {name}: {found['total']:,} in {found['series']:,} series" + (
+            # Their counts are in the accounting above, and no longer in the total.
+            ended = f" ({found['ended']:,} more have ended)" if found["ended"] else ""
+            yield f"  {name}: {found['total']:,} in {found['series']:,} series{ended}" + (
                 f": {tops}" if tops else ""
             )
         for name, found in self.exporters.items():
