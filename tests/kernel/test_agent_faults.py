@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -83,6 +84,25 @@ def test_the_calls_of_short_processes_are_their_programs(tmp_path: Path) -> None
         page = running.page_where(lambda page: counts(page, calls) >= SHORT)
 
     assert counts(page, calls, process_executable_name="short") == SHORT
+
+
+def test_the_records_of_short_processes_are_theirs(tmp_path: Path) -> None:
+    """A record tells its process as a row does: by pid and start, from which its program and container follow."""
+    program, path = tmp_path / "short", tmp_path / "records.jsonl"
+    shutil.copy("/bin/true", program)
+    settings = {"output": "calls", "syscall": "exit_group", "rate_max": "0"}
+    with agent(
+        tmp_path,
+        interval="100ms",
+        file__path=str(path),
+        file__metrics="false",
+        **{f"probes__syscalls__{name}": value for name, value in settings.items()},
+    ) as running:
+        subprocess.run([sys.executable, "-c", SPAWN, str(program), str(SHORT)], check=True)
+        running.end()
+    records = [json.loads(line)["attributes"] for line in path.read_text().splitlines()]
+
+    assert sum(each.get("process.executable.name") == "short" for each in records) == SHORT
 
 
 def with_series(page: str, least: int) -> str | None:

@@ -147,8 +147,8 @@ class Runtime:
     def finish(self) -> None:
         """Count no more, read what is left, give it to the exporters; the accounts are final then."""
         self.notifier.stopping()
-        # Tables first: whose their last rows are the streams tell.
-        for each in sorted(self.measurements, key=lambda each: each.is_stream):
+        # Lives last: they tell whose the last rows and records are.
+        for each in sorted(self.measurements, key=lambda each: each.name == self.lives):
             self.give(each, each.detach())
         self.board.is_over = True
         self._note_cost()
@@ -204,7 +204,7 @@ class Runtime:
                 self.give(each, each.read())
 
     def identify(self, rows: RecordBatch) -> RecordBatch:
-        """Give rows that were just read the columns of who, by all that happened before they were.
+        """Give rows or records that were just read the columns of who, by all that happened before they were.
 
         A process may have begun, run its program and ended since the streams were drained for this reading.
         """
@@ -220,7 +220,8 @@ class Runtime:
                 self._lives += len(batch)
                 self.identity.take(batch)
             if measurement.is_exported and self.exporters:
-                identified = self.identity.identify(batch)
+                is_of_lives = measurement.name == self.lives
+                identified = self.identity.identify(batch) if is_of_lives else self.identify(batch)
                 for exporter in self.exporters:
                     exporter.log(identified)
 

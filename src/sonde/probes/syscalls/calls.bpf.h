@@ -11,6 +11,7 @@ ACCOUNTING(calls, struct syscall_counters, PROGRAMS);
 struct syscall_record {
 	/* When the call ended; it began duration_ns before. */
 	sonde_time_ns_t time_ns;
+	sonde_boottime_ns_t process_start_ns;
 	sonde_duration_ns_t duration_ns;
 	sonde_argument_t args[ARGUMENTS];
 	sonde_result_t result;
@@ -22,7 +23,7 @@ struct syscall_record {
 	u8 padding;
 	sonde_comm_t comm[COMM_LENGTH];
 };
-_Static_assert(sizeof(struct syscall_record) == 104, "hidden padding");
+_Static_assert(sizeof(struct syscall_record) == 112, "hidden padding");
 
 RECORD_STREAM(calls, struct syscall_record, 1 << 20);
 
@@ -45,6 +46,7 @@ static __always_inline void stream_add(struct syscall_counters *counters, const 
 	}
 	__builtin_memset(record, 0, sizeof(*record));
 	record->time_ns = call->time_ns;
+	record->process_start_ns = call->process.start_ns;
 	record->duration_ns = call->duration_ns;
 	if (call->start && call->start->has_arguments)
 		__builtin_memcpy(record->args, call->start->arguments, sizeof(record->args));
