@@ -88,6 +88,11 @@ def test_the_records_of_a_stream_are_all_there_and_say_what_the_table_says() -> 
     assert {(row["pid"], row["syscall"], row["error"]): row["count"] for row in table} == counted
 
 
+def test_an_output_goes_by_its_probe_too() -> None:
+    """As for ``sonde record``: a probe's name is its first output."""
+    assert report(CAPTURE, "syscalls") == report(CAPTURE, "syscalls.latency")
+
+
 def test_what_is_in_a_file_is_told() -> None:
     text = report(CAPTURE, "--info")
     found = json.loads(report(CAPTURE, "--info", "--format", "json"))
@@ -272,7 +277,7 @@ def test_a_damaged_file_is_shown_up_to_the_damage(tmp_path: Path) -> None:
         (["/nowhere/x"], 1, "sonde: read /nowhere/x: no such file or directory (ENOENT): give a file that sonde record wrote"),
         (["/"], 1, "sonde: read /: is a directory (EISDIR): give a file that sonde record wrote"),
         ([CAPTURE, "--view", "tpo"], 2, "sonde report: --view: there is no view 'tpo': did you mean top? valid: top, trace, hist"),
-        ([CAPTURE, "call"], 2, "sonde: report call: there is no output 'call': did you mean calls? valid: "),
+        ([CAPTURE, "call"], 2, "sonde: report call: there is no output 'call': did you mean calls"),
         ([CAPTURE, "calls", "--view", "top"], 2, "sonde: --view top: syscalls.calls cannot be shown by it: --view trace works"),
         ([CAPTURE, "--sort", "coutn"], 2, "sonde: --sort: there is no column 'coutn': did you mean count"),
         ([CAPTURE, "--view", "hist", "--by", "x"], 2, "sonde: --by: there is no column 'x'"),

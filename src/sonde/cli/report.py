@@ -148,10 +148,12 @@ def _chosen(header: Header, options: Mapping[str, Any]) -> tuple[str, OutputHead
     """Find the view and the output: as asked for, or the first that go together."""
     outputs = list(header.shown)
     if options["output"] is not None:
-        short = {each.name.rpartition(".")[2]: each for each in outputs}
+        # By the probe its first, as for sonde record, or by the output.
+        short = {each.name.partition(".")[0]: each for each in reversed(outputs)}
+        short |= {each.name.rpartition(".")[2]: each for each in outputs}
         full = {each.name: each for each in outputs}
         try:
-            name = one_of(options["output"], [*full, *(short.keys() - full.keys())], noun="output")
+            name = one_of(options["output"], [*full, *sorted(short)], noun="output")
         except ValueError as error:
             raise CommandError(f"report {options['output']}", why=str(error), status=2) from error
         outputs = [full.get(name) or short[name]]
