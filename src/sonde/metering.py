@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,36 @@ if TYPE_CHECKING:
     from sonde.records.model import RecordBatch
 
 DOCUMENT_PROBE = "syscalls"
+LIVES_MAX = 64
+"""So many batches of processes' lives are taken in for one collection: it has to end."""
+
+
+class Identities:
+    """Knows whose rows are, for all tables of an export: by the stream of processes' lives, where ``by`` needs it.
+
+    Of a process that has ended before the collection nothing else tells. Collections may come from several threads.
+    """
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self._who = Who(by=by)
+        self._lock = threading.Lock()
+        is_needed = any(word != "pid" for word in by)
+        self.lives = Run(probe("processes"), "lifecycle", values={"cgroups": True}) if is_needed else None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Name the columns that are added."""
+        return self._who.attributes
+
+    def identify(self, rows: RecordBatch) -> RecordBatch:
+        """Add the columns to rows that were just read, by all that happened before."""
+        with self._lock:
+            for _ in range(LIVES_MAX if self.lives is not None else 0):
+                assert self.lives is not None
+                if not len(batch := self.lives.read()):
+                    break
+                self._who.take(batch)
+            return self._who.identify(rows)
 
 
 class Export:
@@ -87,14 +118,18 @@ def export_to_opentelemetry(
     """
     made = Export()
     document = [DOCUMENT_METRIC]
+    identities = Identities(by)
     try:
+        if identities.lives is not None:
+            identities.lives.start()
+            made.own(identities.lives)
         for found, table in _tables(probes or (DOCUMENT_PROBE,)):
             run = Run(found, table.name, selection=selection, values=values, differences=True)
             run.start()
             made.own(run)
             # Of two tables that count system calls, one counts them for the document.
             more = [document.pop()] if document and found.name == DOCUMENT_PROBE else []
-            made.add(_instruments(meter, run, table, more, by=by, series_max=series_max))
+            made.add(_instruments(meter, run, table, more, identities, series_max=series_max))
     except BaseException:
         made.close()
         raise
@@ -102,14 +137,12 @@ def export_to_opentelemetry(
 
 
 def _instruments(
-    meter: Meter, run: Run, table: Table, more: list[Metric], *, by: Sequence[str], series_max: int
+    meter: Meter, run: Run, table: Table, more: list[Metric], identities: Identities, *, series_max: int
 ) -> Instruments:
-    who = Who(by=by)
-
     def read() -> RecordBatch:
-        return who.identify(run.read())
+        return identities.identify(run.read())
 
-    attributes = {metric.name: who.attributes for metric in table.metrics}
+    attributes = {metric.name: identities.attributes for metric in table.metrics}
     metrics = [*table.metrics, *more]
     return Instruments(meter, metrics, read, attributes=attributes, series_max=series_max)
 

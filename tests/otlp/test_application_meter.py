@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,6 +200,22 @@ def test_a_probe_s_metrics_stand_beside_the_document_s(
         assert documents == [sum(ours.values())]
         assert export.errors == export.folded == 0
     assert application.metrics() == {}
+
+
+def test_processes_that_ended_before_the_collection_have_their_names(
+    application: Application, tmp_path: Path
+) -> None:
+    """A reader may collect once a minute, and most processes end sooner."""
+    program = tmp_path / "short"
+    shutil.copy("/bin/true", program)
+    with sonde.export_to_opentelemetry(application.meter, values={"syscall": ["exit_group"]}):
+        for _ in range(53):
+            subprocess.run([program], check=True)
+        counted = {
+            told.get("process.executable.name"): value
+            for told, value in application.points("sonde.syscall.count")
+        }
+    assert counted["short"] == 53
 
 
 def test_a_histogram_is_a_count_and_a_sum(
