@@ -233,6 +233,21 @@ def test_the_other_protocols_port_is_a_warning() -> None:
     assert not load_config(None, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there:43170"}).warnings
 
 
+@pytest.mark.parametrize(
+    ("variable", "endpoint", "said"),
+    [
+        ("ENDPOINT", "http://there:4318/v1/metrics", "otlp.endpoint: /v1/metrics is added to http://there:4318/v1/metrics"),
+        ("METRICS_ENDPOINT", "http://there:4318", "otlp.metrics.endpoint: nothing is added to http://there:4318: most receivers"),
+        ("METRICS_ENDPOINT", "http://there:4318/v1/metrics", ""),
+        ("ENDPOINT", "http://there:8428/opentelemetry", ""),
+    ],
+)  # fmt: skip
+def test_a_path_twice_or_not_at_all_is_a_warning(variable: str, endpoint: str, said: str) -> None:
+    """An endpoint for all signals is a place below which each has its own, a signal's own endpoint is the address."""
+    warnings = load_config(None, {f"OTEL_EXPORTER_OTLP_{variable}": endpoint}).warnings
+    assert [each[: len(said)] for each in warnings] == ([said] if said else [])
+
+
 def config_with(**overrides: Any) -> Config:
     return load_config(None, {}, {name.replace("__", "."): value for name, value in overrides.items()})
 

@@ -161,18 +161,36 @@ class OtlpConfig:
                 yield ("otlp", there), f"it needs otlp.{lacking}, too"
 
     def warnings(self) -> Iterator[str]:
-        """Say what is likely a mistake, and cannot be known to be one: the other protocol's port."""
-        from urllib.parse import urlsplit
-
-        ports = {"http/protobuf": 4318, "grpc": 4317}
+        """Say what is likely a mistake, and cannot be known to be one: the other protocol's port, a path twice or not at all."""
         for signal in SIGNALS:
             delivery = self.delivery(signal)
-            if delivery is None:
-                continue
-            other = next(protocol for protocol in ports if protocol != delivery.protocol)
-            endpoint = delivery.endpoint
-            if urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").port == ports[other]:
-                yield (
-                    f"otlp: {signal} go to {endpoint} by {delivery.protocol}, and that port is mostly for {other}: "
-                    f'perhaps otlp.protocol = "{other}"'
-                )
+            if delivery is not None:
+                yield from _other_port(signal, delivery)
+                if delivery.protocol != "grpc":
+                    yield from _doubtful_path(signal, delivery)
+
+
+def _other_port(signal: str, delivery: Delivery) -> Iterator[str]:
+    from urllib.parse import urlsplit
+
+    ports = {"http/protobuf": 4318, "grpc": 4317}
+    other = next(protocol for protocol in ports if protocol != delivery.protocol)
+    endpoint = delivery.endpoint
+    if urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").port == ports[other]:
+        yield (
+            f"otlp: {signal} go to {endpoint} by {delivery.protocol}, and that port is mostly for {other}: "
+            f'perhaps otlp.protocol = "{other}"'
+        )
+
+
+def _doubtful_path(signal: str, delivery: Delivery) -> Iterator[str]:
+    from urllib.parse import urlsplit
+
+    path = urlsplit(delivery.endpoint).path.rstrip("/")
+    if delivery.is_whole_url and not path:
+        yield (
+            f"otlp.{signal}.endpoint: nothing is added to {delivery.endpoint}: "
+            f"most receivers take {signal} at /v1/{signal}"
+        )
+    elif not delivery.is_whole_url and path.endswith(f"/v1/{signal}"):
+        yield f"otlp.endpoint: /v1/{signal} is added to {delivery.endpoint}: perhaps without it"
