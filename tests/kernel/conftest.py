@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kernel import places
+from kernel.agent_process import Agent, agent
 from kernel.compiled import ROOT, object_of
 from kernel.evidence import absent
 from kernel.network import Pair, pair
@@ -85,3 +86,10 @@ def net(require_feature: Callable[[str], None]) -> Iterator[Pair]:
     require_feature("xdp")
     with pair() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Agent]:
+    """One pair of processes for the tests of a file that leave it as it was."""
+    with agent(probes=["syscalls"], statistics=True, identities=True) as started:
+        yield started
