@@ -1,6 +1,6 @@
 """``sonde profile cpu`` against programs that know what their functions take, and beside ``perf record`` on the same run.
 
-Four seconds of each program at 999 Hz, ten at 99 Hz; with SONDE_PROFILE_S=20 it is twenty of each.
+Twenty seconds of each program: of fewer samples the shares are not known so well, on a machine that does other things, too.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ NATIVE = ("static", "pie", "cplusplus")
 FAST, SLOW = 999, 99
 BOUND = {FAST: 0.012, SLOW: 0.03}
 """How far from the truth a share may be."""
-SECONDS = {
-    FAST: float(os.environ.get("SONDE_PROFILE_S", "4")),
-    SLOW: float(os.environ.get("SONDE_PROFILE_S", "10")),
-}
+BETWEEN = 2**0.5
+"""Two estimates of one truth may be off to either side."""
+SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def profiled(folder: Path, makers: Sequence[Callable[[], Program]], frequency: i
     with ExitStack() as stack:
         process = stack.enter_context(ready(*arguments))
         with perf.recording(data, frequency=frequency):
-            ran = programs.run_all(chosen, SECONDS[frequency])
+            ran = programs.run_all(chosen, SECONDS)
         process.send_signal(signal.SIGINT)
         output = output_of(process)
     assert output.status == 0, output.err
@@ -129,7 +128,7 @@ def test_shares_are_the_programs_own_at_999_hz(fast: Profiled, name: str) -> Non
     ran = fast.ran[name]
     found = shares(fast.sonde[ran.program.comm], ran.program.functions)
     assert_close(found, ran.shares, BOUND[FAST])
-    assert_close(found, shares(fast.perf[ran.pid], ran.program.functions), BOUND[FAST])
+    assert_close(found, shares(fast.perf[ran.pid], ran.program.functions), BETWEEN * BOUND[FAST])
 
 
 @pytest.mark.parametrize("name", ["pie", "cplusplus"])
@@ -138,7 +137,7 @@ def test_shares_are_the_programs_own_at_99_hz(slow: Profiled, name: str) -> None
     ran = slow.ran[name]
     found = shares(slow.sonde[ran.program.comm], ran.program.functions)
     assert_close(found, ran.shares, BOUND[SLOW])
-    assert_close(found, shares(slow.perf[ran.pid], ran.program.functions), BOUND[SLOW])
+    assert_close(found, shares(slow.perf[ran.pid], ran.program.functions), BETWEEN * BOUND[SLOW])
 
 
 def test_own_shares_need_no_frame_pointers(fast: Profiled) -> None:
@@ -146,7 +145,7 @@ def test_own_shares_need_no_frame_pointers(fast: Profiled) -> None:
     ran = fast.ran["frameless"]
     found = shares(fast.sonde[ran.program.comm], ran.program.functions, own=True)
     assert_close(found, ran.shares, BOUND[FAST])
-    assert_close(found, shares(fast.perf[ran.pid], ran.program.functions, own=True), BOUND[FAST])
+    assert_close(found, shares(fast.perf[ran.pid], ran.program.functions, own=True), BETWEEN * BOUND[FAST])
 
 
 @pytest.mark.parametrize("name", [*NATIVE, "python"])
