@@ -104,7 +104,7 @@ PROBE = Probe(
             metrics=(TIME, COUNT),
             at_start=(Walk("offcpu_begin"),),
             before_read=(Walk("offcpu_walk"),),
-            cost_ns=3096,
+            cost_ns=3086,
             weight="total_ns",
             rows=_rows,
         ),
