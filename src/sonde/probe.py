@@ -48,6 +48,10 @@ class Knob:
         """Give the command line's spelling."""
         return "--" + self.name.replace("_", "-")
 
+    def goes_with(self, output: Table | Stream) -> bool:
+        """Tell whether an output has it."""
+        return not self.outputs or output.name in self.outputs
+
 
 def _hook(text: str) -> str:
     if text not in HOOKS:

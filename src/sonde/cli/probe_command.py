@@ -97,20 +97,16 @@ class ProbeCommand(MeasuringCommand):
             flags = " and ".join(output.flag for output in asked if isinstance(output, Table))
             raise click.UsageError(f"{flags} exclude each other: give one", ctx)
         for output in asked or self.outputs:
-            if all(_goes_with(knob, output) for knob in self.probe.knobs if knob.name in values):
+            if all(knob.goes_with(output) for knob in self.probe.knobs if knob.name in values):
                 return output
         wrong = next(
             knob
             for knob in self.probe.knobs
-            if knob.name in values and not _goes_with(knob, (asked or self.outputs)[0])
+            if knob.name in values and not knob.goes_with((asked or self.outputs)[0])
         )
         what = f"{asked[0].flag} and {wrong.flag}" if asked and isinstance(asked[0], Table) else wrong.flag
         hint = "leave one out" if asked else f"it is for {_commands_for(self.probe, wrong)}"
         raise click.UsageError(f"{what} cannot be had here: {hint}", ctx)
-
-
-def _goes_with(knob: Knob, output: Table | Stream) -> bool:
-    return not knob.outputs or output.name in knob.outputs
 
 
 def _commands_for(probe: Probe, knob: Knob) -> str:

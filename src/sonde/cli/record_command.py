@@ -98,17 +98,13 @@ def _output_for(
 ) -> Table | Stream:
     """Find the output that all the knobs go with; raises click.UsageError."""
     for each in [output] if output else probe.outputs:
-        wrong = [knob for knob in probe.knobs if knob.name in values and not _goes_with(knob, each)]
+        wrong = [knob for knob in probe.knobs if knob.name in values and not knob.goes_with(each)]
         if not wrong:
             return each
     knob: Knob = wrong[0]
     outputs = " or ".join(f"{probe.name}.{name}" for name in knob.outputs)
     what = f"{probe.name}.{output.name}" if output else probe.name
     raise click.UsageError(f"{knob.flag} does not go with {what}: record {outputs}", ctx)
-
-
-def _goes_with(knob: Knob, output: Table | Stream) -> bool:
-    return not knob.outputs or output.name in knob.outputs
 
 
 def chosen_by(word: str) -> list[Chosen]:

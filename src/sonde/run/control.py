@@ -13,8 +13,9 @@ from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
 from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
-from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, SAMPLE, Probe, Selection, Stream, Table, Variant
+from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
+from sonde.run.knob_values import known, refuse_misplaced
 from sonde.run.reading import skipped_runs
 from sonde.run.room import can_grow, check_room, entries_of
 from sonde.run.selection import checked, fill_filters, globals_of
@@ -58,7 +59,7 @@ class RunControl:
         self.probe = probe
         self.output: Table | Stream = probe.output(output)
         self.selection = checked(selection or Selection(), probe)
-        self.values = self._checked(values or {})
+        self.values = known(values or {}, probe, self.output)
         self.max_entries = max_entries
         self.variant: Variant | None = None
         self.skipped_before = self.skipped_at_end = 0
@@ -69,24 +70,6 @@ class RunControl:
         self._sampling: Sampling | None = None
         self._naming = naming
         self._stopped = False
-
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        known = {knob.name for knob in self.probe.knobs}
-        if isinstance(self.output, Stream):
-            known.add(RATE_MAX)
-        for name in values:
-            if name not in known:
-                raise KnobError(
-                    f"set {name} of probe {self.probe.name}",
-                    why="there is no such knob",
-                    knob=name,
-                    valid=", ".join(sorted(known)) or "none",
-                )
-        if values.get(SAMPLE) == 0:
-            raise KnobError(
-                f"set {SAMPLE} of probe {self.probe.name}", why="0 is no sample", hint="1 is all", knob=SAMPLE
-            )
-        return {name: value for name, value in values.items() if value is not None}
 
     # ---- start ----------------------------------------------------------------------------------------------
 
@@ -176,6 +159,8 @@ class RunControl:
         self._set_globals(spec, variant)
         if self.probe.configure is not None:
             self.probe.configure(spec, self.output.name, self.values)
+        # Behind what the probe itself says of it.
+        refuse_misplaced(self.values, self.probe, self.output)
         self._size_maps(spec)
 
     def _prepare_maps(self, spec: ObjectSpec, variant: Variant) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sonde.agent.config.key import Key, Path, key, keys_of
 from sonde.agent.config.kind import Boolean, Choice, Integer, Kind, Several, Size, Text, quoted, shown
 from sonde.errors import SondeError
-from sonde.probe import Knob, Probe, Selection, Stream, Table
+from sonde.probe import Knob, Probe, Selection, Stream
 
 COMM_BYTES_MAX = 15  # TASK_COMM_LEN is 16, with the NUL
 PAGE_BYTES = 4096
@@ -245,7 +245,7 @@ class ProbeConfig:
                 values={
                     knob.name: self.values[knob.name]
                     for knob in probe.knobs
-                    if knob.name in self.values and goes_with(knob, output)
+                    if knob.name in self.values and knob.goes_with(output)
                 },
                 selection=self.selection,
                 max_entries=self.ring_size_bytes if is_stream else self.max_entries,
@@ -263,7 +263,7 @@ class ProbeConfig:
             yield from (((*path, "interfaces"), why) for why in _absent(self.interfaces))
         outputs = [probe.output(name) for name in self.output]
         for knob in probe.knobs:
-            if self.values.get(knob.name) and not any(goes_with(knob, output) for output in outputs):
+            if self.values.get(knob.name) and not any(knob.goes_with(output) for output in outputs):
                 why = (
                     f"it goes with output {' or '.join(knob.outputs)}, and output is {', '.join(self.output)}"
                 )
@@ -279,11 +279,6 @@ def _absent(interfaces: tuple[str | int, ...]) -> Iterator[str]:
         require_interfaces(interfaces)
     except (AttachError, KernelError) as error:
         yield f"{error.why}: {error.hint}"
-
-
-def goes_with(knob: Knob, output: Table | Stream) -> bool:
-    """Tell whether an output has a knob."""
-    return not knob.outputs or output.name in knob.outputs
 
 
 def outputs_by_default(probe: Probe) -> tuple[str, ...]:

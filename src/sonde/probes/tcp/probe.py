@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sonde.errors import KnobError
 from sonde.probe import FOLLOWERS, Knob, Probe, Stream, Table, Variant, Walk
 from sonde.probes.tcp.metrics import ACCEPT, CONNECT, PEERS, PROCESSES, RTT
 from sonde.probes.tcp.ports import ports_of, ranges_of
@@ -28,6 +29,9 @@ def _ip_version(text: str) -> int:
 def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None:
     spec.knobs["output"].value = OUTPUTS.index(output)
     spec.maps["adopted"].autocreate = output in WALKED
+    if values.get("ip_version") not in (None, 4, 6):
+        why = f"{values['ip_version']!r} is no version of IP"
+        raise KnobError("set ip_version of probe tcp", why=why, hint="give 4 or 6", knob="ip_version")
     if "ports" in values:
         spec.knobs["only_ports"].value = ranges_of(values["ports"])
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kernel.network import namespace, pair, settle
+from sonde.errors import KnobError
 from sonde.probes.tcp.child import PRELUDE, TCP, connections_of, measured, records, table_of, total
 from sonde.probes.tcp.workload import Workload
 from sonde.run import Run
@@ -135,6 +136,21 @@ for port in (4711, 4713):
         ends
     )
     assert peers.accounting.balanced, str(peers.accounting)
+
+
+@pytest.mark.parametrize(
+    ("output", "values", "told"),
+    [
+        ("rtt", {"failed": True}, "set failed of probe tcp: output rtt has no such knob: it goes with connections or processes or peers"),
+        ("connections", {"ip_version": 5}, "set ip_version of probe tcp: 5 is no version of IP: give 4 or 6"),
+    ],
+)  # fmt: skip
+def test_what_would_select_nothing_or_change_nothing_is_refused(
+    output: str, values: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(KnobError) as refused, Run(TCP, output, values=values):
+        pass
+    assert str(refused.value) == told
 
 
 @pytest.mark.parametrize("output", ["processes", "peers"])
