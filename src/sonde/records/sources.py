@@ -136,22 +136,25 @@ class TableSource:
                 self._rows_before.forget(self._rows.ended)
             _, other = self._other_before.of(np.zeros(len(other), keys.dtype), other)
         folded = np.arange(len(keys) + len(other)) >= len(keys)
+        columns = self._split(keys, values)
         if len(other):
-            keys = np.concatenate([keys, np.zeros(len(other), keys.dtype)])
-            values = np.concatenate([values, other])
-        columns = split(keys, self._key_columns) | split(values, self._value_columns)
+            others = self._split(np.zeros(len(other), keys.dtype), other)
+            columns = {name: np.concatenate([each, others[name]]) for name, each in columns.items()}
         aggregated = int(self._count(columns).sum()) if len(keys) else 0
         if self._rows_before is not None:
             self._handed_out += aggregated
             aggregated = self._handed_out
         accounting = accounting_from(self._counters(), aggregated=aggregated, final=self.is_final)
-        if self._narrowed:
-            # Copies all: views would keep the whole rows.
-            columns = {
-                name: narrow(each) if name in self._narrowed else each.copy()
-                for name, each in columns.items()
-            }
         return RecordBatch(self.schema, {**columns, "is_other": folded}, accounting, time.time_ns())
+
+    def _split(self, keys: Array, values: Array) -> dict[str, Array]:
+        """Give the columns of rows: views, or copies where buckets are narrowed, for views would keep the whole rows."""
+        columns: dict[str, Array] = split(keys, self._key_columns) | split(values, self._value_columns)
+        if not self._narrowed:
+            return columns
+        return {
+            name: narrow(each) if name in self._narrowed else each.copy() for name, each in columns.items()
+        }
 
     def _folded(self, dtype: np.dtype[Any]) -> Array:
         """Give the row of what found the map full or was folded here: an array of length 0 or 1."""
