@@ -45,12 +45,16 @@ class Identities:
     def identify(self, rows: RecordBatch) -> RecordBatch:
         """Add the columns to rows that were just read, by all that happened before."""
         with self._lock:
-            for _ in range(LIVES_MAX if self.lives is not None else 0):
-                assert self.lives is not None
-                if not len(batch := self.lives.read()):
-                    break
-                self._who.take(batch)
+            self._take_lives()
             return self._who.identify(rows)
+
+    def _take_lives(self) -> None:
+        if self.lives is None:
+            return
+        for _ in range(LIVES_MAX):
+            if not len(batch := self.lives.read()):
+                return
+            self._who.take(batch)
 
 
 class Export:

@@ -30,9 +30,8 @@ def _configure(spec: ObjectSpec, output: str, values: Mapping[str, Any]) -> None
             hint="leave out --count-only or --errors",
             knob="errors",
         )
-    wanted = values.get("syscall")
-    if wanted:
-        _select(spec, (wanted,) if isinstance(wanted, str) else wanted)
+    if values.get("syscall"):
+        _select(spec, values["syscall"])
 
 
 def _select(spec: ObjectSpec, names: Iterable[str]) -> None:
