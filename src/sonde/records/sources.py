@@ -140,7 +140,7 @@ class TableSource:
         if len(other):
             others = self._split(np.zeros(len(other), keys.dtype), other)
             columns = {name: np.concatenate([each, others[name]]) for name, each in columns.items()}
-        aggregated = int(self._count(columns).sum()) if len(keys) else 0
+        aggregated = int(self._count(columns).sum()) if len(folded) else 0
         if self._rows_before is not None:
             self._handed_out += aggregated
             aggregated = self._handed_out
