@@ -7,7 +7,8 @@ import os
 import pytest
 
 from sonde.errors import KnobError
-from sonde.probes.syscalls.child import SYSCALLS, WORKLOAD, assert_counted, counts, measured
+from sonde.probe import Selection
+from sonde.probes.syscalls.child import SYSCALLS, WORKLOAD, assert_counted, child, counts, measured
 from sonde.run import Run
 
 pytestmark = [
@@ -31,3 +32,31 @@ def test_errors_cannot_be_told_at_entry() -> None:
     """Count-only and errors together are refused, with what to do."""
     with pytest.raises(KnobError, match="count-only"):
         Run(SYSCALLS, "counts", values={"errors": True}).start()
+
+
+def test_what_is_added_to_other_alone_counts_where_differences_are_taken() -> None:
+    """The one row there is room for is getppid's; behind the first reading there are other calls only."""
+    code = "for _ in range(101): os.getppid()\nprint('done', flush=True)\nsys.stdin.readline()"
+    values = {"syscall": ("getppid", "exit_group")}
+    with (
+        child(code) as started,
+        Run(
+            SYSCALLS,
+            "counts",
+            selection=Selection(pid=started.pid),
+            values=values,
+            max_entries=1,
+            differences=True,
+        ) as run,
+    ):
+        started.go()
+        assert started.process.stdout is not None
+        assert started.process.stdout.readline() == "done\n"
+        assert list(run.read()["count"]) == [101]
+        started.go()
+        started.finish()
+        run.stop()
+        batch = run.read()
+    assert (batch["is_other"].tolist(), batch["count"].tolist()) == ([True], [1])
+    assert batch.accounting.aggregated == 102
+    assert batch.accounting.balanced, str(batch.accounting)
