@@ -11,6 +11,7 @@ from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
+    from sonde.records.frames import Written
     from sonde.records.model import Enricher
 
 
@@ -150,6 +151,10 @@ class Walk:
     map: str = ""
 
 
+def _whole(stack: Written) -> Written:
+    return stack
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """An aggregated map: a row per key, summed in the kernel.
@@ -162,7 +167,8 @@ class Table:
     are what its rows are to machines. ``cost_ns`` is what an event costs the kernel, as the probe's README measured it.
     ``counting`` are the programs that count what is seen: the last one, if it says nothing. ``at_start`` runs once when
     counting has begun, ``before_read`` before each reading and once more when all programs are detached. ``weight`` is the
-    column that a profile adds up, of a table whose rows are of stacks: ``count`` samples, or a time in ``…_ns``.
+    column that a profile adds up, of a table whose rows are of stacks: ``count`` samples, or a time in ``…_ns``; ``shorten``
+    makes of a stack of the kernel what is shown of it.
     ``rows`` gives for how many rows there is room, where that depends on the machine: of the number of CPUs and the knobs.
     Those of a table that ``grows`` take memory when they are made, where the kernel can do that in tracing programs: for
     large rows, of which there are few as a rule, up to the next power of two in size.
@@ -185,6 +191,7 @@ class Table:
     at_start: tuple[Walk, ...] = ()
     before_read: tuple[Walk, ...] = ()
     weight: str = ""
+    shorten: Callable[[Written], Written] = _whole
     rows: Callable[[int, Mapping[str, Any]], int] | None = None
     grows: bool = False
     shown_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonde.enrich.block_reason import RULES, STATE, reason_of, with_block_reason
+from sonde.enrich.block_reason import RULES, STATE, reason_of, with_block_reason, without_scheduler
 from sonde.enrich.waker import with_waker
-from sonde.records.frames import COLUMNS, Frame, columns_of, frames_of, written
+from sonde.records.frames import COLUMNS, NOTHING, Frame, columns_of, written
 from sonde.records.model import Column, RecordBatch, Schema
+from sonde.records.stacks import KERNEL_STACK
 
 SLEEPING, WAITING, STOPPED = 1, 2, 4
 SYSCALL = "do_syscall_64 entry_SYSCALL_64_after_hwframe"
@@ -79,15 +80,18 @@ def test_the_state_decides_where_no_function_does() -> None:
 
 
 def blocks(rows: list[tuple[list[Frame], int, bool]], *, named: bool = True) -> RecordBatch:
-    """Make rows of frames (the outermost first), state and whether they are of other."""
+    """Make rows of frames (the outermost first), state and whether they are of other; those of the same frames have one stack."""
+    stacks = [written(frames) for frames, _, _ in rows]
     columns = {
+        "kernel_stack": np.array([stacks.index(each) for each in stacks], np.uint64),
         "state": np.array([state for _, state, _ in rows], np.uint8),
         "in_iowait": np.zeros(len(rows), np.uint8),
         "is_other": np.array([other for _, _, other in rows]),
     }
-    schema = Schema("offcpu.blocked", tuple(Column(name) for name in columns))
+    meanings = {"kernel_stack": KERNEL_STACK}
+    schema = Schema("offcpu.blocked", tuple(Column(name, meanings.get(name, "")) for name in columns))
     batch = RecordBatch(schema, columns)
-    return batch.adding(columns_of([written(frames) for frames, _, _ in rows])) if named else batch
+    return batch.adding(columns_of(stacks)) if named else batch
 
 
 USER = [Frame("main", "n", "/bin/a", "a.c", 3), Frame("read", "n", "/lib/libc.so.6")]
@@ -107,16 +111,12 @@ OURS = [
 
 
 def test_the_schedulers_own_functions_are_left_off() -> None:
-    """What is innermost is the function that waits; a function of user space that is called schedule stays."""
-    named_so = [Frame("main", "n", "/bin/a"), Frame("schedule", "n", "/bin/a")]
-    batch = with_block_reason(
-        blocks([(USER + KERNEL + OURS, SLEEPING, False), (named_so, 0, False), ([], 0, True)])
-    )
+    """What is innermost is the function that waits; nothing of another kind that is called so is left off."""
+    unknown = [Frame("schedule", "u", "[kernel]")]
 
-    rows = list(batch.rows())
-    assert [USER + KERNEL, named_so, []] == [frames_of(row) for row in rows]
-    assert ["pipe", "run queue", None] == [row["reason"] for row in rows]
-    assert ["interruptible", "runnable", None] == [row["state"] for row in rows]
+    assert written(KERNEL) == without_scheduler(written(KERNEL + OURS))
+    assert written(unknown) == without_scheduler(written(unknown))
+    assert NOTHING == without_scheduler(NOTHING) == without_scheduler(written(OURS))
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,27 @@ def test_the_schedulers_own_functions_are_left_off() -> None:
 )
 def test_our_own_program_may_have_no_name_of_its_own_yet(ours: Frame) -> None:
     """It was loaded after the kernel's list of symbols was read; such an address elsewhere stays."""
+    assert written(KERNEL) == without_scheduler(written(KERNEL + OURS[:-1] + [ours]))
+    assert written([*KERNEL, ours]) == without_scheduler(written([*KERNEL, ours]))
+
+
+def test_a_row_has_the_reason_of_its_stack_and_its_state() -> None:
+    """A function of user space says nothing; what is of ``other`` has no reason."""
+    in_a_library = [Frame("main", "n", "/bin/a"), Frame("pipe_read", "n", "/bin/a")]
     batch = with_block_reason(
-        blocks([(KERNEL + OURS[:-1] + [ours], SLEEPING, False), ([*KERNEL, ours], SLEEPING, False)])
+        blocks(
+            [
+                (USER + KERNEL, SLEEPING, False),
+                (USER + KERNEL, 0, False),
+                (in_a_library, SLEEPING, False),
+                ([], 0, True),
+            ]
+        )
     )
 
-    assert [KERNEL, [*KERNEL, ours]] == [frames_of(row) for row in batch.rows()]
-    assert ["pipe", "pipe"] == batch["reason"].tolist()
+    rows = list(batch.rows())
+    assert ["pipe", "run queue", "other", None] == [row["reason"] for row in rows]
+    assert ["interruptible", "runnable", "interruptible", None] == [row["state"] for row in rows]
 
 
 def test_without_names_there_are_no_columns_of_frames() -> None:

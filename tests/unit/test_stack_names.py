@@ -301,7 +301,7 @@ def test_a_batch_without_rows_has_the_columns(naming: Naming) -> None:
 @pytest.mark.parametrize("which", ["_rows", "_users", "_kernels"])
 def test_what_is_kept_is_bounded(naming: Naming, which: str) -> None:
     kept: Any = getattr(naming.names, which)
-    kept._characters_max = 1_000
+    kept.bytes_max = 10_000
     for number in range(100, 400):
         naming.stacks.add([number], [np.array([address_of("qsort") + number % 7], np.uint64)])
         naming.stacks.add([number + 1000], [np.array([0xFFFFFFFF81000110 + number % 7], np.uint64)])
@@ -326,7 +326,7 @@ def test_places_and_lists_of_compiled_code_are_bounded(monkeypatch: pytest.Monke
 def test_names_of_the_heaviest_rows_are_kept(naming: Naming) -> None:
     """When there are too many, a program that has ended, and had many samples, keeps its names, however old they are."""
     kept: Any = naming.names._rows
-    kept._characters_max = 10_000
+    kept.bytes_max = 40_000
     heavy = (os.getpid(), 1, 77, 0, 4000)
     naming.stacks.add([77], [np.array([address_of("qsort")], np.uint64)])
     light = [(os.getpid(), 1, number, 0, 1) for number in range(100, 400)]

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sonde.enrich.each import TEXT
-from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR, Written, columns_of
+from sonde.records.frames import COLUMNS, KERNEL, SEPARATOR, Written
 from sonde.records.model import RecordBatch
+from sonde.records.stacks import KERNEL_STACK
 
 STATE = "sonde_task_state_t"
 """The typedef of a state: probes/_include/types.bpf.h."""
@@ -149,11 +150,8 @@ _SCHEDULER = re.compile(
 
 _CALLS_US = re.compile(r"_*bpf_trace_run\d*")
 
-KEPT_MAX = 65_536
-"""So many stacks are remembered with their reason."""
 
-
-@functools.lru_cache(KEPT_MAX)
+@functools.lru_cache(1 << 16)
 def _rule_of(function: str) -> str:
     found = _PATTERN.fullmatch(function)
     return _REASONS[int((found.lastgroup or "_0")[1:])] if found else ""
@@ -172,31 +170,25 @@ def reason_of(functions: Sequence[str], *, state: int, in_iowait: bool = False) 
     return STOPPED if STATES.get(state) in ("stopped", "traced") else OTHER
 
 
-class _Cut:
-    """A stack as its columns, without the scheduler's own functions, and its kernel functions, the innermost first."""
-
-    def __init__(self, names: str, kinds: str, modules: str, sources: str) -> None:
-        functions = names.split(SEPARATOR) if kinds else []
-        left = len(functions)
-        # What that calls is our own program, whatever it is called: the kernel's list may have been read before it was loaded.
-        if left > 1 and kinds[-2] == KERNEL and _CALLS_US.fullmatch(functions[-2]):
-            left -= 1
-        while left and kinds[left - 1] == KERNEL and _SCHEDULER.fullmatch(functions[left - 1]):
-            left -= 1
-        self.stack = Written(
-            SEPARATOR.join(functions[:left]),
-            kinds[:left],
-            SEPARATOR.join(modules.split(SEPARATOR)[:left]),
-            SEPARATOR.join(sources.split(SEPARATOR)[:left]),
-        )
-        self.functions = [functions[at] for at in range(left - 1, -1, -1) if kinds[at] == KERNEL]
-
-
-_cut = functools.lru_cache(KEPT_MAX)(_Cut)
+def without_scheduler(stack: Written) -> Written:
+    """Leave the scheduler's own functions, and what they call, off a stack of the kernel that was taken at a switch."""
+    functions = stack.names.split(SEPARATOR) if stack.kinds else []
+    left = len(functions)
+    # What that calls is our own program, whatever it is called: the kernel's list may have been read before it was loaded.
+    if left > 1 and _CALLS_US.fullmatch(functions[-2]):
+        left -= 1
+    while left and stack.kinds[left - 1] == KERNEL and _SCHEDULER.fullmatch(functions[left - 1]):
+        left -= 1
+    return Written(
+        SEPARATOR.join(functions[:left]),
+        stack.kinds[:left],
+        SEPARATOR.join(stack.modules.split(SEPARATOR)[:left]),
+        SEPARATOR.join(stack.sources.split(SEPARATOR)[:left]),
+    )
 
 
 def with_block_reason(batch: RecordBatch) -> RecordBatch:
-    """Add the column ``reason``, put ``state`` in words, and leave the scheduler's own functions off the stacks.
+    """Add the column ``reason``, and put ``state`` in words.
 
     Without names of frames the state alone decides: run queue, I/O, stopped, or other. What is of ``other`` has no reason.
     """
@@ -204,17 +196,36 @@ def with_block_reason(batch: RecordBatch) -> RecordBatch:
 
     states: list[int] = np.asarray(batch["state"]).tolist()
     in_iowait: list[int] = np.asarray(batch["in_iowait"]).tolist()
-    functions: Sequence[Sequence[str]] = [()] * len(batch)
-    added: dict[str, Any] = {}
-    if all(name in batch.columns for name in COLUMNS):
-        cuts = [_cut(*each) for each in zip(*(batch[name].tolist() for name in COLUMNS), strict=True)]
-        functions = [cut.functions for cut in cuts]
-        added |= columns_of([cut.stack for cut in cuts])
-    reasons = [
-        reason_of(each, state=state, in_iowait=bool(iowait))
-        for each, state, iowait in zip(functions, states, in_iowait, strict=True)
-    ]
+    stacks = _kernel_stacks(batch)
+    # Many rows wait at the same place.
+    found: dict[tuple[int, int, int], str] = {}
+    reasons = []
+    functions: dict[int, list[str]] = {}
+    for number, names, kinds, state, iowait in zip(*stacks, states, in_iowait, strict=True):
+        key = (number, state, iowait)
+        if key not in found:
+            if number not in functions:
+                functions[number] = _kernel_functions(names, kinds)
+            found[key] = reason_of(functions[number], state=state, in_iowait=bool(iowait))
+        reasons.append(found[key])
     other = np.asarray(batch["is_other"])
+    added: dict[str, Any] = {}
     for name, words in (("reason", reasons), ("state", [STATES.get(each, OTHER) for each in states])):
         added[name] = np.ma.masked_array(np.array(words, dtype=object), mask=other)
     return batch.adding(added, meanings={"reason": TEXT, "state": TEXT})
+
+
+def _kernel_stacks(batch: RecordBatch) -> tuple[list[int], list[str], list[str]]:
+    """Give the numbers of the rows' stacks in the kernel, and names and kinds of all their frames; 0 and "" without names."""
+    import numpy as np
+
+    if COLUMNS[0] not in batch.columns:
+        return [0] * len(batch), [""] * len(batch), [""] * len(batch)
+    number = batch.schema.having(KERNEL_STACK)[0]
+    return np.asarray(batch[number.name]).tolist(), batch[COLUMNS[0]].tolist(), batch[COLUMNS[1]].tolist()
+
+
+def _kernel_functions(names: str, kinds: str) -> list[str]:
+    """Give the kernel's functions of a stack, the innermost first."""
+    functions = names.split(SEPARATOR) if kinds else []
+    return [name for name, kind in zip(reversed(functions), reversed(kinds), strict=True) if kind == KERNEL]

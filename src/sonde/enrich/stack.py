@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.address_space import Mappings
 from sonde.enrich.address_spaces import AddressSpaces
+from sonde.enrich.kept_stacks import KeptStacks
 from sonde.enrich.kernel_symbol import KernelSymbols, Symbol, kernel_symbols
 from sonde.enrich.symbols.binaries import Binaries
 from sonde.enrich.symbols.places import NOWHERE, Asked, Place, Places
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 DEPTH_MAX = 127
 """A stack of so many frames goes on, most likely: probes/_include/stack.bpf.h takes no more."""
-KEPT_CHARACTERS_MAX = 24 << 20
-"""So much text of stacks is kept for the next read."""
+KEPT_BYTES_MAX = 32 << 20
+"""So much is kept of stacks for the next read."""
 BROKEN_OFF, TRUNCATED, NO_STACK = "[broken off]", "[truncated]", "[no stack: {}]"
 KERNEL_MODULE = "[kernel]"
 
@@ -51,8 +52,8 @@ class StackNames:
     """Adds the columns of stacks (records/frames.py) to rows that name stacks by number.
 
     Each stack is named once for each state of an address space, each address once for each file: a read costs Python
-    for each row, and for each frame that is new. ``weight`` is the column that tells which rows matter most. ``notes`` says
-    what a person should know of the names.
+    for each row, and for each frame that is new. ``weight`` is the column that tells which rows matter most, ``shorten`` makes
+    of a stack of the kernel what is shown of it. ``notes`` says what a person should know of the names.
     """
 
     def __init__(
@@ -63,14 +64,15 @@ class StackNames:
         binaries: Binaries,
         kernel: KernelSymbols | None = None,
         weight: str,
+        shorten: Callable[[Written], Written] = lambda stack: stack,
     ) -> None:
         self._stacks, self._spaces, self._binaries = stacks, spaces, binaries
-        self._weight = weight
+        self._weight, self._shorten = weight, shorten
         self._kernel = kernel if kernel is not None else kernel_symbols()
         # Whole rows, whose texts all batches share; and what new ones are made of: by state of an address space, and number.
-        self._rows = _Kept(KEPT_CHARACTERS_MAX)
-        self._users = _Kept(KEPT_CHARACTERS_MAX // 4)
-        self._kernels = _Kept(KEPT_CHARACTERS_MAX // 4)
+        self._rows = KeptStacks(KEPT_BYTES_MAX)
+        self._users = KeptStacks(KEPT_BYTES_MAX // 4)
+        self._kernels = KeptStacks(KEPT_BYTES_MAX // 4)
         self._places = Places(spaces, binaries)
 
     @property
@@ -108,7 +110,7 @@ class StackNames:
             (user, is_final), kernel = users[row], kernels[row[3]]
             named[row] = _concatenated([each for each in (user, kernel) if each.kinds])
             if is_final:
-                self._rows.put(row, named[row])
+                named[row] = self._rows.put(row, named[row])
         return named
 
     # ---- user space -------------------------------------------------------------------------------------------
@@ -132,9 +134,10 @@ class StackNames:
             found[row] = (written, True)
         named = self._name_new(list(dict.fromkeys(wanted.values())))
         for row, stack in wanted.items():
-            found[row] = written, is_final = named[stack]
+            written, is_final = named[stack]
             if is_final:
-                self._users.put((stack[1].serial, stack[2]), written)
+                written = self._users.put((stack[1].serial, stack[2]), written)
+            found[row] = written, is_final
         return found
 
     def _without_addresses(self, number: int) -> Written | None:
@@ -205,44 +208,10 @@ class StackNames:
         at, places = 0, index.tolist()
         for number, stack in zip(new, stacks, strict=True):
             frames = [names[place] for place in reversed(places[at : at + len(stack)])]
-            found[number] = _concatenated([*([_mark(TRUNCATED)] if len(stack) >= DEPTH_MAX else []), *frames])
-            self._kernels.put(number, found[number])
+            whole = _concatenated([*([_mark(TRUNCATED)] if len(stack) >= DEPTH_MAX else []), *frames])
+            found[number] = self._kernels.put(number, self._shorten(whole))
             at += len(stack)
         return found
-
-
-class _Kept:
-    """Written stacks, within a bound of characters, which ``trim`` keeps."""
-
-    def __init__(self, characters_max: int) -> None:
-        self._kept: dict[Any, Written] = {}
-        self._characters, self._characters_max = 0, characters_max
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: Any) -> Written | None:
-        return self._kept.get(key)
-
-    def put(self, key: Any, value: Written) -> None:
-        if key not in self._kept:
-            self._kept[key] = value
-            self._characters += _size(value)
-
-    def trim(self, least_first: Callable[[], Iterable[Any]] = tuple) -> None:
-        """Forget what does not fit: the oldest first of what is not among ``least_first``, then those in their order."""
-        if self._characters <= self._characters_max:
-            return
-        last = dict.fromkeys(least_first())
-        for key in [*(key for key in self._kept if key not in last), *last]:
-            if self._characters <= self._characters_max:
-                return
-            if key in self._kept:
-                self._characters -= _size(self._kept.pop(key))
-
-
-def _size(text: Written) -> int:
-    return sum(map(len, text))
 
 
 def _lightest_first(rows: Sequence[Row], weights: Sequence[int]) -> list[Row]:

@@ -6,7 +6,7 @@ import importlib
 import os
 import select
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sonde.bpf.side_band import SideBand
@@ -16,6 +16,7 @@ from sonde.errors import SondeError
 
 if TYPE_CHECKING:
     from sonde.enrich.stack import StackNames
+    from sonde.records.frames import Written
     from sonde.records.stacks import StackTable
 
 GATHERS_S = 0.02
@@ -75,13 +76,14 @@ class Naming:
                 return
             self.spaces.take(records, lost=self._band.lost)
 
-    def names(self, stacks: StackTable, *, weight: str) -> StackNames:
+    def names(self, stacks: StackTable, *, weight: str, shorten: Callable[[Written], Written]) -> StackNames:
         """Give what names the stacks of rows that have a column ``weight``; one for all reads."""
         if self._names is None:
             from sonde.enrich.stack import StackNames
             from sonde.enrich.symbols.binaries import Binaries
 
-            self._names = StackNames(stacks, self.spaces, binaries=Binaries(self.files), weight=weight)
+            binaries = Binaries(self.files)
+            self._names = StackNames(stacks, self.spaces, binaries=binaries, weight=weight, shorten=shorten)
         return self._names
 
     def counters(self) -> dict[str, int]:

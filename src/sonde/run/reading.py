@@ -166,7 +166,8 @@ class Reading:
         from sonde.enrich.interface import IFINDEX, InterfaceNames
 
         if self._stack_naming is not None and self.stacks is not None and isinstance(self.output, Table):
-            return (self._stack_naming.names(self.stacks, weight=self.output.weight),)
+            weight, shorten = self.output.weight, self.output.shorten
+            return (self._stack_naming.names(self.stacks, weight=weight, shorten=shorten),)
         if not batch.schema.having(IFINDEX):
             return ()
         return (InterfaceNames(self._interfaces) if self._interfaces is not None else InterfaceNames(),)

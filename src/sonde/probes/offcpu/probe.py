@@ -12,6 +12,7 @@ from sonde.records.metrics import Metric
 
 if TYPE_CHECKING:
     from sonde.bpf import ObjectSpec
+    from sonde.records.frames import Written
     from sonde.records.model import Enricher, RecordBatch
 
 ROWS_PER_CPU = 512
@@ -49,6 +50,12 @@ def _enrichers() -> tuple[Enricher, ...]:
 
     together = with_alike_stacks_together(ROW, (*MEASURES, "first_seen_ns"))
     return (with_thread_name, with_waker, with_block_reason, together, _without_unfinished)
+
+
+def _without_scheduler(stack: Written) -> Written:
+    from sonde.enrich.block_reason import without_scheduler
+
+    return without_scheduler(stack)
 
 
 def _without_unfinished(batch: RecordBatch) -> RecordBatch:
@@ -106,6 +113,7 @@ PROBE = Probe(
             before_read=(Walk("offcpu_walk"),),
             cost_ns=3086,
             weight="total_ns",
+            shorten=_without_scheduler,
             rows=_rows,
         ),
     ),
