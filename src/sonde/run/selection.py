@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
 from dataclasses import replace
-from glob import glob
 from typing import TYPE_CHECKING, Any
 
-from sonde.errors import KnobError
+from sonde.enrich.descendants import descendants
+from sonde.errors import KernelError, KnobError
 from sonde.probe import Probe, Selection
 
 if TYPE_CHECKING:
@@ -60,23 +60,14 @@ def fill_filters(loaded: Object, chosen: Selection) -> None:
 
 
 def _follow(loaded: Object, first: int) -> None:
-    """Have a process followed, and all that it has started and that runs: each before its own are asked for.
-
-    So none is missed: what one starts from then on, the program on fork follows.
-    """
-    waiting, found = [first], {first}
-    while waiting:
-        pid = waiting.pop()
-        loaded.maps["followed"][pid] = 0  # type: ignore[index]
-        new = _children_of(pid) - found
-        found |= new
-        waiting += new
-
-
-def _children_of(pid: int) -> set[int]:
-    """Find whom a process has started, by each of its threads; none where it has ended, or the kernel does not tell."""
-    found = set[int]()
-    for path in glob(f"/proc/{pid}/task/*/children"):
-        with suppress(OSError), open(path, encoding="ascii") as file:
-            found.update(map(int, file.read().split()))
-    return found
+    """Have a process followed, and all that it has started and that runs: those for whom there is no room are counted."""
+    unfollowed = 0
+    for pid in descendants(first):
+        try:
+            loaded.maps["followed"][pid] = 0  # type: ignore[index]
+        except KernelError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            unfollowed += 1
+    if unfollowed:
+        loaded.variables["unfollowed"].value += unfollowed
