@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonde.bpf.side_band import EXEC, EXIT, FORK, MAP, MappedPath, SideBandRecords, event_dtype
-from sonde.enrich import address_space, address_spaces
+from side_band_story import LIBC, SHELL, TOOL, Story, at, spaces_of
+from sonde.bpf.side_band import EXEC, EXIT, FORK, MappedPath
+from sonde.enrich import address_spaces
 from sonde.enrich.address_spaces import AddressSpaces
 from sonde.enrich.process_maps import CodeMapping, parse_maps
 
-LIBC, SHELL, TOOL = (MappedPath(path, 64, number) for number, path in enumerate(("/libc", "/sh", "/tool"), 1))
 MEMORY = MappedPath("", 0, 0)
-
-
-class Story:
-    """Records as they are told: each has the next time."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[int, ...]] = []
-        self.files: dict[MappedPath, int] = {}
-        self.now = 0
-
-    def tell(self, kind: int, pid: int, *, parent: int = 0) -> int:
-        self.now += 10
-        self.events.append((self.now, 0, 0, 0, pid, parent, 0, kind))
-        return self.now
-
-    def map(self, pid: int, start: int, end: int, file: MappedPath = TOOL, *, offset: int = 0) -> int:
-        self.now += 10
-        number = self.files.setdefault(file, len(self.files))
-        self.events.append((self.now, start, end, offset, pid, 0, number, MAP))
-        return self.now
-
-    def records(self) -> SideBandRecords:
-        found = SideBandRecords(np.array(self.events, event_dtype()), tuple(self.files))
-        self.events = []
-        return found
-
-
-def spaces_of(story: Story) -> AddressSpaces:
-    spaces = AddressSpaces(read=lambda _: None)
-    spaces.take(story.records())
-    return spaces
-
-
-def at(spaces: AddressSpaces, pid: int, time_ns: int, *addresses: int) -> list[tuple[str, int] | None]:
-    mappings = spaces.at(pid, time_ns)
-    if mappings is None:
-        return [None] * len(addresses)
-    spans, offsets = mappings.find(np.array(addresses, np.uint64))
-    pairs = zip(spans.tolist(), offsets.tolist(), strict=True)
-    return [(mappings.spans[span].file.path, offset) if span >= 0 else None for span, offset in pairs]
 
 
 def test_an_address_is_a_place_in_the_file_that_is_mapped_there() -> None:
@@ -116,38 +75,6 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
     assert at(spaces, 8, second + 1000, 0x5000) == [("/tool", 0)]
 
 
-def test_a_process_that_ended_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its end is told, and then its number is another's."""
-    monkeypatch.setattr(address_spaces, "ENDED_MAX", 2)
-    story = Story()
-    for _ in range(2):
-        story.tell(FORK, 8, parent=1)
-        story.tell(EXIT, 8)
-    assert spaces_of(story).forgotten == 0
-
-
-def test_what_has_not_ended_before_that_moment_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is a program of which is told only after the one that came behind it."""
-    monkeypatch.setattr(address_spaces, "KEPT_MAX", 0)
-    story = Story()
-    ends = []
-    for pid in (8, 9):
-        story.map(pid, 0x5000, 0x6000)
-        ends.append(story.tell(EXIT, pid))
-    late = story.now + 5
-    story.now += 10
-    story.tell(EXEC, 7)
-    story.map(7, 0x5000, 0x6000)
-    spaces, now = spaces_of(story), story.now
-    story.now = late - 10
-    story.tell(EXEC, 7)
-    spaces.take(story.records())
-    spaces.forget(ends[1])
-    assert [at(spaces, pid, now, 0x5000) for pid in (7, 8, 9)] == [[("/tool", 0)], [None], [("/tool", 0)]]
-    spaces.forget(now + 1)
-    assert at(spaces, 7, now, 0x5000) == [("/tool", 0)]
-
-
 def test_a_mapping_in_anothers_place_leaves_what_is_beside_it() -> None:
     """Nobody tells when something is unmapped: what comes in its place does."""
     story = Story()
@@ -189,28 +116,6 @@ def test_a_mapping_without_a_place_changes_nothing() -> None:
     assert at(spaces_of(story), 7, story.now, 0x4000, 0x7000) == [("/libc", 0x3000), ("/libc", 0x6000)]
 
 
-def test_of_too_many_states_the_oldest_that_is_known_stands_for_those_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(address_space, "STATES_MAX", 3)
-    story = Story()
-    times = [story.map(7, 0x5000, 0x6000, MappedPath(f"/f{number}", 1, number + 1)) for number in range(10)]
-    spaces = spaces_of(story)
-    assert [at(spaces, 7, time_ns, 0x5000) for time_ns in (times[0], times[8], times[9])] == [
-        [("/f7", 0)],
-        [("/f8", 0)],
-        [("/f9", 0)],
-    ]
-
-
-def test_records_of_whom_nobody_asks_for_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address_space, "PENDING_MAX", 3)
-    story = Story()
-    for _ in range(20):
-        story.map(7, 0x5000, 0x6000)
-    assert spaces_of(story)._spaces[7][0].size == 1
-
-
 def test_a_state_has_one_number_until_something_is_mapped() -> None:
     story = Story()
     last = story.map(7, 0x1000, 0x3000, LIBC)
@@ -244,25 +149,6 @@ def test_a_long_line_of_forks_needs_no_deep_stack() -> None:
     for pid in range(2, 3000):
         story.tell(FORK, pid, parent=pid - 1)
     assert at(spaces_of(story), 2999, story.now, 0x5000) == [("/sh", 0)]
-
-
-def test_ended_processes_are_forgotten_when_they_were_read_and_counted_when_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(address_spaces, "KEPT_MAX", 10)
-    monkeypatch.setattr(address_spaces, "ENDED_MAX", 100)
-    story, spaces = Story(), AddressSpaces(read=lambda _: None)
-    story.map(7, 0x1000, 0x2000)
-    for pid in range(1000, 1150):
-        story.tell(FORK, pid, parent=7)
-        story.map(pid, 0x5000, 0x6000)
-        story.tell(EXIT, pid)
-    spaces.take(story.records())
-    assert (len(spaces), spaces.forgotten) == (1 + 100, 50)
-    assert at(spaces, 1000, story.now, 0x5000) == [None]
-    assert at(spaces, 1149, story.now, 0x5000) == [("/tool", 0)]
-    spaces.forget(story.now + 1)
-    assert (len(spaces), spaces.forgotten) == (1 + 10, 50)
 
 
 def test_what_was_there_before_is_read_and_later_records_add_to_it() -> None:
@@ -324,17 +210,6 @@ def test_who_comes_from_whom_is_known() -> None:
     assert spaces_of(story).lineage(9) == (9, 8, 7)
 
 
-def test_a_line_of_forks_ends_somewhere() -> None:
-    """Numbers are used again: one that comes from itself is where it ends."""
-    story = Story()
-    for pid in range(2, 100):
-        story.tell(FORK, pid, parent=pid - 1)
-    story.tell(FORK, 1, parent=2)
-    spaces = spaces_of(story)
-    assert spaces.lineage(99) == tuple(range(99, 99 - address_spaces.LINEAGE_MAX, -1))
-    assert spaces.lineage(1) == (1, 2)
-
-
 def test_a_new_file_is_told_once() -> None:
     told: list[tuple[int, MappedPath]] = []
     story, spaces = Story(), AddressSpaces(read=lambda _: None, on_file=lambda *what: told.append(what))
@@ -362,56 +237,6 @@ def test_a_file_is_told_of_again_when_what_was_mapped_before_has_its_names() -> 
         if len(moments) == 2:
             spaces.forget(moments[1])
     assert told == ["/libc", "/tool", "/libc"]
-
-
-def test_of_too_many_files_the_oldest_are_new_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address_spaces, "FILES_MAX", 2)
-    told: list[str] = []
-    story, spaces = (
-        Story(),
-        AddressSpaces(read=lambda _: None, on_file=lambda _, file: told.append(file.path)),
-    )
-    for file in (LIBC, SHELL, TOOL, LIBC):
-        story.map(7, 0x1000, 0x2000, file)
-        spaces.take(story.records())
-        story.files = {}
-    assert told == ["/libc", "/sh", "/tool", "/libc"]
-
-
-def test_what_ended_processes_had_mapped_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process may map code as often as it likes, and have children that do."""
-    monkeypatch.setattr(address_spaces, "ENDED_MAPPINGS_MAX", 1000)
-    story, spaces = Story(), AddressSpaces(read=lambda _: None)
-    for pid in range(1000, 1020):
-        story.tell(FORK, pid, parent=7)
-        for number in range(100):
-            story.map(pid, number << 20, (number << 20) + 4096)
-        story.tell(EXIT, pid)
-    spaces.take(story.records())
-    assert (len(spaces), spaces.forgotten) == (1 + 10, 10)
-    assert at(spaces, 1019, story.now, 99 << 20) == [("/tool", 0)]
-
-
-def test_processes_whose_beginning_was_lost_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of which is told only what they mapped, and that they ended, at once."""
-    monkeypatch.setattr(address_spaces, "ENDED_MAX", 10)
-    story, spaces = Story(), AddressSpaces(read=lambda _: None)
-    for pid in range(1000, 1050):
-        story.map(pid, 0x5000, 0x6000)
-        story.tell(EXIT, pid)
-    spaces.take(story.records(), lost=50)
-    assert (len(spaces), spaces.forgotten) == (10, 40)
-    assert at(spaces, 1049, story.now, 0x5000) == [("/tool", 0)]
-
-
-def test_a_process_has_so_many_mappings_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address_space, "SPANS_MAX", 50)
-    story = Story()
-    for number in range(100):
-        story.map(7, number << 20, (number << 20) + 4096)
-    mappings = spaces_of(story).at(7, story.now)
-    assert mappings is not None
-    assert len(mappings.spans) == 50
 
 
 SPANS = st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(0, 3))
