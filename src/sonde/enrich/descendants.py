@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from sonde.enrich.process_files import living_pids, parent_of
 
@@ -33,9 +32,10 @@ def _are_told() -> bool:
 def _of_threads(pid: int) -> set[int]:
     """Find whom a process has started, by each of its threads; none where it has ended."""
     found = set[int]()
-    for path in Path("/proc").glob(f"{pid}/task/*/children"):
-        with suppress(OSError):
-            found.update(map(int, path.read_text(encoding="ascii").split()))
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found.update(map(int, file.read().split()))
     return found
 
 
