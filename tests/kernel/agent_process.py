@@ -85,7 +85,7 @@ def descriptors(pid: int) -> int:
 
 def main() -> None:
     """Be the agent."""
-    from sonde.agent.loader import Loader
+    from sonde.agent.loader.loader import Loader
     from sonde.agent.privileges import drop_privileges
 
     spawning = json.loads(sys.argv[1])

@@ -12,7 +12,7 @@ import pytest
 
 from kernel.agent_process import descriptors
 from kernel.sonde_process import wait_until_gone
-from sonde.agent.loader import Loader
+from sonde.agent.loader.loader import Loader
 from sonde.agent.loader.protocol import (
     DESCRIPTORS_MAX,
     ENTRIES_MAX,

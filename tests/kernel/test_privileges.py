@@ -157,7 +157,7 @@ def test_as_a_container_with_cap_sys_admin_instead() -> None:
 
 def test_without_the_capabilities_one_sentence_names_them() -> None:
     code = (
-        "from sonde.agent.loader import Loader\nloader = Loader.spawn(('syscalls',))\n"
+        "from sonde.agent.loader.loader import Loader\nloader = Loader.spawn(('syscalls',))\n"
         "try:\n    loader.ready\nexcept OSError as error:\n    print(error)\nloader.close()"
     )
     words = [*limited("bpf"), sys.executable, "-c", code]

@@ -220,7 +220,7 @@ def test_signals_are_the_agents() -> None:
 def test_a_loader_that_cannot_start_says_why() -> None:
     """A user that does not exist: the reason comes over the wire, and no process stays."""
     code = (
-        "from sonde.agent.loader import Loader\nloader = Loader.spawn(('syscalls',), user='no-such-user')\n"
+        "from sonde.agent.loader.loader import Loader\nloader = Loader.spawn(('syscalls',), user='no-such-user')\n"
         "try:\n    loader.ready\nexcept Exception as error:\n    print(type(error).__name__, error)\nloader.close()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -25,7 +25,9 @@ from sonde.probes import probe as find_probe
 from sonde.version import VERSION
 
 if TYPE_CHECKING:
-    from sonde.agent.loader import Identity, Loader, RemoteRun
+    from sonde.agent.loader.loader import Loader
+    from sonde.agent.loader.protocol import Identity
+    from sonde.agent.loader.remote_run import RemoteRun
 
 LOG = logging.getLogger("sonde.agent")
 INSTANCE = str(uuid.uuid4())

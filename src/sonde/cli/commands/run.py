@@ -95,7 +95,7 @@ def _agent(config: Config, read: Any, ready_fd: int | None) -> Agent:
     """Start the loader while there are privileges, give them up, and only then import what parses and serves."""
     import logging
 
-    from sonde.agent.loader import Loader
+    from sonde.agent.loader.loader import Loader
     from sonde.agent.privileges import drop_privileges
     from sonde.enrich.kernel_symbol import kernel_symbols
 
