@@ -89,6 +89,8 @@ class Agent:
 def agent(folder: Path, *arguments: str, **settings: str) -> Iterator[Agent]:
     """Start one that measures what it is told, by dotted keys with ``__`` for the dot, and wait until it counts."""
     given = {"prometheus.listen": "127.0.0.1:0", "interval": "500ms", "budget.cpu": "off"}
+    # Where another user can read the packages the agent would be that user, who cannot write into the test's folder.
+    given["process.user"] = "root"
     given |= {name.replace("__", "."): value for name, value in settings.items()}
     words = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
     ready, told = os.pipe()
