@@ -197,6 +197,8 @@ def _saying_ready(command: list[str], name: str) -> Iterator[Session]:
             process.wait()
             raise CannotRunError(complaint(session, process.returncode))
         session.attached_s = time.perf_counter() - begun
+        # The others have had this while their descriptors were watched: work begins as long after attaching under all tools.
+        time.sleep(SETTLE_S)
         session.begun = resources.cpu(process.pid)
         yield session
     finally:

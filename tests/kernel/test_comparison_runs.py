@@ -105,6 +105,15 @@ def test_what_a_benchmark_started_ends_with_it_even_where_that_is_killed(
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("name", [syscall_tools.COUNTS, "perf stat"])
+def test_work_begins_as_long_after_attaching_under_every_tool(name: str) -> None:
+    """Who has just attached still gets itself ready, on a CPU that the work may want."""
+    begun = time.perf_counter()
+    with OURS[name].start() as session:
+        rested_s = time.perf_counter() - begun - session.attached_s
+    assert rested_s >= contender.SETTLE_S
+
+
 def test_one_that_had_to_be_killed_gave_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long it would have taken is not known: the limit is no figure of it."""
     monkeypatch.setattr(contender, "END_TIMEOUT_S", 0.0)
