@@ -101,24 +101,41 @@ def losses(found: Results) -> Iterator[str]:
                 none = False
                 yield f"* **{part.title}**: sonde has nothing for it. {row.missing}"
         for column in part.columns:
-            worse = [(peer, ours, ratio) for peer, ours, ratio in _ratios(part, column) if ratio > LOSES_FROM]
-            if column.better and worse:
+            behind = _behind(part, column) if column.better else {}
+            if behind:
                 none = False
-                told = ", ".join(f"{peer} by {ratio:.2f}" for peer, _, ratio in worse)
-                at = f", at most {part.across}" if part.across else ""
-                yield f"* **{part.title}{at}: {column.title}.** Behind {told}. {reasons.why(part.name, column.key)}"
+                told = ", ".join(_told(part, peer, at_places) for peer, at_places in behind.items())
+                along = f", by {part.across}" if part.across else ""
+                yield f"* **{part.title}{along}: {column.title}.** Behind {told}. {reasons.why(part.name, column.key)}"
     if none:
         yield "Nowhere in this run by more than a twentieth."
 
 
-def _ratios(part: Part, column: Column) -> Iterator[tuple[str, str, float]]:
-    """Give for each peer sonde's figure over its, or its over sonde's where more is better: above 1 sonde loses."""
+def _behind(part: Part, column: Column) -> dict[str, dict[float, float]]:
+    """Give for each peer that sonde is behind of the places on the axis at which it is, all of them, and by how much."""
+    behind = dict[str, dict[float, float]]()
+    for peer, at, ratio in _ratios(part, column):
+        if ratio > LOSES_FROM:
+            behind.setdefault(peer, {})[at] = ratio
+    return behind
+
+
+def _ratios(part: Part, column: Column) -> Iterator[tuple[str, float, float]]:
+    """Give for each peer and place sonde's figure over its, or its over sonde's where more is better: above 1 sonde loses."""
     places = sorted({row.at for row in part.rows if row.cells})
     for peer, ours in part.pairs.items():
-        for at in places[-1:]:
+        for at in places:
             ratio = part.ratio(column.key, ours, peer, at)
             if ratio:
-                yield peer, ours, 1 / ratio if column.better == "more" else ratio
+                yield peer, at, 1 / ratio if column.better == "more" else ratio
+
+
+def _told(part: Part, peer: str, ratios: dict[float, float]) -> str:
+    """Write by how much, from the least to the most, and at which places."""
+    bounds = dict.fromkeys(f"{each:,.2f}" for each in (min(ratios.values()), max(ratios.values())))
+    everywhere = {row.at for row in part.rows if row.cells} == ratios.keys()
+    places = "all" if everywhere else ", ".join(f"{place:,.0f}" for place in ratios)
+    return f"{peer} by {' … '.join(bounds)}" + (f" (at {places})" if part.across else "")
 
 
 def _part(part: Part) -> Iterator[str]:

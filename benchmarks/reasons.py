@@ -28,7 +28,8 @@ OF_PART: dict[tuple[str, str], str] = {
     (
         "crowds",
         "process_us",
-    ): "A process gets a row with its name for each of its calls, where the other adds to one sum for each process.",
+    ): "A process gets a row with its name for each of its calls, where the other adds to one sum for each process. Few processes take "
+    "some milliseconds in all, in which a tool that has just attached still gets itself ready.",
     (
         "profiles",
         "added_us",
@@ -37,7 +38,11 @@ OF_PART: dict[tuple[str, str], str] = {
         "profiles",
         "cpu_us",
     ): "Stacks are added up and named while it runs, in Python; `perf record` copies samples to a file, which `perf script` names afterwards.",
-    ("streams", "cpu_ns"): JSON,
+    (
+        "streams",
+        "cpu_ns",
+    ): "`sonde trace` formats every line in Python: all arguments, the result and the latency in JSON. `sonde record` makes columns of records, where "
+    "`perf record` copies the kernel's buffer into its file. Of few records a second most is what a reader takes once, and each time that it looks.",
     (
         "streams",
         "delivered",

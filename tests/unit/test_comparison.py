@@ -46,6 +46,19 @@ def test_where_sonde_loses_is_said(made: Part, told: str) -> None:
     assert told in losses
 
 
+def test_a_loss_is_said_at_every_place_of_an_axis() -> None:
+    """The last of them may be the most favourable one."""
+    rows = [Row("sonde", "sonde", {"ns": [ns]}, at) for at, ns in ((10, 30), (100, 40), (1000, 20))]
+    rows += [Row("peer", "peer", {"ns": [20]}, at) for at in (10, 100, 1000)]
+    rows += [Row("other", "peer", {"ns": [10]}, at) for at in (10, 100, 1000)]
+    pairs = {"peer": "sonde", "other": "sonde"}
+    made = Part("made", "Made up", "Nothing.\n", COLUMNS, rows, across="processes", pairs=pairs)
+
+    (loss,) = page.losses(Results({}, quick=False, parts={"made": made}))
+
+    assert "Behind peer by 1.50 … 2.00 (at 10, 100), other by 2.00 … 4.00 (at all)." in loss
+
+
 def test_rounds_are_gathered_in_order() -> None:
     gathering = Gathering()
     for value in (1.0, 2.0):
