@@ -7,9 +7,10 @@ PYTHON = (
     "program; loading the programs takes about as long."
 )
 NUMPY = "What is resident is the interpreter, libbpf's copy of the kernel's types, and NumPy, which the first reading imports: as much again as everything before it."
-READING = "The first reading imports NumPy, which takes most of that; in a run of some seconds it has happened before Ctrl-C."
+READING = "The last reading, its rows as text, and the end of an interpreter: some 30 ms of Python, where a program in C that sleeps ends at once."
 ROOM = "A row for each process, call and error, with its name, and a histogram or a cell for each CPU; with 10,240 of them it is full. The others' maps have fewer rows and columns."
-JSON = "Every line is formatted by Python, and is longer: all arguments, the result and the latency in JSON."
+JSON = "Every line is formatted by Python, and is longer: all that is known of the event, in JSON."
+ONCE = f"Of events as few as these most is what is taken once, right after attaching: imports, and names that are looked up. {JSON}"
 MORE = "It answers more: each process, call and error, where the other has a sum for each process; and it is exact where two CPUs count at once."
 
 OF_PART: dict[tuple[str, str], str] = {
@@ -47,6 +48,8 @@ OF_PART: dict[tuple[str, str], str] = {
         "streams",
         "delivered",
     ): "Its ring has 1 MiB unless `--max-entries` says otherwise; what finds no room is counted, and said.",
+    ("execs", "cpu_us"): ONCE,
+    ("connections", "cpu_us"): ONCE,
     ("sizes", "own_mb"): "Two thirds of it is NumPy.",
     ("sizes", "installed_mb"): "Two thirds of it without Python is NumPy.",
     ("sizes", "packages"): "Most of them are Debian's below Python.",
