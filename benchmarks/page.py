@@ -134,7 +134,7 @@ def _told(part: Part, peer: str, ratios: dict[float, float]) -> str:
     """Write by how much, from the least to the most, and at which places."""
     bounds = dict.fromkeys(f"{each:,.2f}" for each in (min(ratios.values()), max(ratios.values())))
     everywhere = {row.at for row in part.rows if row.cells} == ratios.keys()
-    places = "all" if everywhere else ", ".join(f"{place:,.0f}" for place in ratios)
+    places = "all" if everywhere else ", ".join(map(_place, ratios))
     return f"{peer} by {' … '.join(bounds)}" + (f" (at {places})" if part.across else "")
 
 
@@ -168,8 +168,9 @@ def _table(part: Part) -> Iterator[str]:
 def _along(part: Part, column: Column) -> Iterator[str]:
     """One table for a column: contenders downwards, the axis to the right."""
     places = sorted({row.at for row in part.rows})
-    yield f"\n{_heading(column).capitalize()}, by {part.across}:\n"
-    yield f"| | {' | '.join(f'{place:,g}' for place in places)} |"
+    heading = _heading(column)
+    yield f"\n{heading[:1].upper()}{heading[1:]}, by {part.across}:\n"
+    yield f"| | {' | '.join(map(_place, places))} |"
     yield "|---" * (len(places) + 1) + "|"
     for name in part.kinds():
         rows = [part.row(name, place) for place in places]
@@ -186,14 +187,14 @@ def _said(part: Part) -> Iterator[str]:
     if said:
         yield f"\nWhat they said, at the most {part.across} at which they said it:\n"
         last = {row.contender: row for row in said}
-        yield from (f"* {row.contender} ({row.at:,g}): {row.said}" for row in last.values())
+        yield from (f"* {row.contender} ({_place(row.at)}): {row.said}" for row in last.values())
 
 
 def _missing(part: Part) -> Iterator[str]:
     missing: dict[tuple[str, str], list[str]] = {}
     for row in part.rows:
         if row.missing:
-            missing.setdefault((row.contender, row.missing), []).append(f"{row.at:,g}")
+            missing.setdefault((row.contender, row.missing), []).append(_place(row.at))
     if missing:
         yield "\nNot run:\n"
     for (name, why), places in missing.items():
@@ -203,19 +204,26 @@ def _missing(part: Part) -> Iterator[str]:
 
 def _pairs(part: Part) -> Iterator[str]:
     """Write sonde's figures as ratios to those of who does the same."""
-    if part.across or not any(part.kinds().get(peer) for peer in part.pairs):
+    found = {
+        f"{ours} to {peer}": [part.ratio(column.key, ours, peer) for column in part.columns]
+        for peer, ours in part.pairs.items()
+    }
+    found = {name: ratios for name, ratios in found.items() if any(ratios)}
+    if part.across or not found:
         return
     yield "\nSonde's to that of who does the same; below 1 sonde takes less:\n"
     yield f"| | {' | '.join(_heading(column) for column in part.columns)} |"
     yield "|---" * (len(part.columns) + 1) + "|"
-    for peer, ours in part.pairs.items():
-        ratios = [part.ratio(column.key, ours, peer) for column in part.columns]
-        if any(ratios):
-            yield f"| {ours} to {peer} | {' | '.join(cell(ratio) for ratio in ratios)} |"
+    yield from (f"| {name} | {' | '.join(map(cell, ratios))} |" for name, ratios in found.items())
 
 
 def _heading(column: Column) -> str:
     return f"{column.title}, {column.unit}".rstrip(", ")
+
+
+def _place(at: float) -> str:
+    """Write a place on an axis as the text beside it does: 1,000,000 and not 1e+06."""
+    return f"{at:,.0f}" if float(at).is_integer() else f"{at:g}"
 
 
 def _name(row: Row) -> str:

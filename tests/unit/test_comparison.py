@@ -59,6 +59,24 @@ def test_a_loss_is_said_at_every_place_of_an_axis() -> None:
     assert "Behind peer by 1.50 … 2.00 (at 10, 100), other by 2.00 … 4.00 (at all)." in loss
 
 
+def test_tables_along_an_axis_keep_units_and_numbers_as_they_are_written() -> None:
+    columns, rows = [Column("mb", "BPF maps", "MB")], [Row("sonde", "sonde", {"mb": [1.5]}, 1e6)]
+    made = Part("made", "Made up", "Nothing.\n", columns, rows, across="records a second")
+
+    text = page.page(Results({}, quick=False, parts={"made": made}))
+
+    assert "BPF maps, MB, by records a second:" in text
+    assert "| | 1,000,000 |" in text
+
+
+def test_there_is_no_table_of_ratios_where_there_is_none() -> None:
+    """What sonde has nothing for has a row of why, and figures of others."""
+    rows = [Row("sonde", "sonde", missing="no such probe"), Row("peer", "peer", {"ns": [1.5]})]
+    made = Part("made", "Made up", "Nothing.\n", COLUMNS, rows, pairs={"peer": "sonde"})
+
+    assert "Sonde's to that of" not in page.page(Results({}, quick=False, parts={"made": made}))
+
+
 def test_rounds_are_gathered_in_order() -> None:
     gathering = Gathering()
     for value in (1.0, 2.0):
