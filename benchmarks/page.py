@@ -34,7 +34,7 @@ INTRODUCTION = """\
 
 Written by `make bench`, from figures of one run; `make bench` on your machine writes the same page with yours. Rounds go A B C … A B C …; a cell is the
 median of the rounds, then the lowest and the highest. Ratios are the medians of each round's own ratio, so that what else the machine did is in
-both sides. Floors, *no tracer* and *an empty program on the same hook*, are dashed lines in the plots: what lies between them and a bar is what a tool takes
+both sides; where the other's figure is not above nothing in every round there is none. Floors, *no tracer* and *an empty program on the same hook*, are dashed lines in the plots: what lies between them and a bar is what a tool takes
 by itself. Tools that could not run here are named with the words in which they said so.
 
 Tools that look at the whole machine run on its first CPU, loops of one thread on its last. Where a tool asks for kernel headers and this

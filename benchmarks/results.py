@@ -72,13 +72,17 @@ class Part(msgspec.Struct, frozen=True):
         return next(found, None)
 
     def ratio(self, key: str, contender: str, to: str, at: float = 0) -> float | None:
-        """Give the median of the rounds' ratios; None where either has no figure."""
+        """Give the median of the rounds' ratios; None where either has no figure, or the other's is not above nothing in every round.
+
+        Of what is lost in noise the rounds that happen to be above it would be chosen, and by chance.
+        """
         ours, theirs = self.row(contender, at), self.row(to, at)
         if ours is None or theirs is None or not ours.cells.get(key) or not theirs.cells.get(key):
             return None
+        if min(theirs.cells[key]) <= 0:
+            return None
         pairs = zip(ours.cells[key], theirs.cells[key], strict=False)
-        ratios = [value / base for value, base in pairs if base > 0]
-        return statistics.median(ratios) if ratios else None
+        return statistics.median(value / base for value, base in pairs)
 
     def kinds(self) -> dict[str, Kind]:
         """Name every contender, in the order of the rows."""
@@ -175,4 +179,5 @@ def cell(value: float | None) -> str:
         return "–"
     if float(value).is_integer() or abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text

@@ -31,6 +31,12 @@ def test_who_was_not_measured_has_no_ratio() -> None:
     assert part([10], [0]).ratio("ns", "sonde", "peer") is None
 
 
+def test_what_is_lost_in_noise_has_no_ratio() -> None:
+    """The rounds in which it happened to be above nothing were the median of chance."""
+    assert part([36.9, 56.5, -10.6], [-2.1, 8.3, -21.5]).ratio("ns", "sonde", "peer") is None
+    assert part([-1.0, 2.0, 1.0], [10, 10, 10]).ratio("ns", "sonde", "peer") == 0.1
+
+
 @pytest.mark.parametrize(
     ("made", "told"),
     [
@@ -102,7 +108,15 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0.0, "0"), (24.0, "24"), (0.456, "0.46"), (12.34, "12.3"), (1234.5, "1,234")],
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (24.0, "24"),
+        (0.456, "0.46"),
+        (-0.001, "0.00"),
+        (12.34, "12.3"),
+        (1234.5, "1,234"),
+    ],
 )
 def test_a_figure_has_the_digits_that_mean_something(value: float | None, text: str) -> None:
     assert results.cell(value) == text
