@@ -30,6 +30,7 @@ BESIDE_S = 0.7
 ERRORS = TOLD / "safety.txt"
 LEVELS = (
     ("no capability", ""),
+    ("CAP_PERFMON", "+perfmon"),
     ("CAP_BPF, CAP_PERFMON", "+bpf,+perfmon"),
     ("CAP_BPF, CAP_PERFMON, CAP_SYS_RESOURCE", "+bpf,+perfmon,+sys_resource"),
     ("CAP_SYS_PTRACE", "+sys_ptrace"),
