@@ -10,6 +10,8 @@ from benchmarks.results import Results, cell
 from benchmarks.tasks import TASKS
 
 OURS = "sonde top syscalls"
+LOOKERS = (OURS, "strace -c", "py-spy", "perf trace -s", "perf record")
+"""One of each way to look at a process: by eBPF, by ptrace, and by perf with each event and with samples."""
 
 Tells = Callable[[Results], str]
 
@@ -46,6 +48,7 @@ def performance(found: Results) -> str:
             syscall_tools.FLOOR,
             syscall_tools.COUNTS,
             syscall_tools.LATENCY,
+            "perf stat",
             "perf trace -s",
             "strace -c",
         )
@@ -59,9 +62,14 @@ def safety(found: Results) -> str:
     told = [
         f"{name}: stopped in {_figure(found, 'safety', name, 'stopped')} of 100 looks, "
         f"at {_figure(found, 'safety', name, 'speed')} % of its speed, {_figure(found, 'safety', name, 'left')} things left after `kill -9`, {_said(found, 'safety', name)}"
-        for name in (OURS, "strace -c", "py-spy", "perf trace -s")
+        for name in LOOKERS
     ]
     return "; ".join(told) + "."
+
+
+def _listed(found: Results, tool: str) -> str:
+    places = _figure(found, "reach", tool, "places")
+    return "lists none, for it does not run" if places == "–" else f"lists {places}"
 
 
 @_of("reach")
@@ -70,7 +78,8 @@ def flexibility(found: Results) -> str:
     return (
         f"sonde's library attaches to {_figure(found, 'reach', 'sonde', 'places')} kinds of hooks and brings {_figure(found, 'reach', 'sonde', 'ready')} outputs; "
         f"bpftrace lists {_figure(found, 'reach', 'bpftrace', 'places')} places here, perf {_figure(found, 'reach', 'perf', 'places')}; "
-        f"strace knows system calls alone ({_figure(found, 'reach', 'strace', 'places')})."
+        f"strace knows system calls alone ({_figure(found, 'reach', 'strace', 'places')}); SystemTap {_listed(found, 'SystemTap')}. "
+        "What each filters by, sums and exports is in the table of what tools can look at."
     )
 
 
@@ -112,8 +121,8 @@ def _stops(found: Results) -> str:
 @_of("safety")
 def _root(found: Results) -> str:
     return (
-        f"perf trace {_said(found, 'safety', 'perf trace -s')}; so does eBPF: sonde {_said(found, 'safety', OURS)}. "
-        "Neither needs uid 0."
+        f"of the lists that were tried, as uid 0 with nothing else, perf trace {_said(found, 'safety', 'perf trace -s')}, and sonde {_said(found, 'safety', OURS)}. "
+        "perf itself has no use for CAP_BPF, but reads tracefs, which is uid 0's own unless it is mounted otherwise; sonde's programs on system calls read nothing there."
     )
 
 
@@ -133,10 +142,7 @@ def _configuration(found: Results) -> str:
 
 @_of("safety")
 def _stability(found: Results) -> str:
-    lives = [
-        f"{name} {_figure(found, 'safety', name, 'alive')} %"
-        for name in (OURS, "strace -c", "py-spy", "perf trace -s")
-    ]
+    lives = [f"{name} {_figure(found, 'safety', name, 'alive')} %" for name in LOOKERS]
     return f"how often the target ran on when its tool was killed by `kill -9`: {', '.join(lives)}."
 
 

@@ -68,7 +68,10 @@ TOOLS: dict[str, tuple[Callable[[], int], Callable[[], int]]] = {
         lambda: _lines("sh", "-c", "ls /sys/kernel/tracing/events/syscalls | grep sys_enter_"),
         lambda: 0,
     ),
-    "SystemTap": (lambda: _lines("stap", "-L", 'kernel.trace("*")'), lambda: _shipped("systemtap", "*.stp")),
+    "SystemTap": (
+        lambda: _lines("stap", "-L", 'kernel.trace("*")'),
+        lambda: _shipped("systemtap-common", "*.stp"),
+    ),
 }
 
 

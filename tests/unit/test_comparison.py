@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks import contender, costs, crowds, matrix, page, readmes, resources, results
+from benchmarks import contender, costs, crowds, evidence, matrix, page, readmes, resources, results
 from benchmarks.results import Column, Gathering, Part, Results, Row
 
 from sonde.probes import all_probes
@@ -169,6 +169,13 @@ def published() -> Results:
 
 def test_the_page_is_what_the_published_results_make(published: Results) -> None:
     assert (ROOT / "docs" / "comparison.md").read_text() == page.page(published)
+
+
+def test_the_evidence_has_the_cheapest_way_of_each_rival(published: Results) -> None:
+    """perf is its counters and samples, too, and not its dearest command alone."""
+    assert ", perf stat " in evidence.performance(published)
+    assert "perf record: stopped in 0 of 100 looks" in evidence.safety(published)
+    assert "SystemTap lists none" in evidence.flexibility(published)
 
 
 @pytest.mark.parametrize("path", readmes.blocks(), ids=lambda path: str(path.relative_to(ROOT)))
