@@ -13,6 +13,8 @@ from benchmarks import matrix, plots, reasons, results, targets
 from benchmarks.results import Column, Part, Results, Row, cell
 
 LOSES_FROM = 1.05
+WHOLE = 99.95
+"""Percent from which a table shows 100."""
 ORDER = (
     *(
         "syscalls",
@@ -188,6 +190,18 @@ def _said(part: Part) -> Iterator[str]:
         yield f"\nWhat they said, at the most {part.across} at which they said it:\n"
         last = {row.contender: row for row in said}
         yield from (f"* {row.contender} ({_place(row.at)}): {row.said}" for row in last.values())
+    silent: dict[str, list[str]] = {}
+    for row in part.rows:
+        if row.kind == "peer" and not row.said and _lacks(row):
+            silent.setdefault(row.contender, []).append(_place(row.at))
+    if silent:
+        told = ", ".join(f"{name} (at {', '.join(places)})" for name, places in silent.items())
+        yield f"\nLacked some, and said nothing of it: {told}."
+
+
+def _lacks(row: Row) -> bool:
+    shares = [row.median(key) for key in ("found", "delivered")]
+    return any(share is not None and share < WHOLE for share in shares)
 
 
 def _missing(part: Part) -> Iterator[str]:

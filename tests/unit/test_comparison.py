@@ -75,6 +75,21 @@ def test_tables_along_an_axis_keep_units_and_numbers_as_they_are_written() -> No
     assert "| | 1,000,000 |" in text
 
 
+def test_who_lacked_some_and_said_nothing_is_named() -> None:
+    columns = [Column("found", "found", "%", "more")]
+    rows = [
+        Row("honest", "peer", {"found": [40.0]}, 10, said="lost 60"),
+        Row("whole", "peer", {"found": [100.0]}, 10),
+        Row("silent", "peer", {"found": [81.9]}, 10),
+        Row("silent", "peer", {"found": [56.2]}, 1000),
+    ]
+    made = Part("made", "Made up", "Nothing.\n", columns, rows, across="processes")
+
+    text = page.page(Results({}, quick=False, parts={"made": made}))
+
+    assert "Lacked some, and said nothing of it: silent (at 10, 1,000)." in text
+
+
 def test_there_is_no_table_of_ratios_where_there_is_none() -> None:
     """What sonde has nothing for has a row of why, and figures of others."""
     rows = [Row("sonde", "sonde", missing="no such probe"), Row("peer", "peer", {"ns": [1.5]})]
