@@ -17,7 +17,7 @@ CLONE_NEWNS = 0x20000
 
 @dataclass(frozen=True)
 class Options:
-    """``quick`` runs two rounds of little; ``only`` names contenders by parts of their names."""
+    """``quick`` runs one round of little; ``only`` names contenders by parts of their names."""
 
     quick: bool = False
     only: tuple[str, ...] = ()

@@ -151,7 +151,8 @@ def measure(options: Options) -> list[Part]:
     """Run every rate under every tool."""
     found, seconds = Gathering(), 0.5 if options.quick else 1.0
     chosen = [each for each in CONTENDERS if options.wants(each[0].name)]
-    rates = (1_000_000,) if options.quick else RATES
+    # At a million wanted a second it is never quite a million, which is what is to be reached.
+    rates = (RATES[-1],) if options.quick else RATES
     begun = time.perf_counter()
     for number in range(options.rounds(2)):
         for rate in rates:
