@@ -90,6 +90,7 @@ def _targets(found: Results) -> list[str]:
         "| | to reach | here | reached |",
         "|---|---|---|---|",
         *(each.line(found) for each in targets.TARGETS),
+        *(f"\n{said}" for said in [targets.beyond(found)] if said),
     ]
 
 

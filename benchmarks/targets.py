@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import syscall_tools
+from benchmarks import crowds, syscall_tools
 from benchmarks.results import Results, cell
 
 COUNTS, LATENCY = syscall_tools.COUNTS, syscall_tools.LATENCY
@@ -67,11 +67,21 @@ def _map_fill(results: Results) -> float | None:
         return None
     fill = []
     for contender, table in ((COUNTS, "syscalls.counts"), (LATENCY, "syscalls.latency")):
-        rows = [row for row in results.parts["crowds"].rows if row.contender == contender and row.cells]
+        # A quick run has fewer processes, which fill nothing.
+        most = results.parts["crowds"].row(contender, crowds.SIZES[-1])
         bound = results.parts["probes"].row(table)
-        if rows and bound is not None:
-            fill.append((rows[-1].median("kernel_mb") or 0) / (bound.median("maps_mb") or 1))
+        if most is not None and most.cells and bound is not None:
+            fill.append((most.median("kernel_mb") or 0) / (bound.median("maps_mb") or 1))
     return max(fill, default=None)
+
+
+def beyond(results: Results) -> str:
+    """Say what the peak is where there are most processes, which is not the work that the aim is of; "" where it was not measured."""
+    find = {name: _median("crowds", "memory_mb", name, crowds.SIZES[-1]) for name in (COUNTS, LATENCY)}
+    told = [f"{cell(peak)} MB of `{name}`" for name, of in find.items() if (peak := of(results)) is not None]
+    if not told:
+        return ""
+    return f"Peak memory is that beside the loops and programs below; with {crowds.SIZES[-1]:,} processes it is {' and '.join(told)}."
 
 
 TARGETS = (

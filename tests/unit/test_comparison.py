@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks import contender, costs, crowds, evidence, matrix, page, readmes, resources, results
+from benchmarks import (
+    contender,
+    costs,
+    crowds,
+    evidence,
+    matrix,
+    page,
+    readmes,
+    resources,
+    results,
+    syscall_tools,
+    targets,
+)
 from benchmarks.results import Column, Gathering, Part, Results, Row
 
 from sonde.probes import all_probes
@@ -96,6 +108,23 @@ def test_there_is_no_table_of_ratios_where_there_is_none() -> None:
     made = Part("made", "Made up", "Nothing.\n", COLUMNS, rows, pairs={"peer": "sonde"})
 
     assert "Sonde's to that of" not in page.page(Results({}, quick=False, parts={"made": made}))
+
+
+@pytest.mark.parametrize(("size", "told"), [(10_000, 0.9), (1_000, None)])
+def test_maps_are_compared_with_their_bound_where_ten_thousand_processes_fill_them(
+    size: int, told: float | None
+) -> None:
+    """A quick run has a thousand, and says nothing of ten thousand."""
+    filled = Row(syscall_tools.COUNTS, "sonde", {"kernel_mb": [1.8], "memory_mb": [40.6]}, size)
+    bound = Row("syscalls.counts", "sonde", {"maps_mb": [2.0]})
+    parts = {
+        name: Part(name, "", "", COLUMNS, [row]) for name, row in (("crowds", filled), ("probes", bound))
+    }
+    made = Results({}, quick=False, parts=parts)
+
+    (target,) = (each for each in targets.TARGETS if "its bound" in each.what)
+    assert target.find(made) == told
+    assert ("40.6 MB of" in targets.beyond(made)) == (told is not None)
 
 
 def test_rounds_are_gathered_in_order() -> None:
