@@ -97,4 +97,8 @@ def _publish() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(f"interrupted: the parts above are written, to {OUT}", file=sys.stderr)
+        sys.exit(130)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +78,12 @@ def heed_ctrl_c() -> None:
 
 
 def own_tracefs() -> None:
-    """Mount tracefs where tools look for it, if it is not there, in a mount namespace that ends with this process."""
+    """Mount tracefs where tools look for it, if it is not there, in a mount namespace that ends with this process.
+
+    Ends the process where it is not root, who alone can do that, and reads tracefs.
+    """
+    if os.geteuid() != 0:
+        sys.exit("benchmarks: they load programs into the kernel and read tracefs: run them as root")
     if Path("/sys/kernel/tracing/events").exists():
         return
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):

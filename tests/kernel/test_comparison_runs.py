@@ -114,6 +114,25 @@ def test_work_begins_as_long_after_attaching_under_every_tool(name: str) -> None
     assert rested_s >= contender.SETTLE_S
 
 
+def test_ctrl_c_ends_the_comparison_and_all_that_it_started() -> None:
+    """In words, and with the status of a shell."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--part", "syscalls"]
+    paths = os.environ | {"PYTHONPATH": str(root / "tools")}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root, env=paths) as comparison:
+        deadline = time.monotonic() + 60
+        while not any(map(resources.held, left := resources.tree(comparison.pid)[1:])):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        comparison.send_signal(signal.SIGINT)
+        _, told = comparison.communicate(timeout=60)
+
+    assert comparison.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    assert not [pid for pid in left if is_alive(pid)]
+
+
 def test_one_that_had_to_be_killed_gave_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long it would have taken is not known: the limit is no figure of it."""
     monkeypatch.setattr(contender, "END_TIMEOUT_S", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks import (
     crowds,
     evidence,
     matrix,
+    options,
     page,
     readmes,
     resources,
@@ -198,8 +200,6 @@ def test_what_a_tool_says_of_its_end_is_quoted() -> None:
 
 
 def test_memory_is_that_of_a_process() -> None:
-    import os
-
     own = resources.memory(os.getpid())
 
     assert own.resident_mb > 5
@@ -255,6 +255,14 @@ def test_what_is_declared_agrees_with_the_published_results(cost: costs.Cost, pu
     measured = cost.found_in(published)
 
     assert measured in (None, all_probes()[cost.probe].output(cost.output).cost_ns)
+
+
+def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of tracefs, which another may not even look at."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+
+    with pytest.raises(SystemExit, match="run them as root"):
+        options.own_tracefs()
 
 
 def test_what_the_page_lacks_is_named() -> None:
