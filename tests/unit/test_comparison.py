@@ -14,6 +14,7 @@ from benchmarks import (
     matrix,
     options,
     page,
+    plots,
     readmes,
     resources,
     results,
@@ -271,6 +272,29 @@ def test_what_the_page_lacks_is_named() -> None:
     assert "Not measured yet" not in page.page(
         Results({}, quick=False, parts=dict.fromkeys(page.ORDER, made))
     )
+
+
+def test_a_floor_that_an_axis_has_no_place_for_is_not_named(tmp_path: Path) -> None:
+    rows = [Row(name, "floor", {"ns": [ns]}) for name, ns in (("no tracer", 0), ("empty program", 77))]
+    rows += [Row("sonde", "sonde", {"ns": [89]}), Row("strace", "peer", {"ns": [92_765]})]
+    plots.draw(Part("made", "", "", COLUMNS, rows, plots=["ns"]), tmp_path / "made.svg")
+
+    drawn = (tmp_path / "made.svg").read_text()
+    assert ">empty program<" in drawn
+    assert ">no tracer<" not in drawn
+
+
+def test_lines_next_to_their_floors_are_told_apart_from_them(tmp_path: Path) -> None:
+    """Where one takes much more than all others, the axis is logarithmic: it has powers of ten."""
+    took: tuple[tuple[str, results.Kind, int], ...] = (
+        ("no tracer", "floor", 55),
+        ("sonde", "sonde", 80),
+        ("strace", "peer", 1_400),
+    )
+    rows = [Row(name, kind, {"ns": [ns]}, at) for name, kind, ns in took for at in (10, 100)]
+    plots.draw(Part("made", "", "", COLUMNS, rows, across="processes", plots=["ns"]), tmp_path / "made.svg")
+
+    assert "1400" not in (tmp_path / "made.svg").read_text()
 
 
 def test_every_plot_of_the_page_is_there(published: Results) -> None:
