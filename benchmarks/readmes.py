@@ -39,6 +39,7 @@ def blocks() -> dict[Path, tuple[tuple[str, ...], Callable[[Results], Iterator[s
         PROBES / "packets" / "README.md": (("packets", "probes"), _packets),
         PROBES / "tcp" / "README.md": (("probes",), _tcp),
         PROBES / "runqueue" / "README.md": (("probes",), partial(_switches, probe="runqueue")),
+        PROBES / "cpu" / "README.md": (("profiles", "probes"), _profile),
         PROBES / "offcpu" / "README.md": (("probes",), partial(_switches, probe="offcpu")),
         built.ROOT / "docs" / "best-practices.md": (("rules", "syscalls"), _rules),
         built.ROOT / "README.md": (("syscalls", "tools"), _summary),
@@ -175,6 +176,25 @@ def _switches(found: Results, *, probe: str) -> Iterator[str]:
     maps = [row for row in part.rows if row.contender.partition(".")[0] == probe and row.cells.get("maps_mb")]
     for row in maps:
         yield f"| maps of `{row.contender.partition('.')[2]}` | {cell(row.median('maps_mb'))} MB | {cell(row.median('maps_128_mb'))} MB with 128 CPUs |"
+
+
+def _profile(found: Results) -> Iterator[str]:
+    """Write what a profile costs beside the other profilers; what a sample adds to the work is lost in noise there."""
+    part = found.parts["profiles"]
+    yield "| | the work, × | CPU of the profiler for a sample | start to attached | Ctrl-C to answer | memory with maps |"
+    yield "|---|---|---|---|---|---|"
+    for row in part.rows:
+        if row.kind != "floor" and row.cells:
+            name = f"**`{row.contender}`**" if row.kind == "sonde" else f"`{row.contender}`"
+            figures = [cell(row.median(key)) for key in ("cpu_us", "attached_s", "ended_s", "memory_mb")]
+            units = ("µs", "s", "s", "MB")
+            told = [
+                f"{each} {unit}" if each != "–" else each for each, unit in zip(figures, units, strict=True)
+            ]
+            yield f"| {name} | {cell(row.median('slowdown'))} | {' | '.join(told)} |"
+    yield "\n| | maps, when full | with 128 CPUs |"
+    yield "|---|---|---|"
+    yield f"| `samples` | {_maps(found, 'cpu.samples')} |"
 
 
 def _rules(found: Results) -> Iterator[str]:
