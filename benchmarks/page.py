@@ -126,11 +126,19 @@ def _behind(part: Part, column: Column) -> dict[str, dict[float, float]]:
 def _ratios(part: Part, column: Column) -> Iterator[tuple[str, float, float]]:
     """Give for each peer and place sonde's figure over its, or its over sonde's where more is better: above 1 sonde loses."""
     places = sorted({row.at for row in part.rows if row.cells})
-    for peer, ours in part.pairs.items():
+    for peer, ours in _compared(part).items():
         for at in places:
             ratio = part.ratio(column.key, ours, peer, at)
             if ratio:
                 yield peer, at, 1 / ratio if column.better == "more" else ratio
+
+
+def _compared(part: Part) -> dict[str, str]:
+    """Give the part's pairs; where it names none and sonde has one row, all are compared with that."""
+    ours = [name for name, kind in part.kinds().items() if kind == "sonde"]
+    if part.pairs or len(ours) != 1:
+        return part.pairs
+    return {name: ours[0] for name, kind in part.kinds().items() if kind == "peer"}
 
 
 def _told(part: Part, peer: str, ratios: dict[float, float]) -> str:

@@ -53,6 +53,20 @@ OF_PART: dict[tuple[str, str], str] = {
     ("sizes", "own_mb"): "Two thirds of it is NumPy.",
     ("sizes", "installed_mb"): "Two thirds of it without Python is NumPy.",
     ("sizes", "packages"): "Most of them are Debian's below Python.",
+    (
+        "safety",
+        "speed",
+    ): "`sonde top syscalls` times every call; the others here count calls, or sample, which asks less. What the same costs is under counting above.",
+    (
+        "safety",
+        "longest_ms",
+    ): "A target's longest pause in some seconds is of the machine as much as of the tool: the rounds differ by more.",
+    ("ease", "seconds"): PYTHON,
+    (
+        "ease",
+        "characters",
+    ): "Commands and options are whole words; a tool for one thing needs no more than its name.",
+    ("reach", "ready"): "It is the youngest of them.",
     ("reach", "places"): "Kinds of hooks are compared with places here: not the same thing.",
     (
         "opens",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from benchmarks import (
     contender,
@@ -128,6 +129,15 @@ def test_maps_are_compared_with_their_bound_where_ten_thousand_processes_fill_th
     (target,) = (each for each in targets.TARGETS if "its bound" in each.what)
     assert target.find(made) == told
     assert ("40.6 MB of" in targets.beyond(made)) == (told is not None)
+
+
+def test_where_sonde_has_one_row_all_are_compared_with_it() -> None:
+    """Of parts without pairs losses were left out."""
+    made = msgspec.structs.replace(part([30], [20]), pairs={})
+
+    (loss,) = page.losses(Results({}, quick=False, parts={"made": made}))
+
+    assert "Behind peer by 1.50." in loss
 
 
 def test_rounds_are_gathered_in_order() -> None:
