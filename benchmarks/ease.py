@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks import bcc_tools
 from benchmarks.contender import BESIDE, COMPLAINT, SONDE
 from benchmarks.lifetime import WITH_US, with_us_within
 from benchmarks.options import Options, run_part
@@ -51,7 +52,7 @@ def what() -> str:
     """Say what the tasks are."""
     listed = "\n".join(f"{number}. {task.title}" for number, task in enumerate(TASKS, 1))
     return (
-        "Each tool is asked in the shortest way that its own documentation has, beside a process that is busy with all of it. What is typed "
+        "Each tool is asked in the shortest way that its own documentation has, which is one line, beside a process that is busy with all of it. What is typed "
         f"is in `benchmarks/tasks.py`; where a tool is missing it has no way that fits a few lines, or did not answer here.\n\n{listed}\n"
     )
 
@@ -73,7 +74,7 @@ def measure(options: Options) -> list[Part]:
     found, begun = Gathering(), time.perf_counter()
     tools = [tool for tool in TOOLS if options.wants(tool)]
     with busy() as pid, tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
-        for number, task in enumerate(TASKS[:3] if options.quick else TASKS, 1):
+        for number, task in enumerate(TASKS[:2] if options.quick else TASKS, 1):
             for tool in tools:
                 _ask(tool, task, number, {"pid": str(pid), "scratch": scratch, "port": str(PORT)}, found)
     return [
@@ -121,7 +122,9 @@ def _run(command: str, *, entering: list[str]) -> subprocess.CompletedProcess[st
         errors="replace",
         check=False,
         start_new_session=True,
-        env=os.environ | {"PATH": f"{SONDE.parent}:{os.environ['PATH']}", "COLUMNS": "200"},
+        env=os.environ
+        | bcc_tools.environment()
+        | {"PATH": f"{SONDE.parent}:{os.environ['PATH']}", "COLUMNS": "200"},
     )
     # With what it has not ended in time timeout kills itself.
     return None if done.returncode == -signal.SIGKILL else done

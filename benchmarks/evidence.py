@@ -7,7 +7,7 @@ from functools import wraps
 
 from benchmarks import syscall_tools, systemtap
 from benchmarks.results import Results, cell
-from benchmarks.tasks import TASKS
+from benchmarks.tasks import TASKS, TOOLS
 
 OURS = "sonde top syscalls"
 LOOKERS = (OURS, "strace -c", "py-spy", "perf trace -s", "perf record")
@@ -93,7 +93,9 @@ def ease(found: Results) -> str:
         told.append(
             f"{name} {len(rows)} of {len(TASKS)}" + (f", {typed:.0f} characters each" if rows else "")
         )
-    return f"of ten tasks that were tried, answered: {'; '.join(told)}."
+    unasked = [name for name in TOOLS if name not in found.parts["ease"].kinds()]
+    told += [f"not asked: {', '.join(unasked)}"] if unasked else []
+    return f"of ten tasks that were tried, with one line each, answered: {'; '.join(told)}."
 
 
 @_of("reach")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TOOLS = ("sonde", "libbpf-tools", "bpftrace", "perf", "strace", "SystemTap")
+TOOLS = ("sonde", "libbpf-tools", "bpftrace", "BCC", "perf", "strace", "SystemTap")
 END = "interval:s:1 { exit(); }"
 FOLDED = "perf record -q -a -g -F 99 -o {scratch}/perf.data sleep 1 && perf script -i {scratch}/perf.data"
 
@@ -28,6 +28,7 @@ TASKS = (
         {
             "sonde": "sonde top syscalls --count-only --for 1s",
             "libbpf-tools": "syscount -P -d 1",
+            "BCC": "syscount-bpfcc -P -d 1",
             "bpftrace": "bpftrace -e 'tracepoint:raw_syscalls:sys_enter { @[pid, comm] = count(); } "
             + END
             + "'",
@@ -42,6 +43,7 @@ TASKS = (
         {
             "sonde": "sonde hist syscalls --syscall openat --for 1s",
             "libbpf-tools": "timeout -s INT 1 funclatency do_sys_openat2",
+            "BCC": "funclatency-bpfcc -d 1 do_sys_openat2",
             "bpftrace": "bpftrace -e 'tracepoint:syscalls:sys_enter_openat { @t[tid] = nsecs; } tracepoint:syscalls:sys_exit_openat /@t[tid]/ "
             "{ @ns = hist(nsecs - @t[tid]); delete(@t[tid]); } " + END + "'",
             "SystemTap": "stap -e 'global s; probe syscall.openat.return { s <<< gettimeofday_ns() - @entry(gettimeofday_ns()) } "
@@ -54,6 +56,7 @@ TASKS = (
         {
             "sonde": "sonde top syscalls --syscall openat --errors --for 1s",
             "libbpf-tools": "opensnoop -x -d 1",
+            "BCC": "opensnoop-bpfcc -x -d 1",
             "bpftrace": "bpftrace -e 'tracepoint:syscalls:sys_exit_openat /args->ret < 0/ { @[comm, args->ret] = count(); } "
             + END
             + "'",
@@ -67,6 +70,7 @@ TASKS = (
         {
             "sonde": "sonde trace processes --for 1s",
             "libbpf-tools": "timeout -s INT 1 execsnoop",
+            "BCC": "timeout -s INT 3 execsnoop-bpfcc",
             "bpftrace": "timeout -s INT 2 execsnoop.bt",
             "perf": "perf trace -a -e execve sleep 1 2>&1",
             "strace": "timeout -s INT -k 5 1 strace -f -e trace=execve -p {pid} 2>&1",
@@ -78,6 +82,7 @@ TASKS = (
         {
             "sonde": "sonde trace tcp --for 1s",
             "libbpf-tools": "timeout -s INT 1 tcplife",
+            "BCC": "timeout -s INT 3 tcplife-bpfcc",
             "bpftrace": "timeout -s INT 3 tcplife.bt",
         },
     ),
@@ -91,6 +96,7 @@ TASKS = (
         r"(?i)reason|[A-Z]+_[A-Z]+",
         {
             "sonde": "sonde top drops --for 1s",
+            "BCC": "timeout -s INT 2 tcpdrop-bpfcc",
             "bpftrace": "bpftrace -e 'tracepoint:skb:kfree_skb { @[args->reason, ksym(args->location)] = count(); } "
             + END
             + "'",
@@ -102,6 +108,7 @@ TASKS = (
         r"\w+",
         {
             "sonde": "sonde profile cpu --for 1s --format folded",
+            "BCC": "profile-bpfcc -f -F 99 1",
             "bpftrace": "bpftrace -e 'profile:hz:99 { @[kstack, ustack, comm] = count(); } " + END + "'",
             "perf": FOLDED,
         },

@@ -21,6 +21,7 @@ from benchmarks import (
     results,
     syscall_tools,
     targets,
+    tasks,
 )
 from benchmarks.results import Column, Gathering, Part, Results, Row
 
@@ -231,6 +232,15 @@ def test_the_evidence_has_the_cheapest_way_of_each_rival(published: Results) -> 
     assert ", perf stat " in evidence.performance(published)
     assert "perf record: stopped in 0 of 100 looks" in evidence.safety(published)
     assert "SystemTap lists none" in evidence.flexibility(published)
+
+
+def test_every_task_is_asked_in_one_line_and_who_is_not_asked_is_named(published: Results) -> None:
+    """The page says so; BCC's tools are asked since the published run."""
+    assert not [line for task in tasks.TASKS for line in task.commands.values() if "\n" in line]
+    assert {tool for task in tasks.TASKS for tool in task.commands} == set(tasks.TOOLS)
+
+    unasked = set(tasks.TOOLS) - published.parts["ease"].kinds().keys()
+    assert all(tool in evidence.ease(published).partition("not asked: ")[2] for tool in unasked)
 
 
 @pytest.mark.parametrize("path", readmes.blocks(), ids=lambda path: str(path.relative_to(ROOT)))
