@@ -35,12 +35,13 @@ INTRODUCTION = """\
 # eBPF through sonde, beside everything else
 
 Written by `make bench`, from figures of one run; `make bench` on your machine writes the same page with yours. Rounds go A B C … A B C …; a cell is the
-median of the rounds, then the lowest and the highest. Ratios are the medians of each round's own ratio, so that what else the machine did is in
-both sides; where the other's figure is not above nothing in every round there is none. Floors, *no tracer* and *an empty program on the same hook*, are dashed lines in the plots: what lies between them and a bar is what a tool takes
+median of the rounds, then the lowest and the highest. A round's figure of a loop of system calls is the least of three loops. Ratios are the medians of each round's own ratio, so that what else the machine did is in
+both sides; where the other's figure is not above nothing in every round there is none. Floors, *no tracer* and *an empty program on the same hook*, are black lines in the plots: what lies between them and a bar is what a tool takes
 by itself. Tools that could not run here are named with the words in which they said so.
 
 Tools that look at the whole machine run on its first CPU, loops of one thread on its last. Where a tool asks for kernel headers and this
-kernel has none, Debian's of another version are given to it.
+kernel has none, Debian's of another version are given to it. The virtual machines of `make test-vm`, where every kernel has its headers to be had, are no way
+out: they emulate the processor, so that a program costs what emulating it costs, ten to fifty times as much and unevenly, and a ratio there is not one here.
 """
 
 
