@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import sonde.probes
 from sonde.probes import all_probes
 
 FOLDER = Path(sonde.probes.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,15 @@ def test_system_calls_cost_what_their_readme_says() -> None:
     text = (FOLDER / "syscalls" / "README.md").read_text()
     for output in all_probes()["syscalls"].outputs:
         assert f" {output.cost_ns:,g} ns" in text.replace("**", ""), output.name
+
+
+def test_what_the_verifier_walks_is_what_the_rules_say() -> None:
+    """The golden file is written anew where a program grows on purpose; the document is not, by itself."""
+    programs = json.loads((ROOT / "tests" / "golden" / "costs.json").read_text())["programs"]
+    walked = [
+        f"{programs[f'syscalls.{name}']['verified']:,}"
+        for name in ("counts: count_enter", "latency: latency_enter", "latency: latency_exit")
+    ]
+
+    told = "the verifier walks {} instructions for count-only, {} and {} for latency's two programs"
+    assert told.format(*walked) in (ROOT / "docs" / "best-practices.md").read_text()
