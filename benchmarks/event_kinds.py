@@ -97,11 +97,12 @@ def _bcc(name: str, *arguments: str, shown: str = "") -> Tool:
     return Tool(contender, _shown(shown))
 
 
-def _strace(shown: str, *arguments: str, slow: int = 1) -> Tool:
-    return Tool(
-        Contender("strace", "peer", partial(wrapping, "strace", "-f", *arguments), slow),
-        _shown(shown),
-    )
+def _strace(shown: str, *arguments: str, slow: int = 1) -> list[Tool]:
+    """By itself it stops its target at every call, and drops those that are not wanted; the kernel can leave them out for it."""
+    return [
+        Tool(Contender(name, "peer", partial(wrapping, *name.split(), "-f", *arguments), slow), _shown(shown))
+        for name in ("strace", "strace --seccomp-bpf")
+    ]
 
 
 def _sonde(command: str, *arguments: str, shown: str = "") -> Tool:
@@ -139,7 +140,7 @@ def opens(*, quick: bool) -> Kind:
             _peer("bpftrace printf()", "bpftrace", "-e", BPFTRACE_OPENS, shown=r"\bstorm\b"),
             _bcc("opensnoop", shown=r"\bstorm\b"),
             _peer("perf trace", "perf", "trace", "-a", "-e", "openat", shown=r"storm/\d+ openat"),
-            _strace(r"openat\(.*/dev/null", "-e", "trace=openat", slow=20),
+            *_strace(r"openat\(.*/dev/null", "-e", "trace=openat", slow=20),
         ],
     )
 
@@ -173,7 +174,7 @@ def execs(*, quick: bool) -> Kind:
             _peer("bpftrace printf()", "bpftrace", "-e", BPFTRACE_EXECS, shown=r"/bin/true"),
             _bcc("execsnoop", shown=r"/bin/true"),
             _peer("perf trace", "perf", "trace", "-a", "-e", "execve", shown=r"execve\("),
-            _strace(r"execve\(.*/bin/true", "-e", "trace=execve"),
+            *_strace(r"execve\(.*/bin/true", "-e", "trace=execve"),
         ],
     )
 

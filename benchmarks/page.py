@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
-from benchmarks import matrix, plots, reasons, results, targets
+from benchmarks import event_kinds, matrix, plots, reasons, results, targets
 from benchmarks.results import Column, Part, Results, Row, cell
+from benchmarks.tasks import TOOLS
 
 LOSES_FROM = 1.05
 WHOLE = 99.95
@@ -219,11 +221,23 @@ def _missing(part: Part) -> Iterator[str]:
     for row in part.rows:
         if row.missing:
             missing.setdefault((row.contender, row.missing), []).append(_place(row.at))
-    if missing:
+    absent = [name for name in _compared_now(part.name) if name not in part.kinds()]
+    if missing or absent:
         yield "\nNot run:\n"
+    yield from (f"* {name}: not in this run" for name in absent)
     for (name, why), places in missing.items():
         where = f" ({part.across} {', '.join(places)})" if part.across else ""
         yield f"* {name}{where}: {why}"
+
+
+@cache
+def _compared_now(part: str) -> tuple[str, ...]:
+    """Name whom a part compares; whoever came to it since a run is not passed over on that run's page."""
+    found = {
+        kind.name: tuple(tool.contender.name for tool in kind.tools)
+        for kind in event_kinds.kinds(quick=False)
+    }
+    return {**found, "ease": TOOLS}.get(part, ())
 
 
 def _pairs(part: Part) -> Iterator[str]:

@@ -107,6 +107,14 @@ def test_who_lacked_some_and_said_nothing_is_named() -> None:
     assert "Lacked some, and said nothing of it: silent (at 10, 1,000)." in text
 
 
+def test_who_is_compared_since_a_run_is_named_on_its_page() -> None:
+    made = msgspec.structs.replace(part([1], [2]), name="opens")
+
+    assert "* strace --seccomp-bpf: not in this run" in page.page(
+        Results({}, quick=False, parts={"opens": made})
+    )
+
+
 def test_there_is_no_table_of_ratios_where_there_is_none() -> None:
     """What sonde has nothing for has a row of why, and figures of others."""
     rows = [Row("sonde", "sonde", missing="no such probe"), Row("peer", "peer", {"ns": [1.5]})]
