@@ -105,7 +105,7 @@ def losses(found: Results) -> Iterator[str]:
             row = part.row(ours)
             if row is not None and row.missing:
                 none = False
-                yield f"* **{part.title}**: sonde has nothing for it. {row.missing}"
+                yield f"* **{part.title}**: sonde has nothing for it: {row.missing}"
         for column in part.columns:
             behind = _behind(part, column) if column.better else {}
             if behind:
