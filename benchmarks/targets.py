@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from benchmarks import crowds, syscall_tools
 from benchmarks.results import Results, cell
 
+STORAGE_BYTES = 136
+"""An element of task storage: 72 bytes of the kernel's, and the probe's value (``struct start``)."""
 COUNTS, LATENCY = syscall_tools.COUNTS, syscall_tools.LATENCY
 
 
@@ -81,7 +83,10 @@ def beyond(results: Results) -> str:
     told = [f"{cell(peak)} MB of `{name}`" for name, of in find.items() if (peak := of(results)) is not None]
     if not told:
         return ""
-    return f"Peak memory is that beside the loops and programs below; with {crowds.SIZES[-1]:,} processes it is {' and '.join(told)}."
+    return (
+        f"Peak memory is that beside the loops and programs below; with {crowds.SIZES[-1]:,} processes it is {' and '.join(told)}. In no figure is what "
+        f"tools keep in the storage of tasks, for the kernel does not tell: {STORAGE_BYTES} bytes for each thread under `{LATENCY}`."
+    )
 
 
 TARGETS = (

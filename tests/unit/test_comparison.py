@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -224,6 +225,14 @@ def test_memory_is_that_of_a_process() -> None:
 
     assert own.resident_mb > 5
     assert own.kernel_mb >= 0
+
+
+def test_the_storage_of_a_task_is_what_the_probe_declares() -> None:
+    """The kernel's part of an element is 72 bytes (Linux 6.18)."""
+    declared = (ROOT / "src/sonde/probes/_include/start.bpf.h").read_text()
+    (size,) = re.findall(r"sizeof\(struct start\) == (\d+)", declared)
+
+    assert targets.STORAGE_BYTES == 72 + int(size)
 
 
 @pytest.fixture(scope="module")
