@@ -63,7 +63,8 @@ def main() -> None:
             print(printed(part), flush=True)
             found.parts[part.name] = part
         _write(found, drawn=[part.name for part in parts])
-    print(f"\nwritten in {time.monotonic() - begun:.0f} s: {OUT}/comparison.md, {OUT}/results.json")
+    if found.parts:
+        conclude(found, time.monotonic() - begun)
     if parsed.publish and found.parts:
         _publish()
     if lacking:
@@ -78,6 +79,13 @@ def _begin(*, quick: bool, of_before: bool) -> Results:
         if before.quick == quick and before.machine == now:
             return before
     return Results(now, quick, dict[str, Part](), os.getloadavg()[0])
+
+
+def conclude(found: Results, spent_s: float) -> None:
+    """Print what a run comes to."""
+    print("\nWhat is to be reached:", *page.aims(found)[2:], sep="\n")
+    print(f"\nWhere sonde loses, and why: {OUT}/comparison.md{f'. {page.QUICK}' if found.quick else ''}")
+    print(f"written in {spent_s:.0f} s, with {OUT}/results.json")
 
 
 def _write(found: Results, *, drawn: list[str]) -> None:

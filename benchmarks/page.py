@@ -33,6 +33,7 @@ ORDER = (
     *("switches", "packets", "probes", "rules", "first", "safety", "ease", "sizes", "reach", "delivery"),
 )
 """The parts; a module may give several."""
+QUICK = "A quick run: one round of little, which tells what runs, and no figure to rely on."
 INTRODUCTION = """\
 # eBPF through sonde, beside everything else
 
@@ -42,7 +43,7 @@ both sides; where the other's figure is not above nothing in every round there i
 by itself. Tools that could not run here are named with the words in which they said so.
 
 Tools that look at the whole machine run on its first CPU, loops of one thread on its last. Where a tool asks for kernel headers and this
-kernel has none, Debian's of another version are given to it. The virtual machines of `make test-vm`, where every kernel has its headers to be had, are no way
+kernel has none, Debian's of another version are given to it. strace and py-spy start the work themselves here, and have figures of the work alone. The virtual machines of `make test-vm`, where every kernel has its headers to be had, are no way
 out: they emulate the processor, so that a program costs what emulating it costs, ten to fifty times as much and unevenly, and a ratio there is not one here.
 """
 
@@ -54,7 +55,7 @@ def page(found: Results) -> str:
         _machine(found),
         *_not_measured(found),
         "## What is to be reached\n",
-        *_targets(found),
+        *aims(found),
     ]
     lines += ["\n## Where sonde loses\n", *losses(found)]
     for part in found.parts.values():
@@ -73,11 +74,7 @@ def write(found: Results, folder: Path, *, drawn: Iterable[str] | None = None) -
 
 def _machine(found: Results) -> str:
     told = "; ".join(f"{name} {value}" for name, value in found.machine.items())
-    quick = (
-        " A quick run: one round of little, which tells what runs, and no figure to rely on."
-        if found.quick
-        else ""
-    )
+    quick = f" {QUICK}" if found.quick else ""
     return f"This machine {told}. Its load before this was {found.load_before:.2f}.{quick}\n"
 
 
@@ -88,7 +85,8 @@ def _not_measured(found: Results) -> Iterator[str]:
         yield f"Not measured yet, and not on this page: {', '.join(lacking)}.\n"
 
 
-def _targets(found: Results) -> list[str]:
+def aims(found: Results) -> list[str]:
+    """Write what is to be reached, and whether it is."""
     return [
         "| | to reach | here | reached |",
         "|---|---|---|---|",

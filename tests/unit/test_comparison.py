@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from benchmarks import (
+    __main__,
     contender,
     costs,
     crowds,
@@ -301,6 +302,17 @@ def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(SystemExit, match="run them as root"):
         options.own_tracefs()
+
+
+def test_a_run_ends_with_its_aims_where_its_losses_are_and_how_far_to_rely_on_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    __main__.conclude(Results({}, quick=True, parts={"made": part([10], [20])}), 1.0)
+
+    told = capsys.readouterr().out
+    assert "counting, added ns, to `syscount -P`" in told
+    assert "Where sonde loses" in told
+    assert "no figure to rely on" in told
 
 
 def test_what_the_page_lacks_is_named() -> None:
