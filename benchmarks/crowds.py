@@ -71,7 +71,7 @@ def measure(options: Options) -> list[Part]:
     tools = [each for each in syscall_tools.contenders() if options.wants(each.name) and _compared(each)]
     sizes = (1_000,) if options.quick else SIZES
     begun = time.perf_counter()
-    for number in range(options.rounds(1)):
+    for number in range(options.rounds(3)):
         for size in sizes:
             for tool in tools:
                 if tool.slow < 100 or size <= SLOW_SIZE_MAX:

@@ -154,7 +154,7 @@ def measure(options: Options) -> list[Part]:
     # At a million wanted a second it is never quite a million, which is what is to be reached.
     rates = (RATES[-1],) if options.quick else RATES
     begun = time.perf_counter()
-    for number in range(options.rounds(2)):
+    for number in range(options.rounds(3)):
         for rate in rates:
             for tool, count in chosen:
                 one(tool, count, rate, seconds, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +22,7 @@ from benchmarks import (
     readmes,
     resources,
     results,
+    streams,
     syscall_tools,
     targets,
     tasks,
@@ -313,6 +315,18 @@ def test_a_run_ends_with_its_aims_where_its_losses_are_and_how_far_to_rely_on_it
     assert "counting, added ns, to `syscount -P`" in told
     assert "Where sonde loses" in told
     assert "no figure to rely on" in told
+
+
+@pytest.mark.parametrize("module", [crowds, streams])
+def test_what_has_a_spread_is_measured_more_than_twice(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The median of two is their mean, and one has no spread."""
+    measured = list[object]()
+    monkeypatch.setattr(module, "one", lambda tool, *_: measured.append(tool.name))
+    module.measure(options.Options(only=("no tracer",)))
+
+    assert set(measured) == {"no tracer"}
+    places = len(crowds.SIZES if module is crowds else streams.RATES)
+    assert len(measured) >= 3 * places
 
 
 def test_what_the_page_lacks_is_named() -> None:
