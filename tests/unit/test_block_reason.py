@@ -36,6 +36,7 @@ STACKS = {
     "schedule_timeout __skb_wait_for_more_packets __skb_recv_datagram udp_recvmsg": "socket",
     "do_wait kernel_wait4 __do_sys_wait4": "child",
     "wait_for_completion_state wait_for_vfork_done kernel_clone": "child",
+    "schedule_timeout __wait_for_common wait_for_completion_state kernel_clone __do_sys_vfork": "child",
     "sigsuspend __x64_sys_rt_sigsuspend": "signal",
     "do_sigtimedwait __x64_sys_rt_sigtimedwait": "signal",
     "do_signal_stop get_signal arch_do_signal_or_restart": "stopped",

@@ -70,7 +70,8 @@ RULES: Mapping[str, tuple[str, ...]] = {
         "vsock_.*",
         "sctp_.*",
     ),
-    CHILD: ("do_wait", "kernel_wait4?", "wait_for_vfork_done"),
+    # Compilers put wait_for_vfork_done into kernel_clone.
+    CHILD: ("do_wait", "kernel_wait4?", "wait_for_vfork_done", "kernel_clone"),
     STOPPED: ("do_signal_stop", "ptrace_(stop|do_notify)", "do_freezer_trap", "do_jobctl_trap"),
     SIGNAL: ("do_sigtimedwait", "sigsuspend", "(__do_|do_)?sys_pause", "__x64_sys_pause", "__arm64_sys_pause", "signalfd_(read|dequeue).*"),
     MESSAGE: ("do_msg(rcv|snd)", "wq_sleep", "do_mq_timed(receive|send)", "eventfd_(read|write)", "timerfd_read.*", "inotify_read", "fanotify_.*"),

@@ -206,6 +206,28 @@ def test_who_is_preempted_waits_in_the_run_queue() -> None:
     assert 100_000_000 < total(preempted)
 
 
+def test_who_starts_a_program_waits_for_a_child(tmp_path: Path) -> None:
+    """posix_spawn, as vfork, goes on when the child has run its program: this one first has to open a pipe that nobody writes to."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    actions = f"[(os.POSIX_SPAWN_OPEN, 0, {str(fifo)!r}, os.O_RDONLY, 0)]"
+    with workers() as (worker,), Measured(selection=Selection(pid=worker.pid)) as measured:
+        assert worker.stdin is not None
+        worker.stdin.write(f"os.posix_spawn('/bin/true', ['true'], {{}}, file_actions={actions})\n")
+        worker.stdin.flush()
+        while not Path(f"/proc/{worker.pid}/stat").read_text().rpartition(") ")[2].startswith("D"):
+            time.sleep(0.001)
+        time.sleep(BLOCK_S)
+        os.close(os.open(fifo, os.O_WRONLY))
+        assert worker.stdout is not None
+        assert "done\n" == worker.stdout.readline()
+        rows = measured.rows()
+
+    if measured.is_whole:
+        assert BLOCK_S * 1e9 < total(rows, reason="child")
+    assert 0 == total(rows, reason="other")
+
+
 def test_the_wait_for_a_cpu_after_a_block_is_told_of_it() -> None:
     """Who sleeps beside one that spins is woken in time, and gets its CPU later: a part of the block is time on a runqueue."""
     spin = "begun = time.thread_time()\nwhile time.thread_time() < begun + 0.5: pass"
