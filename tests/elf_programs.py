@@ -93,6 +93,15 @@ def with_debug_link(path: Path, debug: Path) -> Path:
     return target
 
 
+def with_shared_names(path: Path) -> Path:
+    """Move what two programs have in common of their debug information to a file beside, as distributions do it (.gnu_debugaltlink)."""
+    target, other = path.with_name(f"{path.name}-shared"), path.with_name(f"{path.name}-other")
+    shutil.copy(path, target)
+    shutil.copy(path, other)
+    run("dwz", "-m", str(path.with_name(f"{path.name}.common")), str(target), str(other))
+    return target
+
+
 def with_packed_symbols(path: Path, whole: Path) -> Path:
     """Add the symbols of the whole program to a stripped one, packed as Fedora does it (.gnu_debugdata)."""
     only = path.with_name("only-symbols")

@@ -19,6 +19,7 @@ from elf_programs import (
     frames_at,
     stripped,
     symbols_by_nm,
+    with_shared_names,
 )
 from sonde.enrich.symbols import debug_information
 from sonde.enrich.symbols.binary import Binary, read_binary
@@ -65,6 +66,16 @@ def test_a_debug_file_has_them_too(program: Path, tmp_path: Path) -> None:
     debug_file_of(program, tmp_path / f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
     binary = binary_of(stripped(program), SymbolCache(tmp_path / "cache"), roots=(str(tmp_path),))
     assert any(len(each) == 2 for each in stacks_in(binary, program, ADD))
+
+
+def test_inlined_functions_whose_names_lie_elsewhere_are_their_caller_s(
+    program: Path, tmp_path: Path
+) -> None:
+    """Packages share names of debug information in a file beside it: without them all inlined functions were one, "[unknown]"."""
+    shared = with_shared_names(program)
+    assert elf(shared).section(".gnu_debugaltlink") is not None
+    found = stacks_in(binary_of(shared, SymbolCache(tmp_path)), program, ADD)
+    assert found == {(("shop::Cart<unsigned long>::add", NATIVE),)}
 
 
 def test_they_are_converted_once(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,11 @@ class Binary:
             outermost, *inlined = reversed(lines)
             # Of functions in several parts symcaches have been seen to tell another's name.
             name = self.functions.name(place) if place >= 0 else outermost.name
+            # Where dwz moved names to a file of its own (distributions do) the library has none: what was inlined is its caller's.
+            named = [each for each in inlined if each.name]
             return (
                 Frame(demangled(name), NATIVE, self.path, outermost.file, outermost.line),
-                *(Frame(demangled(each.name), INLINED, self.path, each.file, each.line) for each in inlined),
+                *(Frame(demangled(each.name), INLINED, self.path, each.file, each.line) for each in named),
             )
         if place >= 0:
             return (Frame(demangled(self.functions.name(place)), NATIVE, self.path),)
