@@ -200,6 +200,15 @@ def test_the_vdso_is_named() -> None:
     assert any("clock_gettime" in name for name in vdso)
 
 
+def test_a_stack_that_leads_in_circles_is_broken_off_and_not_too_deep() -> None:
+    """The kernel takes as many frames as there may be; those behind the first that is no code are none."""
+    rows = profiled(str(program_of("symbols/circling.c")), "0.3")
+    names = [[each.name for each in frames_of(row) if each.kind != KERNEL] for row in rows]
+    circling = [each for each in names if "circle" in each]
+    assert circling
+    assert {tuple(each[: each.index("circle")]) for each in circling} == {("[broken off]", "main")}
+
+
 def test_the_kernel_is_named_behind_who_called_it() -> None:
     rows = profiled(str(PROGRAM), "300", "kernel")
     inside = [frames_of(row) for row in rows if KERNEL in row["frame_kinds"]]

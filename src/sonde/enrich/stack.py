@@ -157,11 +157,13 @@ class StackNames:
         for each in wanted:
             instead = before.get(each)
             if instead is not None and earlier[instead][0] is not None:
-                frames, is_known = earlier[instead], True
+                taken, is_known = earlier[instead], True
             else:
-                frames, is_known = places[each], bool(each[1].spans)
+                taken, is_known = places[each], bool(each[1].spans)
+            frames = _frames(taken, is_known=is_known)
+            # A register that was no frame pointer may lead in circles: then it is not depth that cuts the stack.
             is_truncated = len(frames) >= DEPTH_MAX
-            found[each] = _user_stack(_frames(frames, is_known=is_known), is_truncated=is_truncated)
+            found[each] = _user_stack(frames, is_truncated=is_truncated)
         return found
 
     def _before(self, stack: UserStack) -> UserStack | None:
