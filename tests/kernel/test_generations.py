@@ -163,6 +163,22 @@ def test_a_stack_has_the_same_number_in_each_generation_and_another_one_another(
         assert min(numbers) >= 16
 
 
+def test_stacks_that_rows_name_are_the_last_to_be_forgotten() -> None:
+    """Beyond the bound those go first that no row names, for it found its generation full, however new they are."""
+    stacks = StackTable(stacks_max=16)
+    with made(rows=8, stacks=16) as loaded:
+        rows = rows_of(loaded, stacks=stacks)
+        keys = np.empty(0)
+        for generation in range(2):
+            for number in range(16):
+                run(loaded, 1000 * generation + 7 * number, 5)
+            keys, _ = rows.read()
+
+        assert stacks.forgotten == 16
+        assert len(keys) == 16
+        assert [each for each in keys["kernel_stack"].tolist() if each not in stacks] == []
+
+
 def test_stacks_of_the_task_are_taken_from_where_it_is() -> None:
     """Of user space and of the kernel, and one that is as deep as may be is noted as cut."""
     stacks = StackTable()

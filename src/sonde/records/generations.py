@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
+STACKS = (USER_STACK, KERNEL_STACK)
 FIRST = bytes(4)
 """The key of an array's first entry."""
 
@@ -46,12 +47,14 @@ class GenerationRows:
         import numpy as np
 
         even, odd = maps[table], maps[f"{table}_odd"]
+        assert even.shape.key_type is not None, "packaged objects have BTF"
         assert even.shape.value_type is not None, "packaged objects have BTF"
         self._rows = (even, odd)
         self._stacks = (maps[f"{table}_stacks"], maps[f"{table}_odd_stacks"])
         self._generation = maps[f".data.{table}"]
         self._barrier, self._barrier_entry = maps[f"{table}_barrier"], maps[f"{table}_barrier_entry"]
         self.columns = columns_of(even.shape.value_type)
+        self._named = [each.name for each in columns_of(even.shape.key_type) if each.meaning in STACKS]
         self._addresses = stacks
         self._kept = KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight) if keep else None
         self.folded: Array = np.empty(0, even.value_dtype)
@@ -83,8 +86,7 @@ class GenerationRows:
 
     def _named_by(self, keys: Array) -> set[int]:
         """Give the numbers of the stacks that rows name."""
-        names = [each.name for each in self.columns if each.meaning in (USER_STACK, KERNEL_STACK)]
-        return {number for name in names for number in keys[name].tolist()}
+        return {number for name in self._named for number in keys[name].tolist()}
 
     def _flip(self) -> int:
         """Have programs write the other generation, wait until none writes this one, and give its number."""
