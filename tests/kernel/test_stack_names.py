@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -207,6 +208,31 @@ def test_a_stack_that_leads_in_circles_is_broken_off_and_not_too_deep() -> None:
     circling = [each for each in names if "circle" in each]
     assert circling
     assert {tuple(each[: each.index("circle")]) for each in circling} == {("[broken off]", "main")}
+
+
+def test_code_that_came_in_another_s_place_has_its_own_names(tmp_path: Path) -> None:
+    """As a library that is loaded where another was: both have the same addresses, and each its samples."""
+    program = program_of("symbols/replacing.c")
+    copies = [tmp_path / "first", tmp_path / "second", tmp_path / "third"]
+    for copy in copies:
+        copy.write_bytes(program.read_bytes())
+    command = [program, "200", *copies]
+    with profile() as run, subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for copy in copies:
+            if copy != copies[0]:
+                print(file=child.stdin, flush=True)
+            assert child.stdout.readline() == "\n"
+            run.read()
+        child.wait()
+        run.stop()
+        rows = rows_of(run, child.pid)
+    samples = Counter[str]()
+    for row in rows:
+        samples.update({each.module: row["count"] for each in frames_of(row) if each.name == "spin"})
+    assert set(samples) == {str(copy) for copy in copies}
+    assert min(samples.values()) > max(samples.values()) / 2
 
 
 def test_the_kernel_is_named_behind_who_called_it() -> None:

@@ -31,13 +31,17 @@ _SERIALS = count(1)
 
 
 class Span(NamedTuple):
-    """Code in memory: ``delta`` is an address less its place in the file, ``since_ns`` when it was mapped."""
+    """Code in memory: ``delta`` is an address less its place in the file, ``since_ns`` when it was mapped.
+
+    ``is_instead`` says that it came where other code had been.
+    """
 
     start: int
     end: int
     delta: int
     file: MappedPath
     since_ns: int = ALWAYS_NS
+    is_instead: bool = False
 
 
 class Mappings:
@@ -151,13 +155,15 @@ class AddressSpace:
         if any(each.file != span.file or each.delta != span.delta for each in touched):
             self._end_state(time_ns)
             kept = [each for old in touched for each in _without(old, span)]
-            spans[first:last] = sorted([span, *kept], key=lambda each: each.start)
+            instead = span._replace(is_instead=True)
+            spans[first:last] = sorted([instead, *kept], key=lambda each: each.start)
             return
         start = min([span.start, *(each.start for each in touched)])
         end = max([span.end, *(each.end for each in touched)])
         if len(touched) != 1 or touched[0].start != start or touched[0].end != end:
             since_ns = min([span.since_ns, *(each.since_ns for each in touched)])
-            spans[first:last] = [Span(start, end, span.delta, span.file, since_ns)]
+            is_instead = any(each.is_instead for each in touched)
+            spans[first:last] = [Span(start, end, span.delta, span.file, since_ns, is_instead)]
             self._states[-1] = (self._states[-1][0], None)
 
     def _touched(self, span: Span) -> tuple[int, int]:
@@ -174,6 +180,11 @@ class AddressSpace:
 
     def _state(self) -> Mappings:
         return Mappings(self._spans, begin_ns=self.begin_ns)
+
+    def has_changed(self) -> bool:
+        """Tell whether code came where other code had been."""
+        self.settle()
+        return any(each.is_instead for each in self._spans) or len(self._states) > 1
 
     def at(self, time_ns: int) -> Mappings:
         """Give what was mapped at a time."""

@@ -200,6 +200,11 @@ class AddressSpaces:
                 space = self._read_again(pid, space)
             return space.at(time_ns) if space is not None else None
 
+    def has_changed(self, pid: int) -> bool:
+        """Tell whether code of a process came where it had had other code."""
+        with self._lock:
+            return any(each.has_changed() for each in self._spaces.get(pid, ()))
+
     def _read_again(self, pid: int, space: AddressSpace | None) -> AddressSpace | None:
         """Have a process's space complete by what /proc says of it, where it says anything."""
         found = self._read(pid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.differences import as_bytes
@@ -23,6 +23,9 @@ STACKS = (USER_STACK, KERNEL_STACK)
 FIRST = bytes(4)
 """The key of an array's first entry."""
 
+Numbers = Callable[["Array", "Array", "Array"], "Array"]
+"""Gives the numbers that user stacks go by, from the processes of rows, their times and their numbers."""
+
 
 class GenerationRows:
     """Reads a table of stacks (stack.bpf.h) whole at each read, and leaves nothing of it in the kernel.
@@ -32,7 +35,8 @@ class GenerationRows:
     kernel holds what came since the last read, however long the run is.
 
     The rows are kept here, cumulative, within a bound (KeptRows); with ``keep`` off each is given once (``ended``), for
-    readers that take differences. ``stacks`` gets the addresses; where it is None nobody has a use for them.
+    readers that take differences. ``stacks`` gets the addresses; where it is None nobody has a use for them. ``numbers`` tells
+    user stacks apart that have the same addresses.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class GenerationRows:
         weight: str,
         keep: bool = True,
         stacks: StackTable | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         import numpy as np
 
@@ -55,7 +60,7 @@ class GenerationRows:
         self._barrier, self._barrier_entry = maps[f"{table}_barrier"], maps[f"{table}_barrier_entry"]
         self.columns = columns_of(even.shape.value_type)
         self._named = [each.name for each in columns_of(even.shape.key_type) if each.meaning in STACKS]
-        self._addresses = stacks
+        self._addresses, self._numbers = stacks, numbers
         self._kept = KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight) if keep else None
         self.folded: Array = np.empty(0, even.value_dtype)
         self.ended: Array = np.empty(0, np.void)
@@ -77,6 +82,9 @@ class GenerationRows:
         if self._kept is None:
             self.ended = as_bytes(keys)
             return keys, values
+        if self._numbers is not None and len(keys):
+            keys = keys.copy()
+            keys["user_stack"] = self._numbers(keys["pid"], values["first_seen_ns"], keys["user_stack"])
         self._kept.add(keys, values)
         self.folded = self._kept.folded
         kept_keys, kept_values = self._kept.rows()

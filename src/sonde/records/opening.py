@@ -10,7 +10,7 @@ from sonde.errors import LayoutError
 from sonde.records.block_rows import BlockRows, blocks_of
 from sonde.records.cell_rows import CellRows
 from sonde.records.cells import Cells
-from sonde.records.generations import GenerationRows
+from sonde.records.generations import GenerationRows, Numbers
 from sonde.records.layout import columns_of, record_of
 from sonde.records.retirement import OWNERS, Retirement
 from sonde.records.sources import Counters, Rows, StreamSource, TableSource
@@ -36,12 +36,13 @@ def open_table(
     differences: bool = False,
     weight: str = "",
     stacks: StackTable | None = None,
+    numbers: Numbers | None = None,
     histograms: bool = True,
 ) -> TableSource:
     """Open a table; rows of ended processes and cgroups are retired where its key names them, idle ones where it has cells only.
 
     One of stacks is read out at each read: what is then kept is bounded, and the rows of the largest ``weight`` stay;
-    ``stacks`` gets the addresses.
+    ``stacks`` gets the addresses, ``numbers`` tells apart which are the same.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` and ``histograms`` as in TableSource.
@@ -49,6 +50,16 @@ def open_table(
     import numpy as np
 
     kernel_map = loaded.maps[map]
+    generations: GenerationRows | None = None
+    if GenerationRows.is_of(loaded, map):
+        generations = GenerationRows(
+            loaded.maps,
+            map,
+            weight=weight or counted[0],
+            keep=not differences,
+            stacks=stacks,
+            numbers=numbers,
+        )
 
     def count(columns: Mapping[str, Array]) -> Array:
         parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
@@ -61,16 +72,14 @@ def open_table(
         counters=counters,
         count=count,
         other=loaded.maps[other] if other else None,
-        rows=_rows(loaded, map, keep=not differences, weight=weight or counted[0], stacks=stacks),
+        rows=generations or _rows(loaded, map, keep=not differences),
         differences=differences,
         histograms=histograms,
     )
 
 
-def _rows(loaded: Loaded, map: str, *, keep: bool, weight: str, stacks: StackTable | None) -> Rows | None:
+def _rows(loaded: Loaded, map: str, *, keep: bool) -> Rows | None:
     """Choose what reads a table's rows, by its names; None where reading its map is all."""
-    if GenerationRows.is_of(loaded, map):
-        return GenerationRows(loaded.maps, map, weight=weight, keep=keep, stacks=stacks)
     table, blocks, cells = loaded.maps[map], blocks_of(loaded, map), Cells.of(loaded, map)
     assert table.shape.value_type is not None, "packaged objects have BTF"
     if cells is not None and not columns_of(table.shape.value_type):

@@ -22,6 +22,9 @@ NONE = 0
 MISSING = {1: "map of stacks full", 2: "not readable", 3: "blocked before the start"}
 """Numbers of stacks that there were and that could not be taken, and why: probes/_include/stack.bpf.h."""
 
+NUMBER_MIN = 16
+"""Less is no stack's number: probes/_include/stack.bpf.h."""
+
 FORGOTTEN = "forgotten"
 """Why a stack with a number of its own may have no addresses: others have taken its place."""
 

@@ -7,7 +7,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.side_band import SideBand
 from sonde.enrich.address_spaces import AddressSpaces
@@ -17,6 +17,7 @@ from sonde.errors import SondeError
 if TYPE_CHECKING:
     from sonde.enrich.stack import StackNames
     from sonde.records.frames import Written
+    from sonde.records.generations import Numbers
     from sonde.records.stacks import StackTable
 
 GATHERS_S = 0.02
@@ -85,6 +86,18 @@ class Naming:
             binaries = Binaries(self.files)
             self._names = StackNames(stacks, self.spaces, binaries=binaries, weight=weight, shorten=shorten)
         return self._names
+
+    def numbers(self, stacks: StackTable) -> Numbers:
+        """Give what tells user stacks apart that have the same addresses, of rows that the kernel has given just now."""
+        from sonde.enrich.replaced_code import ReplacedCode
+
+        replaced = ReplacedCode(stacks, self.spaces)
+
+        def numbers(*columns: Any) -> Any:
+            self.drain()
+            return replaced.numbers(*columns)
+
+        return numbers
 
     def counters(self) -> dict[str, int]:
         """Count what may be missing: records of mappings that were lost, ended processes that were forgotten unread."""

@@ -15,6 +15,7 @@ from sonde.records.stacks import StackTable
 
 if TYPE_CHECKING:
     from sonde.bpf.loaded import Loaded
+    from sonde.records.generations import Numbers
     from sonde.records.model import Enricher, RecordBatch
     from sonde.records.sources import StreamSource, TableSource
     from sonde.run.naming import Naming
@@ -133,12 +134,18 @@ class Reading:
                     differences=self._differences,
                     weight=output.weight,
                     stacks=self.stacks,
+                    numbers=self._numbers(),
                     histograms=self._histograms,
                 )
             else:
                 self._source = open_stream(self._loaded, output.map, name=self._name, counters=self.counters)
             self._source.is_final = self._skipped_at_end is not None
         return self._source
+
+    def _numbers(self) -> Numbers | None:
+        if self._stack_naming is None or self.stacks is None:
+            return None
+        return self._stack_naming.numbers(self.stacks)
 
     def read(self) -> RecordBatch:
         """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
