@@ -11,8 +11,10 @@ from sonde.exporters.prometheus.accept import Format
 
 WHAT = """\
 Draining a ring of 16 MB that is full of records of 16 bytes, and reading a hash of 100,003 entries, both into NumPy; the agent where little happens; CPU time of exporting 10,000 series, from a
-snapshot to a receiver's answer, or to a compressed page.
+snapshot to a receiver's answer, and 1,000 to 100,000 to a compressed page.
 """
+PAGES = ((1_000, 0), (10_000, 0), (100_000, 0), (0, 1_000), (0, 10_000))
+"""Counters and histograms of a page: how it grows with its series."""
 COLUMNS = (Column("value", "figure", "", ""),)
 
 
@@ -34,7 +36,7 @@ def measure(options: Options) -> list[Part]:
         for kind in ("counter", "histogram"):
             _, later = otlp.export_cpu_s(protocol, kind=kind, rounds=rounds)
             add(f"OTLP by {protocol}, 10,000 {kind}s, s of CPU", later)
-    for counters, histograms in ((10_000, 0), (0, 10_000)):
+    for counters, histograms in PAGES:
         for wanted in Format:
             cost = prometheus_page.page_cost(
                 wanted, counters=counters, histograms=histograms, rounds=min(2, rounds)
