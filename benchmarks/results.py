@@ -179,5 +179,7 @@ def cell(value: float | None) -> str:
         return "–"
     if float(value).is_integer() or abs(value) >= 100:
         return f"{value:,.0f}"
-    text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
+    # What is small is not nothing.
+    decimals = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.01 else 3
+    text = f"{value:.{decimals}f}"
+    return "0.000" if text == "-0.000" else text
