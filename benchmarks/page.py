@@ -5,6 +5,7 @@ What is to be said about figures is beside them in the parts; why sonde loses wh
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -132,6 +133,16 @@ def _ratios(part: Part, column: Column) -> Iterator[tuple[str, float, float]]:
             ratio = part.ratio(column.key, ours, peer, at)
             if ratio:
                 yield peer, at, 1 / ratio if column.better == "more" else ratio
+            elif column.better == "less" and _is_something_to_nothing(part, column, ours, peer, at):
+                yield peer, at, math.inf
+
+
+def _is_something_to_nothing(part: Part, column: Column, ours: str, peer: str, at: float) -> bool:
+    """Tell whether sonde takes something in every round of which the other takes nothing: no ratio, and a loss."""
+    row, other = part.row(ours, at), part.row(peer, at)
+    something = row.cells.get(column.key) if row else None
+    nothing = other.cells.get(column.key) if other else None
+    return something is not None and nothing is not None and min(something) > 0 and max(nothing) == 0
 
 
 def _compared(part: Part) -> dict[str, str]:
@@ -144,6 +155,8 @@ def _compared(part: Part) -> dict[str, str]:
 
 def _told(part: Part, peer: str, ratios: dict[float, float]) -> str:
     """Write by how much, from the least to the most, and at which places."""
+    if math.inf in ratios.values():
+        return f"{peer} (which takes none)"
     bounds = dict.fromkeys(f"{each:,.2f}" for each in (min(ratios.values()), max(ratios.values())))
     everywhere = {row.at for row in part.rows if row.cells} == ratios.keys()
     places = "all" if everywhere else ", ".join(map(_place, ratios))

@@ -6,7 +6,7 @@ PYTHON = (
     "It is a Python process: the interpreter and sonde's modules are imported before anything is loaded, where the tools of libbpf are one small C "
     "program; loading the programs takes about as long."
 )
-NUMPY = "What is resident is the interpreter, libbpf's copy of the kernel's types, and NumPy, which the first reading imports: as much again as everything before it."
+NUMPY = "What is resident is the interpreter, libbpf's copy of the kernel's types, and NumPy: as much again as everything before it."
 READING = "The last reading, its rows as text, and the end of an interpreter: some 30 ms of Python, where a program in C that sleeps ends at once."
 ROOM = "A row for each process, call and error, with its name, and a histogram or a cell for each CPU; with 10,240 of them it is full. The others' maps have fewer rows and columns."
 JSON = "Every line is formatted by Python, and is longer: all that is known of the event, in JSON."
@@ -48,10 +48,14 @@ OF_PART: dict[tuple[str, str], str] = {
         "streams",
         "delivered",
     ): "Its ring has 1 MiB unless `--max-entries` says otherwise; what finds no room is counted, and said.",
+    (
+        "switches",
+        "cpu_us",
+    ): "It reads its table at intervals, in Python, and names stacks meanwhile; the others sleep until Ctrl-C.",
     ("execs", "cpu_us"): ONCE,
     ("connections", "cpu_us"): ONCE,
-    ("sizes", "own_mb"): "Two thirds of it is NumPy.",
-    ("sizes", "installed_mb"): "Two thirds of it without Python is NumPy.",
+    ("sizes", "own_mb"): "Three quarters of it is NumPy.",
+    ("sizes", "installed_mb"): "Three quarters of it without Python is NumPy.",
     ("sizes", "packages"): "Most of them are Debian's below Python.",
     (
         "safety",
@@ -89,7 +93,7 @@ OF_FIGURE = {
     "memory_mb": NUMPY,
     "kernel_mb": ROOM,
     "cpu_us": JSON,
-    "user_share": "It reads and prints at intervals while it runs, in Python.",
+    "user_share": "NumPy and what prints are imported right after attaching; then it reads at intervals, in Python, where the others sleep until Ctrl-C.",
     "kernel_share": "It reads the table at intervals, so that rows of processes that ended leave the kernel's map.",
     "tight_1_added": MORE,
     "tight_2_added": MORE,

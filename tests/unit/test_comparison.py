@@ -63,6 +63,8 @@ def test_what_is_lost_in_noise_has_no_ratio() -> None:
     [
         (part([30, 30], [20, 20]), "Behind peer by 1.50."),
         (part([50], [100], key="shown"), "Behind peer by 2."),
+        (part([20, 10], [0, 0]), "Behind peer (which takes none)."),
+        (part([20, 0], [0, 0]), "Nowhere in this run"),
         (part([20], [20]), "Nowhere in this run"),
         (part([10], [20]), "Nowhere in this run"),
     ],
