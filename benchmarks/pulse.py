@@ -14,6 +14,8 @@ def main() -> None:
     """Beat until SIGTERM, or for SECONDS_MAX at most; prints the longest pause in milliseconds and the beats of a second."""
     ending: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
+    # A terminal's Ctrl-C is for all of its processes, and whoever started this ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.alarm(SECONDS_MAX)
     print("ready", flush=True)
     begun = last = time.perf_counter()

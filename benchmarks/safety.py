@@ -191,12 +191,14 @@ def _one(tool: Tool, base: float, into: Gathering) -> float:
     with _target() as (target, told):
         if tool.command:
             process = _start(tool, target.pid)
-            attached = _attached(process, target.pid)
-            for _ in range(100):
-                looks.append(_state(target.pid))
-                time.sleep(0.003)
-            process.kill()
-            process.wait()
+            try:
+                attached = _attached(process, target.pid)
+                for _ in range(100):
+                    looks.append(_state(target.pid))
+                    time.sleep(0.003)
+            finally:
+                process.kill()
+                process.wait()
             if not attached:
                 into.missing(tool.name, tool.kind, complaint(Session(output=ERRORS), process.returncode))
             time.sleep(BESIDE_S)

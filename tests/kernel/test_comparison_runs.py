@@ -114,17 +114,20 @@ def test_work_begins_as_long_after_attaching_under_every_tool(name: str) -> None
     assert rested_s >= contender.SETTLE_S
 
 
-def test_ctrl_c_ends_the_comparison_and_all_that_it_started() -> None:
-    """In words, and with the status of a shell."""
+@pytest.mark.parametrize("part", ["syscalls", "safety"])
+def test_ctrl_c_ends_the_comparison_and_all_that_it_started(part: str) -> None:
+    """In words, and with the status of a shell; a terminal sends it to all of its processes."""
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--part", "syscalls"]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--part", part]
     paths = os.environ | {"PYTHONPATH": str(root / "tools")}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root, env=paths) as comparison:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=root, env=paths, start_new_session=True
+    ) as comparison:
         deadline = time.monotonic() + 60
         while not any(map(resources.held, left := resources.tree(comparison.pid)[1:])):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        comparison.send_signal(signal.SIGINT)
+        os.killpg(comparison.pid, signal.SIGINT)
         _, told = comparison.communicate(timeout=60)
 
     assert comparison.returncode == 130
