@@ -182,6 +182,19 @@ def test_a_process_that_was_there_before_is_named() -> None:
         child.wait()
 
 
+def test_a_process_whose_first_thread_has_ended_is_named() -> None:
+    """/proc tells of a process what it tells of that thread, which has no memory any more."""
+    child = subprocess.Popen([PROGRAM, "200000", "thread"])
+    try:
+        while Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2][0] != "Z":
+            time.sleep(0.001)
+        with profile(pid=child.pid) as run:
+            assert leaves(read_until(run, child.pid, "spin_named"))["spin_named"] > 0
+    finally:
+        child.kill()
+        child.wait()
+
+
 def profiled(*command: str) -> list[dict[str, Any]]:
     """Run a program from its beginning to its end, and give its rows."""
     with profile() as run:

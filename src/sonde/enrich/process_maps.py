@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from sonde.bpf.side_band import MappedPath, mapped_path
@@ -27,10 +28,24 @@ class CodeMapping(NamedTuple):
 def code_mappings(pid: int) -> list[CodeMapping] | None:
     """Read which code a process has mapped; None where there is no such process, or we may not see it."""
     try:
-        with open(f"/proc/{pid}/maps", "rb") as file:
-            return parse_maps(file.read(MAPS_BYTES_MAX))
+        # The first thread may have ended, and has no memory then; the others go on. Threads of the kernel have none, either.
+        return parse_maps(_list_of(f"{pid}") or _list_of_another_thread(pid))
     except OSError:
         return None
+
+
+def _list_of(task: str) -> bytes:
+    with open(f"/proc/{task}/maps", "rb") as file:
+        return file.read(MAPS_BYTES_MAX)
+
+
+def _list_of_another_thread(pid: int) -> bytes:
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        # It may end meanwhile, too.
+        with suppress(OSError):
+            if tid != str(pid) and (text := _list_of(f"{pid}/task/{tid}")):
+                return text
+    return b""
 
 
 def parse_maps(text: bytes) -> list[CodeMapping]:

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Work under a name: named_work MILLISECONDS [user|vdso|kernel] spends so much time of the CPU in spin_named, in asking
- * the vDSO for the time, or in reading from the kernel.
+ * Work under a name: named_work MILLISECONDS [user|vdso|kernel|thread] spends so much time of the CPU in spin_named, in asking
+ * the vDSO for the time, or in reading from the kernel; or in spin_named in a thread, when the first one has ended.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -53,10 +54,8 @@ __attribute__((noinline)) unsigned long ask_kernel(unsigned long value, int zero
 	return value;
 }
 
-int main(int count, char **words)
+static void work(long left_ns, const char *what)
 {
-	long left_ns = (count > 1 ? atol(words[1]) : 20) * 1000000L;
-	const char *what = count > 2 ? words[2] : "user";
 	int zeros = open("/dev/zero", O_RDONLY);
 	unsigned long value = 1;
 	/* From here on: what it takes to begin is the kernel's, and the loader's. */
@@ -72,5 +71,24 @@ int main(int count, char **words)
 		left_ns -= now_ns - then_ns < CALL_MAX_NS ? now_ns - then_ns : CALL_MAX_NS;
 		then_ns = now_ns;
 	}
-	return value == 42;
+	if (value == 42)
+		exit(1);
+}
+
+static void *work_on(void *left_ns)
+{
+	work((long)left_ns, "user");
+	exit(0);
+}
+
+int main(int count, char **words)
+{
+	long left_ns = (count > 1 ? atol(words[1]) : 20) * 1000000L;
+	const char *what = count > 2 ? words[2] : "user";
+	pthread_t thread;
+
+	if (!strcmp(what, "thread") && !pthread_create(&thread, NULL, work_on, (void *)left_ns))
+		pthread_exit(NULL);
+	work(left_ns, what);
+	return 0;
 }
