@@ -192,6 +192,15 @@ def test_who_was_blocked_before_is_so_from_the_beginning_of_the_run() -> None:
         assert spent <= first["max_ns"] <= most
 
 
+def test_who_has_ended_is_not_blocked() -> None:
+    """Nobody has asked yet what became of it, so that the kernel still has it."""
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        with Measured(selection=Selection(pid=ended.pid)) as measured:
+            time.sleep(BLOCK_S)
+            assert [] == measured.rows()
+
+
 def test_who_is_preempted_waits_in_the_run_queue() -> None:
     """Two that want one CPU: where they were preempted, and all of it is time on a runqueue."""
     code = f"exec({UNTIL_WAITED.format(seconds=0.3)!r})"

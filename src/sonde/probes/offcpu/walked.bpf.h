@@ -38,7 +38,8 @@ int offcpu_begin(struct bpf_iter__task *ctx)
 	if (!task || !counters || !active)
 		return 0;
 	process = process_of(task);
-	if (!is_thread_selected(&process))
+	/* One that has ended waits for nothing, also while its process lives, or its parent has not asked for it. */
+	if (!is_thread_selected(&process) || task_state(task) & TASK_STATE_DEAD)
 		return 0;
 	block = blocks_make(task);
 	runs = task_runs(task);
