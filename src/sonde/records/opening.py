@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sonde.bpf.ringbuf import RingBuffer
@@ -47,9 +48,6 @@ def open_table(
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` and ``histograms`` as in TableSource.
     """
-    import numpy as np
-
-    kernel_map = loaded.maps[map]
     generations: GenerationRows | None = None
     if GenerationRows.is_of(loaded, map):
         generations = GenerationRows(
@@ -60,22 +58,26 @@ def open_table(
             stacks=stacks,
             numbers=numbers,
         )
-
-    def count(columns: Mapping[str, Array]) -> Array:
-        parts = [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
-        total: Array = np.add.reduce(parts)
-        return total
-
     return TableSource(
-        kernel_map,
+        loaded.maps[map],
         name=name,
         counters=counters,
-        count=count,
+        count=partial(_count_of, counted),
         other=loaded.maps[other] if other else None,
         rows=generations or _rows(loaded, map, keep=not differences),
         differences=differences,
         histograms=histograms,
     )
+
+
+def _count_of(counted: tuple[str, ...], columns: Mapping[str, Array]) -> Array:
+    """Add up what was counted of each row."""
+    import numpy as np
+
+    total: Array = np.add.reduce(
+        [columns[each].reshape(len(columns[each]), -1).sum(axis=1) for each in counted]
+    )
+    return total
 
 
 def _rows(loaded: Loaded, map: str, *, keep: bool) -> Rows | None:
