@@ -248,6 +248,27 @@ def test_code_that_came_in_another_s_place_has_its_own_names(tmp_path: Path) -> 
     assert min(samples.values()) > max(samples.values()) / 2
 
 
+def test_a_program_that_a_process_runs_later_has_its_own_names(tmp_path: Path) -> None:
+    """As a service that begins anew under its own name: without PIE, or as here, both have the same addresses."""
+    copies = [tmp_path / "first" / "same", tmp_path / "second" / "same"]
+    for copy in copies:
+        copy.parent.mkdir()
+        copy.write_bytes(PROGRAM.read_bytes())
+        copy.chmod(0o755)
+    with profile() as run, subprocess.Popen(["setarch", "-R", copies[0], "300", "user", copies[1]]) as child:
+        while os.readlink(f"/proc/{child.pid}/exe") != str(copies[1]):
+            time.sleep(0.001)
+        run.read()
+        child.wait()
+        run.stop()
+        rows = rows_of(run, child.pid)
+    samples = Counter[str]()
+    for row in rows:
+        samples.update({each.module: row["count"] for each in frames_of(row) if each.name == "spin_named"})
+    assert set(samples) == {str(copy) for copy in copies}
+    assert min(samples.values()) > max(samples.values()) / 2
+
+
 def test_the_kernel_is_named_behind_who_called_it() -> None:
     rows = profiled(str(PROGRAM), "300", "kernel")
     inside = [frames_of(row) for row in rows if KERNEL in row["frame_kinds"]]

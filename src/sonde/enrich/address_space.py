@@ -78,7 +78,8 @@ class AddressSpace:
     """One program in one process, from its beginning (fork or exec) to its end (exec or exit).
 
     What is recorded of it waits, and is put in its place when somebody asks. ``parent`` is the space that it was forked
-    from, ``forked_by`` the process; ``wants_reading`` says that what is known of it may not be all.
+    from, ``forked_by`` the process; ``wants_reading`` says that what is known of it may not be all, ``is_instead`` that the process
+    ran another program before.
     """
 
     __slots__ = (
@@ -91,6 +92,8 @@ class AddressSpace:
         "begin_ns",
         "end_ns",
         "forked_by",
+        "is_instead",
+        "is_program",
         "pid",
         "wants_reading",
     )
@@ -100,7 +103,8 @@ class AddressSpace:
     ) -> None:
         self.pid, self.begin_ns, self.forked_by = pid, begin_ns, forked_by
         self.end_ns: int | None = None
-        self.wants_reading = False
+        self.wants_reading = self.is_instead = False
+        self.is_program = parent is None
         self._parent = parent
         self._depth: int = 0 if parent is None else parent._depth + 1
         self._pending: list[tuple[Array, Sequence[MappedPath]]] = []
@@ -148,6 +152,8 @@ class AddressSpace:
 
     def _place(self, span: Span, time_ns: int) -> None:
         spans = self._spans
+        if self.is_instead:
+            span = span._replace(is_instead=True)
         first, last = self._touched(span)
         touched = spans[first:last]
         if len(spans) >= SPANS_MAX or span.start >= span.end:
@@ -162,7 +168,7 @@ class AddressSpace:
         end = max([span.end, *(each.end for each in touched)])
         if len(touched) != 1 or touched[0].start != start or touched[0].end != end:
             since_ns = min([span.since_ns, *(each.since_ns for each in touched)])
-            is_instead = any(each.is_instead for each in touched)
+            is_instead = any(each.is_instead for each in (span, *touched))
             spans[first:last] = [Span(start, end, span.delta, span.file, since_ns, is_instead)]
             self._states[-1] = (self._states[-1][0], None)
 

@@ -136,6 +136,7 @@ class AddressSpaces:
             begun.wants_reading = inherited.wants_reading
         else:
             begun = AddressSpace(pid, time_ns, forked_by=spaces[-1].forked_by if spaces else 0)
+            begun.is_instead = any(each.is_program for each in spaces)
         if spaces and spaces[-1].begin_ns <= time_ns:
             self._end(spaces[-1], time_ns)
         insort(spaces, begun, key=lambda each: each.begin_ns)
@@ -201,7 +202,7 @@ class AddressSpaces:
             return space.at(time_ns) if space is not None else None
 
     def has_changed(self, pid: int) -> bool:
-        """Tell whether code of a process came where it had had other code."""
+        """Tell whether code of a process came where it had had other code, or might have: in another program."""
         with self._lock:
             return any(each.has_changed() for each in self._spaces.get(pid, ()))
 
