@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -121,6 +122,14 @@ def test_no_more_is_held_than_may_be_and_nothing_stays_open(
     assert descriptors() == before + 5
     files.close()
     assert descriptors() == before
+
+
+def test_where_few_descriptors_may_be_open_few_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is for whoever writes the profile: ulimit -n 64."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 4096))
+    assert MappedFiles().held_max == 16
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert MappedFiles().held_max == 256
 
 
 def test_neither_devices_nor_pipes_nor_folders_are_opened(tmp_path: Path) -> None:

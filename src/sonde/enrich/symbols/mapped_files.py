@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import threading
 import time
@@ -14,8 +15,9 @@ from sonde._libbpf import lib
 from sonde.bpf.side_band import MappedPath
 from sonde.enrich.process_files import living_pids
 
-HELD_MAX = 256
-"""So many files are held open for processes that may end before anybody asks for their names."""
+HELD_MAX, HELD_SHARE = 256, 4
+"""So many files are held open for processes that may end before anybody asks for their names: of the descriptors that this
+process may have, one in HELD_SHARE at most."""
 NAMESPACES_MAX = 64
 NAMESPACES_EVERY_S = 5.0
 """Processes of other mount namespaces are looked for so often at most."""
@@ -55,11 +57,13 @@ def identity_of(fd: int) -> FileIdentity:
 class MappedFiles:
     """Opens mapped files by device and inode, so that never another one of the same name is taken.
 
-    ``hold`` opens one as soon as it is mapped, and keeps it until ``release``, at most HELD_MAX: a process may end, and
+    ``hold`` opens one as soon as it is mapped, and keeps it until ``release``, at most ``held_max``: a process may end, and
     its mount namespace with it. May be used from several threads; ``close`` gives back what is held.
     """
 
     def __init__(self) -> None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.held_max = HELD_MAX if limit < 0 else min(HELD_MAX, limit // HELD_SHARE)
         # With the time from which on each is held, in which order they stand.
         self._held: OrderedDict[MappedPath, tuple[int, int]] = OrderedDict()
         self._namespaces: dict[int, int] = {}
@@ -75,7 +79,7 @@ class MappedFiles:
             before = self._held.pop(file, None)
             self._held[file] = (fd, time.monotonic_ns())
             surplus = [before] if before is not None else []
-            while len(self._held) > HELD_MAX:
+            while len(self._held) > self.held_max:
                 surplus.append(self._held.popitem(last=False)[1])
         for each, _ in surplus:
             os.close(each)
