@@ -56,8 +56,8 @@ def many(cgroup: Path) -> Iterator[list[int]]:
             process.communicate()
 
 
-SHORT = 1_229
-"""Processes that begin one after the other in four threads, and live for half a millisecond."""
+SHORT, SHORT_NAME = 1_229, f"short-{os.getpid()}"
+"""Processes of a name that no others have, which begin one after the other in four threads, and live for half a millisecond."""
 SPAWN = """
 import os, sys, threading
 program, count = sys.argv[1], iter(range(int(sys.argv[2])))
@@ -76,19 +76,19 @@ for each in threads: each.join()
 
 def test_the_calls_of_short_processes_are_their_programs(tmp_path: Path) -> None:
     """Some begin and end between the reading of the streams and that of the table, at each of a hundred readings."""
-    program = tmp_path / "short"
+    program = tmp_path / SHORT_NAME
     shutil.copy("/bin/true", program)
     calls = "sonde_syscall_count_total"
     with agent(tmp_path, interval="100ms", probes__syscalls__syscall="exit_group") as running:
         subprocess.run([sys.executable, "-c", SPAWN, str(program), str(SHORT)], check=True)
         page = running.page_where(lambda page: counts(page, calls) >= SHORT)
 
-    assert counts(page, calls, process_executable_name="short") == SHORT
+    assert counts(page, calls, process_executable_name=SHORT_NAME) == SHORT
 
 
 def test_the_records_of_short_processes_are_theirs(tmp_path: Path) -> None:
     """A record tells its process as a row does: by pid and start, from which its program and container follow."""
-    program, path = tmp_path / "short", tmp_path / "records.jsonl"
+    program, path = tmp_path / SHORT_NAME, tmp_path / "records.jsonl"
     shutil.copy("/bin/true", program)
     settings = {"output": "calls", "syscall": "exit_group", "rate_max": "0"}
     with agent(
@@ -102,7 +102,7 @@ def test_the_records_of_short_processes_are_theirs(tmp_path: Path) -> None:
         running.end()
     records = [json.loads(line)["attributes"] for line in path.read_text().splitlines()]
 
-    assert sum(each.get("process.executable.name") == "short" for each in records) == SHORT
+    assert sum(each.get("process.executable.name") == SHORT_NAME for each in records) == SHORT
 
 
 def with_series(page: str, least: int) -> str | None:
