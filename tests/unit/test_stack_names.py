@@ -352,3 +352,32 @@ def test_while_a_program_begins_the_stack_is_its_callers() -> None:
         )
     )
     assert names(naming.row(address_of("execve") + 5, pid=pid)) == ["[broken off]", "execve"]
+
+
+def test_stacks_of_the_same_names_have_one_number_by_which_they_are_named(naming: Naming) -> None:
+    """What many processes did is one row then, of nobody: its stack is there when they and their addresses are not."""
+    here = [address_of("qsort") + each for each in (0, 3)]
+    for number, address in enumerate([*here, address_of("atoi")], 100):
+        naming.stacks.add([number], [np.array([address], np.uint64)])
+    kernel = [0xFFFFFFFF81000110]
+    naming.stacks.add([200], [np.array(kernel, np.uint64)])
+    pids, times = np.full(4, os.getpid(), np.uint32), np.full(4, 1, np.uint64)
+    users, kernels = np.array([100, 101, 102, 0], np.uint64), np.array([0, 200, 200, 200], np.uint64)
+    numbers = naming.names.numbers(pids, times, users, kernels)
+
+    assert numbers[0] == numbers[1] != numbers[2]
+    assert numbers[3] == 0
+    naming.spaces._spaces.clear()
+    rows = naming.batch([(0, 0, number, 0, 1) for number in numbers.tolist()]).rows()
+    assert [names(frames_of(row))[-1:] for row in rows] == [["qsort"], ["qsort"], ["atoi"], []]
+    again = naming.names.numbers(np.zeros(4, np.uint32), np.zeros(4, np.uint64), numbers, kernels)
+    assert again.tolist() == numbers.tolist()
+
+
+def test_names_that_no_row_has_any_more_are_forgotten(naming: Naming) -> None:
+    naming.stacks.add([100], [np.array([address_of("qsort")], np.uint64)])
+    one = [np.array([each], np.uint64) for each in (os.getpid(), 1, 100, 0)]
+    naming.names.numbers(*one)
+    naming.batch([])
+
+    assert not naming.names._nobodys

@@ -180,12 +180,7 @@ def without_scheduler(stack: Written) -> Written:
         left -= 1
     while left and stack.kinds[left - 1] == KERNEL and _SCHEDULER.fullmatch(functions[left - 1]):
         left -= 1
-    return Written(
-        SEPARATOR.join(functions[:left]),
-        stack.kinds[:left],
-        SEPARATOR.join(stack.modules.split(SEPARATOR)[:left]),
-        SEPARATOR.join(stack.sources.split(SEPARATOR)[:left]),
-    )
+    return stack.outermost(left)
 
 
 def with_block_reason(batch: RecordBatch) -> RecordBatch:

@@ -46,10 +46,14 @@ def with_newest_comm(batch: RecordBatch) -> RecordBatch:
 
 
 def with_thread_name(batch: RecordBatch) -> RecordBatch:
-    """Decode the column comm of a table that is keyed by it; the row of ``other`` is named so, without pid."""
+    """Decode the column comm of a table that is keyed by it; rows that are nobody's have no pid, and that of ``other`` is named so."""
     import numpy as np
 
-    return _named(batch, as_text(np.asarray(batch["comm"])))
+    named = _named(batch, as_text(np.asarray(batch["comm"])))
+    pid = named["pid"]
+    return named.adding(
+        {"pid": np.ma.masked_array(pid, mask=np.ma.getmaskarray(pid) | (np.ma.getdata(pid) == 0))}
+    )
 
 
 def _named(batch: RecordBatch, comm: npt.NDArray[np.object_]) -> RecordBatch:

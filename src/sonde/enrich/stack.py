@@ -26,7 +26,7 @@ from sonde.records.frames import (
     written,
 )
 from sonde.records.model import RecordBatch
-from sonde.records.stacks import KERNEL_STACK, USER_STACK, StackTable
+from sonde.records.stacks import KERNEL_STACK, NUMBER_MIN, USER_STACK, StackTable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,6 +74,8 @@ class StackNames:
         self._users = KeptStacks(KEPT_BYTES_MAX // 4)
         self._kernels = KeptStacks(KEPT_BYTES_MAX // 4)
         self._places = Places(spaces, binaries)
+        # User stacks of rows that are nobody's any more, by numbers that are made of their names.
+        self._nobodys: dict[int, Written] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -93,12 +95,32 @@ class StackNames:
         user_numbers = _numbers(batch, users[0].name) if users else nothing
         kernel_numbers = _numbers(batch, kernels[0].name) if kernels else nothing
         rows: list[Row] = list(zip(pids, times, user_numbers, kernel_numbers, strict=True))
+        self._forget_nobodys(user_numbers)
         named = self._named(list(dict.fromkeys(rows)))
         # A process that has ended cannot be asked again: the names of the lightest rows are the first to go.
         self._rows.trim(lambda: _lightest_first(rows, _numbers(batch, self._weight)))
         self._users.trim()
         self._kernels.trim()
         return batch.adding(columns_of([named[row] for row in rows]), meanings={"stack": STACK})
+
+    def numbers(self, pids: Array, times: Array, users: Array, kernels: Array) -> Array:
+        """Give the user stacks of rows numbers that are those of all stacks with the same names, which is named by them later."""
+        columns = (pids, times, users, kernels)
+        rows: list[Row] = list(zip(*(each.tolist() for each in columns), strict=True))
+        some = [row for row in dict.fromkeys(rows) if row[2] >= NUMBER_MIN and row[2] not in self._nobodys]
+        # By whole rows: who has ended may have names there alone.
+        named, kernel = self._named(some), self._name_kernels([row[3] for row in some])
+        found = users.copy()
+        for at, row in enumerate(rows):
+            if row in named:
+                text = named[row].outermost(len(named[row].kinds) - len(kernel[row[3]].kinds))
+                found[at] = number = hash(text) & (1 << 64) - 1 | NUMBER_MIN
+                self._nobodys.setdefault(number, text)
+        return found
+
+    def _forget_nobodys(self, numbers: Sequence[int]) -> None:
+        if len(self._nobodys) > len(numbers):
+            self._nobodys = {each: self._nobodys[each] for each in self._nobodys.keys() & set(numbers)}
 
     def _named(self, rows: Sequence[Row]) -> dict[Row, Written]:
         """Give the names of rows: those that are kept, and new ones."""
@@ -122,7 +144,7 @@ class StackNames:
         states: dict[tuple[int, int], Mappings] = {}
         for row in rows:
             pid, at, number, _ = row
-            written = self._without_addresses(number)
+            written = self._nobodys.get(number) or self._without_addresses(number)
             if written is None:
                 if (pid, at) not in states:
                     states[pid, at] = self._spaces.at(pid, at) or Mappings()

@@ -59,6 +59,15 @@ class Written(NamedTuple):
     modules: str
     sources: str
 
+    def outermost(self, count: int) -> Written:
+        """Give so many frames, without those behind them."""
+        if count >= len(self.kinds):
+            return self
+        names, modules, sources = (
+            SEPARATOR.join(text.split(SEPARATOR)[:count]) for text in (self.names, self.modules, self.sources)
+        )
+        return Written(names, self.kinds[:count], modules, sources)
+
 
 NOTHING = Written("", "", "", "")
 """Where there is no stack."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.differences import as_bytes
-from sonde.records.kept_rows import KeptRows
+from sonde.records.kept_rows import ROWS_MAX, KeptRows
 from sonde.records.layout import columns_of
 from sonde.records.stacks import KERNEL_STACK, USER_STACK, StackTable
 
@@ -23,8 +24,24 @@ STACKS = (USER_STACK, KERNEL_STACK)
 FIRST = bytes(4)
 """The key of an array's first entry."""
 
-Numbers = Callable[["Array", "Array", "Array"], "Array"]
-"""Gives the numbers that user stacks go by, from the processes of rows, their times and their numbers."""
+OWNERS = ("pid", "process_start_ns")
+"""Members of a key that say whose a row is."""
+
+Apart = Callable[["Array", "Array", "Array"], "Array"]
+"""Gives numbers to user stacks, from the processes of rows, their times and the numbers that they have."""
+ByName = Callable[["Array", "Array", "Array", "Array"], "Array"]
+"""The same, from the numbers of the kernel's stacks, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """Numbers of user stacks other than by address: ``apart`` where other code was at the same ones, and one ``by_name``.
+
+    With the latter rows of many processes can be one row.
+    """
+
+    apart: Apart
+    by_name: ByName
 
 
 class GenerationRows:
@@ -35,8 +52,8 @@ class GenerationRows:
     kernel holds what came since the last read, however long the run is.
 
     The rows are kept here, cumulative, within a bound (KeptRows); with ``keep`` off each is given once (``ended``), for
-    readers that take differences. ``stacks`` gets the addresses; where it is None nobody has a use for them. ``numbers`` tells
-    user stacks apart that have the same addresses.
+    readers that take differences. ``stacks`` gets the addresses; where it is None nobody has a use for them. ``numbering`` tells
+    user stacks apart that have the same addresses; with it rows beyond the bound lose whose they are before they lose their stacks.
     """
 
     def __init__(
@@ -47,7 +64,7 @@ class GenerationRows:
         weight: str,
         keep: bool = True,
         stacks: StackTable | None = None,
-        numbers: Numbers | None = None,
+        numbering: Numbering | None = None,
     ) -> None:
         import numpy as np
 
@@ -60,8 +77,18 @@ class GenerationRows:
         self._barrier, self._barrier_entry = maps[f"{table}_barrier"], maps[f"{table}_barrier_entry"]
         self.columns = columns_of(even.shape.value_type)
         self._named = [each.name for each in columns_of(even.shape.key_type) if each.meaning in STACKS]
-        self._addresses, self._numbers = stacks, numbers
-        self._kept = KeptRows(even.key_dtype, even.value_dtype, self.columns, weight=weight) if keep else None
+        self._addresses, self._numbering = stacks, numbering
+        self._kept: KeptRows | None = None
+        if keep:
+            together = self._without_owners if numbering is not None else None
+            self._kept = KeptRows(
+                even.key_dtype,
+                even.value_dtype,
+                self.columns,
+                weight=weight,
+                rows_max=ROWS_MAX,
+                together=together,
+            )
         self.folded: Array = np.empty(0, even.value_dtype)
         self.ended: Array = np.empty(0, np.void)
         self.used = 0
@@ -82,15 +109,28 @@ class GenerationRows:
         if self._kept is None:
             self.ended = as_bytes(keys)
             return keys, values
-        if self._numbers is not None and len(keys):
+        if self._numbering is not None and len(keys):
             keys = keys.copy()
-            keys["user_stack"] = self._numbers(keys["pid"], values["first_seen_ns"], keys["user_stack"])
+            keys["user_stack"] = self._numbering.apart(
+                keys["pid"], values["first_seen_ns"], keys["user_stack"]
+            )
         self._kept.add(keys, values)
         self.folded = self._kept.folded
         kept_keys, kept_values = self._kept.rows()
         if self._addresses is not None:
             self._addresses.trim(lambda: self._named_by(kept_keys))
         return kept_keys, kept_values
+
+    def _without_owners(self, keys: Array, values: Array) -> Array:
+        """Give rows the keys that those of all processes have which are in stacks of the same names."""
+        assert self._numbering is not None, "it is asked for with one"
+        keys = keys.copy()
+        keys["user_stack"] = self._numbering.by_name(
+            keys["pid"], values["first_seen_ns"], keys["user_stack"], keys["kernel_stack"]
+        )
+        for name in OWNERS:
+            keys[name] = 0
+        return keys
 
     def _named_by(self, keys: Array) -> set[int]:
         """Give the numbers of the stacks that rows name."""

@@ -11,7 +11,7 @@ from sonde.errors import LayoutError
 from sonde.records.block_rows import BlockRows, blocks_of
 from sonde.records.cell_rows import CellRows
 from sonde.records.cells import Cells
-from sonde.records.generations import GenerationRows, Numbers
+from sonde.records.generations import GenerationRows, Numbering
 from sonde.records.layout import columns_of, record_of
 from sonde.records.retirement import OWNERS, Retirement
 from sonde.records.sources import Counters, Rows, StreamSource, TableSource
@@ -37,13 +37,13 @@ def open_table(
     differences: bool = False,
     weight: str = "",
     stacks: StackTable | None = None,
-    numbers: Numbers | None = None,
+    numbering: Numbering | None = None,
     histograms: bool = True,
 ) -> TableSource:
     """Open a table; rows of ended processes and cgroups are retired where its key names them, idle ones where it has cells only.
 
     One of stacks is read out at each read: what is then kept is bounded, and the rows of the largest ``weight`` stay;
-    ``stacks`` gets the addresses, ``numbers`` tells apart which are the same.
+    ``stacks`` gets the addresses, ``numbering`` tells apart which are the same, and which have the same names.
 
     ``other`` is the map of what found it full, if any; ``counted`` the members that make up ``aggregated``;
     ``differences`` and ``histograms`` as in TableSource.
@@ -56,7 +56,7 @@ def open_table(
             weight=weight or counted[0],
             keep=not differences,
             stacks=stacks,
-            numbers=numbers,
+            numbering=numbering,
         )
     return TableSource(
         loaded.maps[map],

@@ -17,7 +17,7 @@ from sonde.errors import SondeError
 if TYPE_CHECKING:
     from sonde.enrich.stack import StackNames
     from sonde.records.frames import Written
-    from sonde.records.generations import Numbers
+    from sonde.records.generations import Numbering
     from sonde.records.stacks import StackTable
 
 GATHERS_S = 0.02
@@ -87,17 +87,22 @@ class Naming:
             self._names = StackNames(stacks, self.spaces, binaries=binaries, weight=weight, shorten=shorten)
         return self._names
 
-    def numbers(self, stacks: StackTable) -> Numbers:
-        """Give what tells user stacks apart that have the same addresses, of rows that the kernel has given just now."""
+    def numbering(self, stacks: StackTable) -> Numbering:
+        """Give what numbers the user stacks of rows that the kernel has given just now, or before."""
         from sonde.enrich.replaced_code import ReplacedCode
+        from sonde.records.generations import Numbering
 
         replaced = ReplacedCode(stacks, self.spaces)
 
-        def numbers(*columns: Any) -> Any:
+        def apart(*columns: Any) -> Any:
             self.drain()
             return replaced.numbers(*columns)
 
-        return numbers
+        def by_name(*columns: Any) -> Any:
+            assert self._names is not None, "rows were read before there were too many"
+            return self._names.numbers(*columns)
+
+        return Numbering(apart, by_name)
 
     def counters(self) -> dict[str, int]:
         """Count what may be missing: records of mappings that were lost, ended processes that were forgotten unread."""

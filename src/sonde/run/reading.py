@@ -15,7 +15,7 @@ from sonde.records.stacks import StackTable
 
 if TYPE_CHECKING:
     from sonde.bpf.loaded import Loaded
-    from sonde.records.generations import Numbers
+    from sonde.records.generations import Numbering
     from sonde.records.model import Enricher, RecordBatch
     from sonde.records.sources import StreamSource, TableSource
     from sonde.run.naming import Naming
@@ -134,7 +134,7 @@ class Reading:
                     differences=self._differences,
                     weight=output.weight,
                     stacks=self.stacks,
-                    numbers=self._numbers(),
+                    numbering=self._numbering(),
                     histograms=self._histograms,
                 )
             else:
@@ -142,10 +142,10 @@ class Reading:
             self._source.is_final = self._skipped_at_end is not None
         return self._source
 
-    def _numbers(self) -> Numbers | None:
+    def _numbering(self) -> Numbering | None:
         if self._stack_naming is None or self.stacks is None:
             return None
-        return self._stack_naming.numbers(self.stacks)
+        return self._stack_naming.numbering(self.stacks)
 
     def read(self) -> RecordBatch:
         """Read a batch with all columns: a table's rows so far, or a stream's records since the last read."""
