@@ -223,6 +223,15 @@ def test_a_stack_that_leads_in_circles_is_broken_off_and_not_too_deep() -> None:
     assert {tuple(each[: each.index("circle")]) for each in circling} == {("[broken off]", "main")}
 
 
+def assert_each_has_its_share(rows: list[dict[str, Any]], function: str, copies: list[Path]) -> None:
+    """Each copy of a program has samples of the function, and none has more than twice as many as another."""
+    samples = Counter[str]()
+    for row in rows:
+        samples.update({each.module: row["count"] for each in frames_of(row) if each.name == function})
+    assert set(samples) == {str(copy) for copy in copies}
+    assert min(samples.values()) > max(samples.values()) / 2
+
+
 def test_code_that_came_in_another_s_place_has_its_own_names(tmp_path: Path) -> None:
     """As a library that is loaded where another was: both have the same addresses, and each its samples."""
     program = program_of("symbols/replacing.c")
@@ -241,11 +250,7 @@ def test_code_that_came_in_another_s_place_has_its_own_names(tmp_path: Path) -> 
         child.wait()
         run.stop()
         rows = rows_of(run, child.pid)
-    samples = Counter[str]()
-    for row in rows:
-        samples.update({each.module: row["count"] for each in frames_of(row) if each.name == "spin"})
-    assert set(samples) == {str(copy) for copy in copies}
-    assert min(samples.values()) > max(samples.values()) / 2
+    assert_each_has_its_share(rows, "spin", copies)
 
 
 def test_a_program_that_a_process_runs_later_has_its_own_names(tmp_path: Path) -> None:
@@ -262,11 +267,7 @@ def test_a_program_that_a_process_runs_later_has_its_own_names(tmp_path: Path) -
         child.wait()
         run.stop()
         rows = rows_of(run, child.pid)
-    samples = Counter[str]()
-    for row in rows:
-        samples.update({each.module: row["count"] for each in frames_of(row) if each.name == "spin_named"})
-    assert set(samples) == {str(copy) for copy in copies}
-    assert min(samples.values()) > max(samples.values()) / 2
+    assert_each_has_its_share(rows, "spin_named", copies)
 
 
 def test_the_kernel_is_named_behind_who_called_it() -> None:
