@@ -81,3 +81,15 @@ def test_the_smallest_of_rows_is_the_smallest_of_those_that_have_one() -> None:
 
     assert found["min_ns"].tolist() == [5, 0]
     assert found["first_seen_ns"].tolist() == [20, 10]
+
+
+def test_flags_of_rows_are_all_that_any_of_them_has() -> None:
+    columns = {
+        "place": np.array([2, 1, 2]),
+        "flags": np.array([0b001, 0b100, 0b011], np.uint32),
+        "is_other": np.zeros(3, bool),
+    }
+    schema = Schema("a.b", (Column("place"), Column("flags", "sonde_tcp_flags_t"), Column("is_other")))
+    found = grouped(RecordBatch(schema, columns), ("place",), ("flags",))
+
+    assert found["flags"].tolist() == [0b011, 0b100]

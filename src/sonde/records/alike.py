@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.differences import as_bytes
-from sonde.records.fold import EARLIEST, FIRSTS, FLAGS, MAXIMA
+from sonde.records.fold import combined_from
 from sonde.records.model import Column
 
 if TYPE_CHECKING:
@@ -23,25 +23,5 @@ def fold_alike(keys: Array, values: Array, columns: tuple[Column, ...]) -> tuple
     begins = np.searchsorted(group[order], np.arange(len(first)))
     rows = np.zeros(len(first), values.dtype)
     for column in columns:
-        rows[column.name] = _combined_from(values[column.name][order], column.meaning, begins)
+        rows[column.name] = combined_from(values[column.name][order], column.meaning, begins)
     return keys[first], rows
-
-
-def _combined_from(member: Array, meaning: str, begins: Array) -> Array:
-    """Combine a member from each beginning to the next one: as ``fold.combined`` does along an axis."""
-    import numpy as np
-
-    if not len(begins):
-        return member
-    if member.dtype.kind not in "iu" or (meaning in FIRSTS and meaning not in EARLIEST):
-        return np.asarray(member[np.append(begins[1:], len(member)) - 1])
-    if meaning in MAXIMA:
-        return np.asarray(np.maximum.reduceat(member, begins, axis=0))
-    if meaning in EARLIEST:
-        # 0 is no time: one less, it becomes the largest.
-        one = member.dtype.type(1)
-        with np.errstate(over="ignore"):
-            return np.asarray(np.minimum.reduceat(member - one, begins, axis=0) + one)
-    if meaning in FLAGS:
-        return np.asarray(np.bitwise_or.reduceat(member, begins, axis=0))
-    return np.asarray(np.add.reduceat(member, begins, axis=0, dtype=member.dtype))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sonde.records.model import Column
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
@@ -46,18 +48,40 @@ def fold_cpus(values: Array, columns: tuple[Column, ...]) -> Array:
 
 
 def combined(member: Array, meaning: str, *, axis: int) -> Array:
-    """Combine a member along an axis, as its typedef says."""
+    """Combine a member along an axis, as its typedef says; of texts the last one stays."""
     import numpy as np
 
-    if member.dtype.kind not in "iu" or (meaning in FIRSTS and meaning not in EARLIEST):
+    if not adds_up(member, meaning):
         return np.asarray(member.take(-1, axis))
-    if meaning in MAXIMA:
-        return np.asarray(member.max(axis))
+    return _added(member, meaning, lambda ufunc, values: ufunc.reduce(values, axis=axis, dtype=values.dtype))
+
+
+def combined_from(member: Array, meaning: str, begins: Array) -> Array:
+    """Combine a member's rows from each beginning to the next one, as its typedef says; of texts the last one stays."""
+    import numpy as np
+
+    if not len(begins):
+        return member[:0]
+    if not adds_up(member, meaning):
+        return np.asarray(member[np.append(begins[1:], len(member)) - 1])
+    return _added(
+        member, meaning, lambda ufunc, values: ufunc.reduceat(values, begins, axis=0, dtype=values.dtype)
+    )
+
+
+def adds_up(member: Array, meaning: str) -> bool:
+    """Tell whether values of a member make one together, or one of them has to stand for all."""
+    return member.dtype.kind in "iu" and (meaning in EARLIEST or meaning not in FIRSTS)
+
+
+def _added(member: Array, meaning: str, reduce: Callable[[np.ufunc, Array], Array]) -> Array:
+    import numpy as np
+
     if meaning in EARLIEST:
         # 0 is no time: one less, it becomes the largest.
         one = member.dtype.type(1)
         with np.errstate(over="ignore"):
-            return np.asarray((member - one).min(axis) + one)
-    if meaning in FLAGS:
-        return np.asarray(np.bitwise_or.reduce(member, axis))
-    return np.asarray(member.sum(axis, dtype=member.dtype))
+            return np.asarray(reduce(np.minimum, member - one) + one)
+    if meaning in MAXIMA:
+        return np.asarray(reduce(np.maximum, member))
+    return np.asarray(reduce(np.bitwise_or if meaning in FLAGS else np.add, member))

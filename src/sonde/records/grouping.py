@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonde.records.fold import EARLIEST, FIRSTS, MAXIMA
+from sonde.records.fold import adds_up, combined_from
 from sonde.records.frames import COLUMNS as STACK_COLUMNS
 from sonde.records.model import Column, Enricher, RecordBatch, Schema
 
@@ -29,10 +29,12 @@ def grouped(batch: RecordBatch, by: Sequence[str], values: Sequence[str]) -> Rec
     places: dict[tuple[Any, ...], int] = {}
     keys = zip(*(batch[name].tolist() for name in names), strict=True)
     group = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.intp)
-    _, first = np.unique(group, return_index=True)
+    order = np.argsort(group, kind="stable")
+    begins = np.searchsorted(group[order], np.arange(len(places)))
+    first = order[begins]
     columns = {name: batch[name][first] for name in by}
     for name in values:
-        columns[name] = _together(batch, name, group, first)
+        columns[name] = _together(batch, name, order, begins)
     columns |= {name: batch[name][first] for name in told}
     known = {column.name: column for column in batch.schema.columns}
     kept = [replace(known[name], is_key=name in by) for name in columns if name in known]
@@ -51,20 +53,12 @@ def with_alike_stacks_together(by: Sequence[str], values: Sequence[str]) -> Enri
     return together
 
 
-def _together(batch: RecordBatch, name: str, group: Array, first: Array) -> Any:
+def _together(batch: RecordBatch, name: str, order: Array, begins: Array) -> Any:
     import numpy as np
 
     column: Column = next(each for each in batch.schema.columns if each.name == name)
     values = np.ma.getdata(batch[name])
-    if values.dtype.kind in "iu" and column.meaning in EARLIEST:
-        # 0 is none: one less, it becomes the largest.
-        one = values.dtype.type(1)
-        with np.errstate(over="ignore"):
-            least = np.full(len(first), np.iinfo(values.dtype).max)
-            np.minimum.at(least, group, values - one)
-            return least + one
-    if values.dtype.kind not in "iu" or column.meaning in FIRSTS:
-        return batch[name][first]
-    added = np.zeros((len(first), *values.shape[1:]), values.dtype)
-    (np.maximum if column.meaning in MAXIMA else np.add).at(added, group, values)
-    return added
+    # The order is stable: the first of each group begins it.
+    if not adds_up(values, column.meaning):
+        return batch[name][order[begins]]
+    return combined_from(values[order], column.meaning, begins)
