@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import built, floors, resources
+from benchmarks.gathering import Gathering
 from benchmarks.lifetime import WITH_US
-from benchmarks.results import Gathering, Kind
+from benchmarks.results import Kind
+from sonde.bpf.hooks import PerfEvent
 
 SONDE = Path(sys.executable).with_name("sonde")
 TOLD = built.BUILD / "told"
@@ -125,6 +127,16 @@ def nothing() -> Iterator[Session]:
 def floor(*programs: str) -> Iterator[Session]:
     """Attach empty programs of floor.bpf.c."""
     with floors.attached(*programs):
+        yield Session()
+
+
+@contextmanager
+def ticking(frequency: int) -> Iterator[Session]:
+    """Run an empty program of floor.bpf.c so often a second on every CPU."""
+    with (
+        floors.loaded("floor_tick") as made,
+        made.programs["floor_tick"].attach(PerfEvent(frequency=frequency)),
+    ):
         yield Session()
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from benchmarks import built, syscall_tools
 from benchmarks.contender import Contender, Session, add_session, started
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 
 CALLS = 101
 SIZES = (10, 100, 1_000, 10_000)
@@ -71,9 +72,9 @@ def measure(options: Options) -> list[Part]:
     tools = [each for each in syscall_tools.contenders() if options.wants(each.name) and _compared(each)]
     sizes = (1_000,) if options.quick else SIZES
     begun = time.perf_counter()
-    for number in range(options.rounds(3)):
+    for number in found.rounds(options.rounds(3)):
         for size in sizes:
-            for tool in tools:
+            for tool in in_turn(tools, number):
                 if tool.slow < 100 or size <= SLOW_SIZE_MAX:
                     one(tool, size, found)
         print(f"  processes, round {number + 1}", file=sys.stderr, flush=True)

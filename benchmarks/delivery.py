@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from benchmarks import idle_agent, otlp, prometheus_page, throughput
+from benchmarks.gathering import Gathering
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 from sonde.exporters.prometheus.accept import Format
 
 WHAT = """\

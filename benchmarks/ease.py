@@ -14,9 +14,10 @@ from contextlib import contextmanager
 
 from benchmarks import bcc_tools
 from benchmarks.contender import BESIDE, COMPLAINT, SONDE
+from benchmarks.gathering import Gathering
 from benchmarks.lifetime import WITH_US, with_us_within
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Kind, Part
+from benchmarks.results import Column, Kind, Part
 from benchmarks.tasks import TASKS, TOOLS, Task
 
 LIMIT_S = 30
@@ -95,9 +96,7 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
     command = task.commands.get(tool, "")
     if not command:
         return
-    filled = command
-    for name, value in places.items():
-        filled = filled.replace(f"{{{name}}}", value)
+    filled, wanted = _filled(command, places), _filled(task.wanted, places)
     begun = time.perf_counter()
     # One task watches an interface: that of the busy process, not the machine's.
     done = _run(filled, entering=["nsenter", f"--net=/proc/{places['pid']}/ns/net"])
@@ -105,11 +104,17 @@ def _ask(tool: str, task: Task, number: int, places: dict[str, str], into: Gathe
         return into.missing(tool, kind, f"no answer in {LIMIT_S} s", at=number)
     spent = time.perf_counter() - begun
     # Of some the status says nothing: opensnoop ends with 1 after an answer, who is interrupted with 124 or 130.
-    if not re.search(task.wanted, done.stdout, re.MULTILINE):
+    if not re.search(wanted, done.stdout, re.MULTILINE):
         return into.missing(tool, kind, _complaint(done), at=number)
     into.add(tool, kind, "seconds", spent, at=number)
     into.add(tool, kind, "characters", len(command), at=number)
     return None
+
+
+def _filled(text: str, places: dict[str, str]) -> str:
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def _run(command: str, *, entering: list[str]) -> subprocess.CompletedProcess[str] | None:

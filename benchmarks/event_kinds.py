@@ -10,7 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import bcc_tools, built
-from benchmarks.contender import WORK_CPU, Contender, Session, floor, nothing, running, sonde, wrapping
+from benchmarks.contender import (
+    WORK_CPU,
+    Contender,
+    Session,
+    floor,
+    nothing,
+    running,
+    sonde,
+    ticking,
+    wrapping,
+)
 from benchmarks.crowds import said_lost
 from benchmarks.works import seconds_of, switch_ns
 
@@ -88,6 +98,11 @@ def _shown(pattern: str) -> Callable[[Session], int] | None:
     return (lambda session: session.lines(pattern)) if pattern else None
 
 
+def _empty(*programs: str) -> Tool:
+    """Empty programs on the hooks of the probe."""
+    return Tool(Contender("empty programs", "floor", partial(floor, *programs)))
+
+
 def _peer(name: str, *command: str, shown: str = "") -> Tool:
     return Tool(Contender(name, "peer", partial(running, *command)), _shown(shown))
 
@@ -130,11 +145,7 @@ def opens(*, quick: bool) -> Kind:
         partial(_opens, size=20_000 if quick else 100_000),
         [
             Tool(NONE),
-            Tool(
-                Contender(
-                    "empty programs, entry and exit", "floor", partial(floor, "floor_enter", "floor_exit")
-                )
-            ),
+            _empty("floor_enter", "floor_exit"),
             _sonde("trace syscalls", "--syscall", "openat", "--format", "json", shown='"comm":"storm"'),
             _peer("opensnoop", "opensnoop", shown=r"\bstorm\b"),
             _peer("bpftrace printf()", "bpftrace", "-e", BPFTRACE_OPENS, shown=r"\bstorm\b"),
@@ -162,13 +173,7 @@ def execs(*, quick: bool) -> Kind:
         partial(_execs, size=100 if quick else 500),
         [
             Tool(NONE),
-            Tool(
-                Contender(
-                    "empty programs",
-                    "floor",
-                    partial(floor, "floor_fork", "floor_exec", "floor_process_exit"),
-                )
-            ),
+            _empty("floor_fork", "floor_exec", "floor_process_exit"),
             _sonde("trace processes", "--format", "json", shown=r'"exec".*"true"|"true".*"exec"'),
             _peer("execsnoop", "execsnoop", shown=r"/bin/true"),
             _peer("bpftrace printf()", "bpftrace", "-e", BPFTRACE_EXECS, shown=r"/bin/true"),
@@ -199,7 +204,7 @@ def connections(*, quick: bool) -> Kind:
         partial(_connections, size=200 if quick else 2_000),
         [
             Tool(NONE),
-            Tool(Contender("empty programs", "floor", partial(floor, "floor_state", "floor_destroyed"))),
+            _empty("floor_state", "floor_destroyed"),
             _sonde("trace tcp", "--format", "json", shown=port),
             _peer("tcplife", "tcplife", shown=port),
             _peer("bpftrace printf()", "bpftrace", "-e", BPFTRACE_CONNECTIONS, shown=port),
@@ -229,6 +234,7 @@ def disk(*, quick: bool) -> Kind:
         partial(_writes, size=200 if quick else 2_000),
         [
             Tool(NONE),
+            _empty("floor_issue", "floor_complete"),
             _sonde("hist disk"),
             _peer("biolatency", "biolatency"),
             _peer("bpftrace hist()", "bpftrace", "-e", BPFTRACE_DISK),
@@ -255,10 +261,11 @@ def profiles(*, quick: bool) -> Kind:
         "profiles",
         "A CPU profile, 99 times a second",
         "CPython computes on one CPU; stacks of the whole machine are taken 99 times a second on each CPU. py-spy stops its target for each sample and sees Python's functions;\n"
-        "the others see the kernel's and the interpreter's. An event is a sample.\n",
+        "the others see the kernel's and the interpreter's. An event is a sample. perf writes a file, and is not asked here for what `perf script` makes of it.\n",
         partial(_burn, size=3_000_000 if quick else 20_000_000),
         [
             Tool(NONE),
+            Tool(Contender("empty program", "floor", partial(ticking, SAMPLES_PER_S))),
             _sonde("profile cpu", "-o", str(SCRATCH / "cpu.folded")),
             _peer(
                 "perf record -g", "perf", "record", "-a", "-g", "-F", "99", "-o", str(SCRATCH / "perf.data")
@@ -296,7 +303,7 @@ def switches(*, quick: bool) -> Kind:
         partial(_switches, size=10_000 if quick else 400_000),
         [
             Tool(NONE),
-            Tool(Contender("empty programs", "floor", partial(floor, "floor_switch", "floor_wakeup"))),
+            _empty("floor_switch", "floor_wakeup"),
             _sonde("hist runqueue"),
             _peer("runqlat", "runqlat"),
             _peer("bpftrace's runqlat.bt", "runqlat.bt"),

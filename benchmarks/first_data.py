@@ -17,9 +17,10 @@ import time
 from benchmarks.bcc_tools import environment
 from benchmarks.contender import COMPLAINT, SONDE, TOOLS_CPU
 from benchmarks.event_kinds import BPFTRACE_OPENS
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.lifetime import WITH_US
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Kind, Part
+from benchmarks.results import Column, Kind, Part
 
 LIMIT_S = 20.0
 EVERY_S = 0.002
@@ -42,8 +43,8 @@ def measure(options: Options) -> list[Part]:
     """Start each tool some times."""
     found, begun = Gathering(), time.perf_counter()
     names = [name for name in COMMANDS if options.wants(name)]
-    for _ in range(options.rounds(7)):
-        for name in names:
+    for number in found.rounds(options.rounds(7)):
+        for name in in_turn(names, number):
             kind: Kind = "sonde" if name == OURS else "peer"
             first, said = _first_s(COMMANDS[name])
             if first is None:

@@ -83,6 +83,26 @@ int floor_waking(void *context)
 	return 0;
 }
 
+/* The same where a disk is asked for something, and where it has answered. */
+SEC("tp_btf/block_rq_issue")
+int floor_issue(void *context)
+{
+	return 0;
+}
+
+SEC("tp_btf/block_rq_complete")
+int floor_complete(void *context)
+{
+	return 0;
+}
+
+/* The same where a CPU's clock has ticked. */
+SEC("perf_event")
+int floor_tick(void *context)
+{
+	return 0;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

@@ -3,13 +3,14 @@
 Twice. By BPF_PROG_TEST_RUN, the program alone, on frames in the CPU's cache: there ratios to an empty program mean most.
 And by a storm over a veth pair in two network namespaces of its own, from sendmmsg() to where the receiver's IP drops the
 packet, all on one CPU: there a program is a small part of what a packet takes. (A veth with XDP copies each frame into
-a page first, so that any XDP program, an empty one too, costs what none does not.) Rounds go A B C … A B C …, and ratios
+a page first, so that any XDP program, an empty one too, costs what none does not.) Rounds go A B C … C B A …, and ratios
 are medians over rounds, each to its round's own empty program. Both are time on the CPU, so that what else runs there
 is not in them. Needs root.
 """
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
@@ -23,8 +24,9 @@ from pathlib import Path
 from benchmarks import built, floors
 from benchmarks.contender import WORK_CPU, CannotRunError, running
 from benchmarks.filter_lists import SIZES, filtering
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Kind, Part
+from benchmarks.results import Column, Kind, Part
 from benchmarks.xdp_filter import attached_xdp_filter, why_no_xdp_filter
 from sonde.bpf.hooks import Tc, Xdp
 from sonde.bpf.program import Program
@@ -158,8 +160,8 @@ def by_test_run(rows: list[Row], frames: list[bytes], *, rounds: int, repeat: in
         stack.callback(os.sched_setaffinity, 0, before)
         for program in programs.values():
             _test_run_ns(program, frames, repeat)
-        for _ in range(rounds):
-            for name, program in programs.items():
+        for number in range(rounds):
+            for name, program in in_turn(list(programs.items()), number):
                 found.setdefault(name, []).append(_test_run_ns(program, frames, repeat))
     return found
 
@@ -204,8 +206,8 @@ def by_storm(rows: list[Row], frames: list[bytes], *, rounds: int, packets: int)
     """Nanoseconds of a packet in each round, with each program at the receiving end."""
     storm = built.storm("packet_storm")
     found: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for row in list(rows):
+    for number in range(rounds):
+        for row in in_turn(list(rows), number):
             if row.missing:
                 continue
             try:
@@ -237,6 +239,10 @@ PAIRS = {
 }
 
 
+def _kind(row: Row) -> Kind:
+    return "floor" if row.name in FLOORS else "peer" if row.name in PAIRS else "sonde"
+
+
 def measure(options: Options) -> list[Part]:
     """Measure both ways."""
     rows, frames, begun, gathered = _rows(), _frames(), time.perf_counter(), Gathering()
@@ -244,14 +250,14 @@ def measure(options: Options) -> list[Part]:
     alone = by_test_run(rows, frames, rounds=rounds, repeat=options.of(REPEAT, REPEAT // 10))
     storms = by_storm(rows, frames, rounds=rounds, packets=options.of(200_000, 20_000))
     for row in rows:
-        kind: Kind = "floor" if row.name in FLOORS else "peer" if row.name in PAIRS else "sonde"
         if row.missing:
-            gathered.missing(row.name, kind, row.missing)
-        more = zip(storms.get(row.name, ()), storms["no program"], strict=False)
-        added = {row.name: [value - base for value, base in more]}
-        for key, found in (("alone_ns", alone), ("storm_ns", storms), ("storm_added", added)):
-            for value in found.get(row.name, ()):
-                gathered.add(row.name, kind, key, value)
+            gathered.missing(row.name, _kind(row), row.missing)
+    for number in gathered.rounds(rounds):
+        for row in rows:
+            for key, found in (("alone_ns", alone), ("storm_ns", storms)):
+                if values := found.get(row.name, ())[number : number + 1]:
+                    gathered.add(row.name, _kind(row), key, values[0])
+    gathered.derive("storm_added", "storm_ns", FLOORS[0], operator.sub)
     names, spent = [row.name for row in rows], time.perf_counter() - begun
     return [
         Part(

@@ -38,7 +38,7 @@ QUICK = "A quick run: one round of little, which tells what runs, and no figure 
 INTRODUCTION = """\
 # eBPF through sonde, beside everything else
 
-Written by `make bench`, from figures of one run; `make bench` on your machine writes the same page with yours. Rounds go A B C … A B C …; a cell is the
+Written by `make bench`, from figures of one run; `make bench` on your machine writes the same page with yours. Rounds go A B C … C B A …; a cell is the
 median of the rounds, then the lowest and the highest. A round's figure of a loop of system calls is the least of three loops. Ratios are the medians of each round's own ratio, so that what else the machine did is in
 both sides; where the other's figure is not above nothing in every round there is none. Floors, *no tracer* and *an empty program on the same hook*, are black lines in the plots: what lies between them and a bar is what a tool takes
 by itself. Tools that could not run here are named with the words in which they said so.
@@ -140,9 +140,9 @@ def _ratios(part: Part, column: Column) -> Iterator[tuple[str, float, float]]:
 def _is_something_to_nothing(part: Part, column: Column, ours: str, peer: str, at: float) -> bool:
     """Tell whether sonde takes something in every round of which the other takes nothing: no ratio, and a loss."""
     row, other = part.row(ours, at), part.row(peer, at)
-    something = row.cells.get(column.key) if row else None
-    nothing = other.cells.get(column.key) if other else None
-    return something is not None and nothing is not None and min(something) > 0 and max(nothing) == 0
+    something = row.figures(column.key) if row else []
+    nothing = other.figures(column.key) if other else []
+    return bool(something) and bool(nothing) and min(something) > 0 and max(nothing) == 0
 
 
 def _compared(part: Part) -> dict[str, str]:
@@ -199,7 +199,7 @@ def _along(part: Part, column: Column) -> Iterator[str]:
     yield "|---" * (len(places) + 1) + "|"
     for name in part.kinds():
         rows = [part.row(name, place) for place in places]
-        if any(row and row.cells.get(column.key) for row in rows):
+        if any(row and row.figures(column.key) for row in rows):
             cells = [_cell(row, column) if row else "–" for row in rows]
             first = next(row for row in rows if row)
             yield f"| {_name(first)} | {' | '.join(cells)} |"
@@ -284,7 +284,7 @@ def _cell(row: Row, column: Column) -> str:
     if middle is None:
         return "–"
     low, high = row.spread(column.key)
-    spread = f" ({cell(low)} … {cell(high)})" if len(row.cells[column.key]) > 1 and low != high else ""
+    spread = f" ({cell(low)} … {cell(high)})" if len(row.figures(column.key)) > 1 and low != high else ""
     return f"{cell(middle)}{spread}"
 
 

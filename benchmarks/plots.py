@@ -67,7 +67,7 @@ def _legend(figure: Any, panels: Any) -> float:
 
 
 def _measured(part: Part, column: Column) -> bool:
-    return any(row.cells.get(column.key) for row in part.rows)
+    return any(row.figures(column.key) for row in part.rows)
 
 
 def _has(part: Part, contender: str) -> bool:
@@ -76,7 +76,7 @@ def _has(part: Part, contender: str) -> bool:
 
 def _bars(panel: Any, part: Part, column: Column, contenders: list[str]) -> None:
     """One bar for each contender, from 0, whiskers to the lowest and highest round; floors as lines through all."""
-    rows = [row for name in reversed(contenders) if (row := part.row(name)) and row.cells.get(column.key)]
+    rows = [row for name in reversed(contenders) if (row := part.row(name)) and row.figures(column.key)]
     medians = [_median(row, column) for row in rows]
     panel.barh(
         [row.contender for row in rows],
@@ -102,7 +102,7 @@ def _whiskers(rows: list[Row], column: Column) -> list[list[float]]:
 
 
 def _floors(panel: Any, part: Part, column: Column, *, upright: bool) -> None:
-    floors = [row for row in part.rows if row.kind == "floor" and row.cells.get(column.key)]
+    floors = [row for row in part.rows if row.kind == "floor" and row.figures(column.key)]
     for row, style in zip(floors, LINES, strict=False):
         if panel.get_xscale() == "log" and _median(row, column) <= 0:
             # Such an axis has no place for it, and a legend would name what is not there.
@@ -119,7 +119,7 @@ def _lines(panel: Any, part: Part, column: Column) -> None:
     peers = itertools.cycle(PEERS)
     for (name, kind), marker in zip(part.kinds().items(), itertools.cycle("osv^D<>ph*X"), strict=False):
         colour = next(peers) if kind == "peer" else COLOURS[kind]
-        rows = [row for row in part.rows if row.contender == name and row.cells.get(column.key)]
+        rows = [row for row in part.rows if row.contender == name and row.figures(column.key)]
         if not rows:
             continue
         panel.plot(
@@ -133,11 +133,11 @@ def _lines(panel: Any, part: Part, column: Column) -> None:
             label=name,
         )
     panel.set_xscale("log")
-    values = [each for row in part.rows for each in row.cells.get(column.key, []) if each > 0]
-    floors = any(row.kind == "floor" and row.cells.get(column.key) for row in part.rows)
+    values = [each for row in part.rows for each in row.figures(column.key) if each > 0]
+    floors = any(row.kind == "floor" and row.figures(column.key) for row in part.rows)
     if values and max(values) / min(values) > (LOGARITHMIC_WITH_FLOORS_FROM if floors else LOGARITHMIC_FROM):
         panel.set_yscale(
-            "log" if len(values) == sum(len(row.cells.get(column.key, [])) for row in part.rows) else "symlog"
+            "log" if len(values) == sum(len(row.figures(column.key)) for row in part.rows) else "symlog"
         )
     panel.set_title(_title(column), fontsize=9)
     panel.set_xlabel(part.across, fontsize=8)

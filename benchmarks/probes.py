@@ -10,8 +10,9 @@ import sys
 import time
 
 from benchmarks import per_connection, per_drop, per_process, per_switch
+from benchmarks.gathering import Gathering
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 from sonde.probes import all_probes, probe
 from sonde.run import Run
 
@@ -38,7 +39,7 @@ def measure(options: Options) -> list[Part]:
         for key, value in {"ours_ns": ours, "empty_ns": empty, "added_ns": ours - empty}.items():
             found.add(name, "sonde", key, value)
 
-    for number in range(options.rounds(5)):
+    for number in found.rounds(options.rounds(5)):
         for output in ("events", "lifetimes", "lifecycle"):
             told, _ = per_process.one_round(output)
             for kind, floor in per_process.KINDS.items():

@@ -9,8 +9,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.gathering import Gathering
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Kind, Part
+from benchmarks.results import Column, Kind, Part
 from sonde.bpf import hooks
 from sonde.probes import all_probes
 

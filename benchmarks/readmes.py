@@ -173,7 +173,7 @@ def _switches(found: Results, *, probe: str) -> Iterator[str]:
         if name == probe and kind in kinds:
             what = ", ".join((kinds[kind], *(f"`{knob}`" for knob in knobs)))
             yield f"| {what} | {_ns(row.median('added_ns'))} | {_ns(row.median('empty_ns'))} |"
-    maps = [row for row in part.rows if row.contender.partition(".")[0] == probe and row.cells.get("maps_mb")]
+    maps = [row for row in part.rows if row.contender.partition(".")[0] == probe and row.figures("maps_mb")]
     for row in maps:
         yield f"| maps of `{row.contender.partition('.')[2]}` | {cell(row.median('maps_mb'))} MB | {cell(row.median('maps_128_mb'))} MB with 128 CPUs |"
 
@@ -201,8 +201,8 @@ def _rules(found: Results) -> Iterator[str]:
     yield "| | 1 CPU | 2 CPUs | counted of what 2 CPUs did, at least |"
     yield "|---|---|---|---|"
     for row in found.parts["rules"].rows:
-        counted = f"{min(row.cells['counted']):.2f} %" if row.cells.get("counted") else ""
-        together = _ns(row.median("together_ns")) if row.cells.get("together_ns") else ""
+        counted = f"{min(counts):.2f} %" if (counts := row.figures("counted")) else ""
+        together = _ns(row.median("together_ns")) if row.figures("together_ns") else ""
         yield f"| {row.contender} | {_ns(row.median('alone_ns'))} | {together} | {counted} |"
     yield "\nThe probe `syscalls` itself, added to a `getppid` and to a mixed call:\n"
     yield "| | `getppid` | mixed |"

@@ -1,19 +1,16 @@
 """What a benchmark finds: rounds of figures of each contender, kept as JSON, from which page and plots are made.
 
 A round's figures of all contenders were measured one after the other, so a ratio is the median of each round's own ratio:
-what else a machine does in a minute is in both of its sides.
+what else a machine does in a minute is in both of its sides. A round in which a contender has no figure has None.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-
-from benchmarks.machine import plain
 
 Kind = Literal["floor", "sonde", "peer"]
 Better = Literal["less", "more", ""]
@@ -33,19 +30,24 @@ class Row(msgspec.Struct, frozen=True):
 
     contender: str
     kind: Kind
-    cells: dict[str, list[float]] = {}
+    cells: dict[str, list[float | None]] = {}
     at: float = 0
     said: str = ""
     missing: str = ""
 
+    def figures(self, key: str) -> list[float]:
+        """Give the figures of the rounds that have one."""
+        return [value for value in self.cells.get(key, ()) if value is not None]
+
     def median(self, key: str) -> float | None:
         """Give the middle of the rounds; None where it was not measured."""
-        values = self.cells.get(key)
+        values = self.figures(key)
         return statistics.median(values) if values else None
 
     def spread(self, key: str) -> tuple[float, float]:
         """Give the lowest and the highest round."""
-        return min(self.cells[key]), max(self.cells[key])
+        values = self.figures(key)
+        return min(values), max(values)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -72,17 +74,16 @@ class Part(msgspec.Struct, frozen=True):
         return next(found, None)
 
     def ratio(self, key: str, contender: str, to: str, at: float = 0) -> float | None:
-        """Give the median of the rounds' ratios; None where either has no figure, or the other's is not above nothing in every round.
+        """Give the median of the ratios of rounds that have both; None where there is none, or the other's is not above nothing in every round.
 
         Of what is lost in noise the rounds that happen to be above it would be chosen, and by chance.
         """
         ours, theirs = self.row(contender, at), self.row(to, at)
-        if ours is None or theirs is None or not ours.cells.get(key) or not theirs.cells.get(key):
+        if ours is None or theirs is None or any(base <= 0 for base in theirs.figures(key)):
             return None
-        if min(theirs.cells[key]) <= 0:
-            return None
-        pairs = zip(ours.cells[key], theirs.cells[key], strict=False)
-        return statistics.median(value / base for value, base in pairs)
+        rounds = zip(ours.cells.get(key, ()), theirs.cells.get(key, ()), strict=False)
+        found = [value / base for value, base in rounds if value is not None and base is not None]
+        return statistics.median(found) if found else None
 
     def kinds(self) -> dict[str, Kind]:
         """Name every contender, in the order of the rows."""
@@ -114,47 +115,10 @@ def _rounded(results: Results) -> object:
     for part in plain["parts"].values():
         for row in part["rows"]:
             row["cells"] = {
-                key: [float(f"{value:.5g}") for value in found] for key, found in row["cells"].items()
+                key: [value if value is None else float(f"{value:.5g}") for value in found]
+                for key, found in row["cells"].items()
             }
     return plain
-
-
-class Gathering:
-    """Rows while rounds go on: figures come in one by one, for a contender and a place on the axis."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[str, float], Row] = {}
-
-    def add(self, contender: str, kind: Kind, key: str, value: float, *, at: float = 0) -> None:
-        """Add one round's figure."""
-        self._row(contender, kind, at).cells.setdefault(key, []).append(value)
-
-    def said(self, contender: str, kind: Kind, text: str, *, at: float = 0) -> None:
-        """Keep what a tool said of itself."""
-        row = self._row(contender, kind, at)
-        self._rows[contender, at] = msgspec.structs.replace(row, said=plain(text))
-
-    def missing(self, contender: str, kind: Kind, why: str, *, at: float = 0) -> None:
-        """Note why a contender has no figures."""
-        if (contender, at) not in self._rows:
-            self._rows[contender, at] = Row(contender, kind, {}, at, missing=plain(why))
-
-    def is_missing(self, contender: str, *, at: float = 0) -> bool:
-        """Tell whether a contender was noted as one that cannot run."""
-        row = self._rows.get((contender, at))
-        return row is not None and bool(row.missing)
-
-    def _row(self, contender: str, kind: Kind, at: float) -> Row:
-        return self._rows.setdefault((contender, at), Row(contender, kind, {}, at))
-
-    def rows(self, order: Iterable[str], columns: Iterable[Column]) -> list[Row]:
-        """Give the rows in an order of contenders, then along the axis, with the figures of these columns."""
-        place, keys = {name: number for number, name in enumerate(order)}, {column.key for column in columns}
-        return [
-            msgspec.structs.replace(row, cells={key: each for key, each in row.cells.items() if key in keys})
-            for row in sorted(self._rows.values(), key=lambda row: (place[row.contender], row.at))
-            if row.missing or keys & row.cells.keys()
-        ]
 
 
 def printed(part: Part) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import built
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 from sonde.bpf import Object, ObjectSpec
 
 PROGRAMS = {
@@ -66,9 +67,9 @@ def together_ns(made: Object, name: str) -> float:
 def counting(path: Path, rounds: int, into: Gathering) -> None:
     """Add what counting costs over an empty program, and what it loses."""
     with ObjectSpec.open(path) as spec, spec.load() as made:
-        for _ in range(rounds):
+        for number in into.rounds(rounds):
             empty_alone, empty_together = alone_ns(made, "empty"), together_ns(made, "empty")
-            for name, title in PROGRAMS.items():
+            for name, title in in_turn(list(PROGRAMS.items()), number):
                 into.add(title, "sonde", "alone_ns", alone_ns(made, name) - empty_alone)
                 table = _table(made, name)
                 table.clear()
@@ -105,8 +106,8 @@ def reading(path: Path, rounds: int, into: Gathering) -> None:
             READING[2]: table.to_numpy,
             READING[3]: lambda: [table[key] for key in range(ENTRIES)],
         }
-        for _ in range(rounds):
-            for title, work in works.items():
+        for number in into.rounds(rounds):
+            for title, work in in_turn(list(works.items()), number):
                 into.add(title, "sonde", "alone_ns", _seconds(work) / ENTRIES * 1e9)
 
 
@@ -116,7 +117,7 @@ def loading(path: Path, rounds: int, into: Gathering) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "rules.bpf.o"
         copy.write_bytes(content)
-        for _ in range(rounds):
+        for _ in into.rounds(rounds):
             safely = _seconds(lambda: ObjectSpec.open(copy).close())
             into.add(LOADING[0], "sonde", "alone_ns", safely * 1e9)
             unchecked = _seconds(lambda: ObjectSpec.open(content, name="rules").close())

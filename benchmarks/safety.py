@@ -19,9 +19,10 @@ from pathlib import Path
 
 from benchmarks import bcc_tools, built, resources
 from benchmarks.contender import SONDE, TOLD, TOOLS_CPU, WORK_CPU, Session, complaint
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.lifetime import WITH_US
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Kind, Part
+from benchmarks.results import Column, Kind, Part
 from benchmarks.syscall_tools import COUNT_SCRIPT
 from sonde._libbpf import ffi, lib
 
@@ -161,16 +162,16 @@ def measure(options: Options) -> list[Part]:
     TOLD.mkdir(parents=True, exist_ok=True)
     found, begun = Gathering(), time.perf_counter()
     chosen = [tool for tool in tools() if options.wants(tool.name)]
-    for number in range(options.rounds(3)):
-        beats = 0.0
-        for tool in chosen:
-            beats = _one(tool, beats, found) or beats
+    for number in found.rounds(options.rounds(3)):
+        for tool in in_turn(chosen, number):
+            _one(tool, found)
         print(f"  safety, round {number + 1}", file=sys.stderr, flush=True)
     for tool in chosen:
         if tool.command and not options.quick:
             found.said(tool.name, tool.kind, _needs(tool))
     names = [tool.name for tool in chosen]
-    rows = found.rows(names, COLUMNS)
+    found.derive("speed", "beats_per_s", names[0], lambda beats, alone: beats / alone * 100)
+    rows = found.rows(names, COLUMNS, also=["beats_per_s"])
     title, spent = "What tools do to their target", time.perf_counter() - begun
     return [
         Part(
@@ -186,7 +187,7 @@ def measure(options: Options) -> list[Part]:
     ]
 
 
-def _one(tool: Tool, base: float, into: Gathering) -> float:
+def _one(tool: Tool, into: Gathering) -> None:
     before, looks, alive, left = in_kernel(), list[str](), 100.0, 0
     with _target() as (target, told):
         if tool.command:
@@ -209,13 +210,12 @@ def _one(tool: Tool, base: float, into: Gathering) -> float:
     if not into.is_missing(tool.name):
         for key, value in {
             "longest_ms": told["longest_ms"],
-            "speed": told["beats_per_s"] / (base or told["beats_per_s"]) * 100,
+            "beats_per_s": told["beats_per_s"],
             "stopped": float(sum(look == "t" for look in looks)),
             "alive": alive,
             "left": float(left),
         }.items():
             into.add(tool.name, tool.kind, key, value)
-    return told["beats_per_s"] if not tool.command else 0.0
 
 
 def _left(before: set[str]) -> int:

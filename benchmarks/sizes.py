@@ -14,8 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks import built
+from benchmarks.gathering import Gathering
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 
 TOOLS = {
     "libbpf-tools": ("libbpf-tools",),

@@ -30,8 +30,9 @@ from benchmarks.contender import (
     wrapping,
 )
 from benchmarks.crowds import said_lost
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 
 RATES = (1_000, 100_000, 500_000, 1_000_000, 2_000_000)
 NUMPY = "sonde, into NumPy"
@@ -154,9 +155,9 @@ def measure(options: Options) -> list[Part]:
     # At a million wanted a second it is never quite a million, which is what is to be reached.
     rates = (RATES[-1],) if options.quick else RATES
     begun = time.perf_counter()
-    for number in range(options.rounds(3)):
+    for number in found.rounds(options.rounds(3)):
         for rate in rates:
-            for tool, count in chosen:
+            for tool, count in in_turn(chosen, number):
                 one(tool, count, rate, seconds, found)
         print(f"  streams, round {number + 1}", file=sys.stderr, flush=True)
     names = [tool.name for tool, _ in chosen]

@@ -1,18 +1,20 @@
 """What counting system calls costs: loops, threads and real programs under every tool: ``python -m benchmarks.syscalls``.
 
-Rounds go A B C … A B C …; in each a tool is started, all work is done under it, and it is ended by Ctrl-C. So a round has every
+Rounds go A B C … C B A …; in each a tool is started, all work is done under it, and it is ended by Ctrl-C. So a round has every
 figure of a tool: what it adds, how long it took to start and to answer, its CPU time and its memory.
 """
 
 from __future__ import annotations
 
+import operator
 import sys
 import time
 
 from benchmarks import syscall_tools, systemtap
 from benchmarks.contender import Contender, add_session, started
+from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
-from benchmarks.results import Column, Gathering, Part
+from benchmarks.results import Column, Part
 from benchmarks.works import Work, programs, storms
 
 WHAT = """\
@@ -42,12 +44,15 @@ def measure(options: Options) -> list[Part]:
     for work in works:
         # Pages and caches are warm from here on.
         _ = work.missing or work.measure([], 1)
-    for number in range(options.rounds(5)):
-        base: dict[str, float] = {}
-        for tool in tools:
-            _one(tool, works, base, costs, whole)
+    for number in costs.rounds(options.rounds(5)):
+        whole.begin_round(number)
+        for tool in in_turn(tools, number):
+            _one(tool, works, costs, whole)
         print(f"  system calls, round {number + 1}", file=sys.stderr, flush=True)
     spent = time.perf_counter() - begun
+    for work in works:
+        costs.derive(f"{work.key}_added", work.key, syscall_tools.NONE, operator.sub)
+        costs.derive(f"{work.key}_slowdown", work.key, syscall_tools.NONE, operator.truediv)
     names = [tool.name for tool in tools]
     if not options.quick and options.wants(systemtap.NAME):
         names.append(systemtap.NAME)
@@ -77,7 +82,7 @@ def _parts(
             "Counting system calls: what a call takes more",
             WHAT,
             added,
-            costs.rows(names, added),
+            costs.rows(names, added, also=[work.key for work in works]),
             pairs=pairs,
             plots=[column.key for column in added],
             seconds=spent,
@@ -87,7 +92,11 @@ def _parts(
             "Counting system calls: real programs",
             WHAT_PROGRAMS,
             slowdowns,
-            [row for row in costs.rows(names, slowdowns) if not row.missing],
+            [
+                row
+                for row in costs.rows(names, slowdowns, also=[work.key for work in works])
+                if not row.missing
+            ],
             pairs=pairs,
             plots=[column.key for column in slowdowns],
         ),
@@ -111,9 +120,7 @@ def _slowdowns(works: list[Work]) -> list[Column]:
     return [Column(f"{work.key}_slowdown", work.title, "×") for work in works if work.unit != "ns"]
 
 
-def _one(
-    tool: Contender, works: list[Work], base: dict[str, float], costs: Gathering, whole: Gathering
-) -> None:
+def _one(tool: Contender, works: list[Work], costs: Gathering, whole: Gathering) -> None:
     """Start one tool, do all work, end it."""
     with started(tool, costs) as session:
         if session is None:
@@ -122,11 +129,7 @@ def _one(
         for work in works:
             if work.missing:
                 continue
-            spent = work.measure(session.prefix, tool.slow)
-            base.setdefault(work.key, spent)
-            costs.add(tool.name, tool.kind, work.key, spent)
-            costs.add(tool.name, tool.kind, f"{work.key}_slowdown", spent / base[work.key])
-            costs.add(tool.name, tool.kind, f"{work.key}_added", spent - base[work.key])
+            costs.add(tool.name, tool.kind, work.key, work.measure(session.prefix, tool.slow))
         session.watch()
         lasted = time.perf_counter() - begun
     add_session(tool, session, whole)

@@ -59,7 +59,7 @@ def _most_records(results: Results) -> float | None:
     if "streams" not in results.parts:
         return None
     rows = [row for row in results.parts["streams"].rows if row.contender == "sonde, into NumPy"]
-    whole = [row.median("made_rate") or 0 for row in rows if min(row.cells.get("delivered", [0])) >= 100]
+    whole = [row.median("made_rate") or 0 for row in rows if min(row.figures("delivered"), default=0) >= 100]
     return max(whole, default=0) / 1e6
 
 

@@ -14,7 +14,7 @@ FOLDED = "perf record -q -a -g -F 99 -o {scratch}/perf.data sleep 1 && perf scri
 
 @dataclass(frozen=True)
 class Task:
-    """A task; ``wanted`` is a pattern that a right answer has."""
+    """A task; ``wanted`` is a pattern that a right answer has: of the busy process where it is told apart, with a figure."""
 
     title: str
     wanted: str
@@ -24,7 +24,7 @@ class Task:
 TASKS = (
     Task(
         "system calls by process",
-        r"\d+",
+        r"\b{pid}\b.*\d{3}|^100\.00 .* total$",
         {
             "sonde": "sonde top syscalls --count-only --for 1s",
             "libbpf-tools": "syscount -P -d 1",
@@ -39,7 +39,7 @@ TASKS = (
     ),
     Task(
         "distribution of how long openat takes",
-        r"[|█@]",
+        r"█\S* +[\d,]+$|\d +\|[@*]+",
         {
             "sonde": "sonde hist syscalls --syscall openat --for 1s",
             "libbpf-tools": "timeout -s INT 1 funclatency do_sys_openat2",
@@ -52,7 +52,7 @@ TASKS = (
     ),
     Task(
         "opens that fail, and why",
-        r"ENOENT|No such file|-2| 2 |openat",
+        r"python\b.*(ENOENT|-2\]|-1 +2 )|nonexistent.*ENOENT",
         {
             "sonde": "sonde top syscalls --syscall openat --errors --for 1s",
             "libbpf-tools": "opensnoop -x -d 1",
@@ -66,7 +66,7 @@ TASKS = (
     ),
     Task(
         "programs that are run",
-        r"true|execve\(",
+        r"/bin/true|\btrue/\d+ execve\(",
         {
             "sonde": "sonde trace processes --for 1s",
             "libbpf-tools": "timeout -s INT 1 execsnoop",
@@ -78,7 +78,7 @@ TASKS = (
     ),
     Task(
         "TCP connections, with bytes",
-        r"127\.0\.0\.1",
+        r"^{pid} .*127\.0\.0\.1.*\d|{pid} .*127\.0\.0\.1.*\d B\b",
         {
             "sonde": "sonde trace tcp --for 1s",
             "libbpf-tools": "timeout -s INT 1 tcplife",
@@ -88,12 +88,12 @@ TASKS = (
     ),
     Task(
         "packets by protocol",
-        r"(?i)tcp",
+        r"\bTCP\b.*\d{2}",
         {"sonde": "sonde top packets --interface lo --hook tc --for 1s"},
     ),
     Task(
         "dropped packets, and why",
-        r"(?i)reason|[A-Z]+_[A-Z]+",
+        r"NO_SOCKET.*\d|__udp4_lib_rcv|reason: \d+|tcp_drop",
         {
             "sonde": "sonde top drops --for 1s",
             "BCC": "timeout -s INT 2 tcpdrop-bpfcc",
@@ -105,7 +105,7 @@ TASKS = (
     ),
     Task(
         "a CPU profile, as stacks",
-        r"\w+",
+        r"^.+;.+ \d+$|^ +\w+\+\d+$|^\s*[0-9a-f]+ \S+\+0x",
         {
             "sonde": "sonde profile cpu --for 1s --format folded",
             "BCC": "profile-bpfcc -f -F 99 1",
@@ -115,18 +115,18 @@ TASKS = (
     ),
     Task(
         "system calls by process, as JSON",
-        r"^\{",
+        r"^\{.*\b{pid}\b",
         {
             "sonde": "sonde top syscalls --count-only --for 1s --format json",
             "bpftrace": "bpftrace -f json -e 'tracepoint:raw_syscalls:sys_enter { @[pid, comm] = count(); } "
             + END
             + "'",
-            "perf": "perf stat -j -a -e raw_syscalls:sys_enter sleep 1 2>&1",
+            "perf": "perf stat -j --per-thread -a -e raw_syscalls:sys_enter sleep 1 2>&1",
         },
     ),
     Task(
         "the same for Prometheus, as long as one likes",
-        r"sonde_syscall",
+        r"^sonde_syscall\w*\{.*\} \d",
         {
             "sonde": "sonde run --set prometheus.listen=127.0.0.1:{port} --for 6s & sleep 4; curl -s http://127.0.0.1:{port}/metrics; wait"
         },

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from benchmarks import contender, crowds, resources, streams, syscall_tools
 from benchmarks.contender import Contender, Session, running, started
-from benchmarks.results import Gathering
+from benchmarks.gathering import Gathering
 
 from kernel.sonde_process import is_alive
 

@@ -27,7 +27,7 @@ from benchmarks import (
     targets,
     tasks,
 )
-from benchmarks.results import Column, Gathering, Part, Results, Row
+from benchmarks.results import Column, Part, Results, Row
 
 from sonde.probes import all_probes
 
@@ -155,20 +155,14 @@ def test_where_sonde_has_one_row_all_are_compared_with_it() -> None:
     assert "Behind peer by 1.50." in loss
 
 
-def test_rounds_are_gathered_in_order() -> None:
-    gathering = Gathering()
-    for value in (1.0, 2.0):
-        gathering.add("b", "peer", "ns", value)
-        gathering.add("a", "sonde", "ns", value * 2)
-    gathering.missing("c", "peer", "it is not installed")
+def test_where_sonde_has_nothing_is_a_loss() -> None:
+    made = part([], [20])
+    ours = msgspec.structs.replace(made.rows[0], cells={}, missing="there is no probe 'disk'")
+    made = msgspec.structs.replace(made, rows=[ours, *made.rows[1:]])
 
-    rows = gathering.rows(["a", "b", "c"], COLUMNS)
+    (loss,) = page.losses(Results({}, quick=False, parts={"made": made}))
 
-    assert [(row.contender, row.cells, row.missing) for row in rows] == [
-        ("a", {"ns": [2.0, 4.0]}, ""),
-        ("b", {"ns": [1.0, 2.0]}, ""),
-        ("c", {}, "it is not installed"),
-    ]
+    assert loss.endswith("sonde has nothing for it: there is no probe 'disk'")
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -264,6 +258,24 @@ def test_every_task_is_asked_in_one_line_and_who_is_not_asked_is_named(published
 
     unasked = set(tasks.TOOLS) - published.parts["ease"].kinds().keys()
     assert all(tool in evidence.ease(published).partition("not asked: ")[2] for tool in unasked)
+
+
+HEADINGS = """\
+Attaching 2 probes...
+Tracing syscalls, printing top 10... Ctrl+C to quit.
+07:30:21  sonde top syscalls --count-only
+PID    COMM               COUNT
+PCOMM            PID    PPID   RET ARGS
+PID     COMM             LADDR           LPORT RADDR           RPORT TX_KB  RX_KB  MS
+REASON       FUNCTION               IP VERSION  PROTOCOL  INTERFACE  PACKETS  BYTES  LAST SEEN    NETNS ID
+strace: Process 5033 attached
+seen 0 = aggregated 0 + lost 0
+"""
+
+
+@pytest.mark.parametrize("task", tasks.TASKS, ids=lambda task: task.title)
+def test_a_heading_is_no_answer(task: tasks.Task) -> None:
+    assert not re.search(task.wanted.replace("{pid}", "5033"), HEADINGS, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", readmes.blocks(), ids=lambda path: str(path.relative_to(ROOT)))
