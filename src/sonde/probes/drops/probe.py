@@ -233,7 +233,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_table_enrichers,
             metrics=(PACKETS, BYTES),
-            cost_ns=248,
+            cost_ns=254,
         ),
     ),
     streams=(
@@ -245,7 +245,7 @@ PROBE = Probe(
             columns=RECORD,
             details=DETAILS,
             enrich=_stream_enrichers,
-            cost_ns=279,
+            cost_ns=280,
         ),
     ),
     knobs=(

@@ -70,7 +70,7 @@ PROBE = Probe(
             ),
             enrich=_enrichers,
             metrics=(DURATION, UNTIMED),
-            cost_ns=236,
+            cost_ns=239,
             rows=_rows,
             at_start=PREPARE,
             before_read=PREPARE,
