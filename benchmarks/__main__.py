@@ -22,8 +22,8 @@ PARTS = (
     *("syscalls", "streams", "probes", "packets", "rules", "sizes", "reach"),
     *("crowds", "safety", "events", "first_data", "ease"),
 )
-BESIDE = ("delivery",)
-"""Parts that tell of sonde alone: printed, and in the page after the others."""
+LONG = ("virtual", "delivery")
+"""Parts for which a quick run has no time."""
 OUT = built.BUILD / "comparison"
 DOCS = built.ROOT / "docs"
 KEPT = built.HERE / "results.json"
@@ -33,7 +33,7 @@ def main() -> None:
     """Run from the command line."""
     parser = options.arguments(__doc__)
     parser.add_argument(
-        "--part", action="append", choices=[*PARTS, *BESIDE], help="only this; may be given again"
+        "--part", action="append", choices=[*PARTS, *LONG], help="only this; may be given again"
     )
     parser.add_argument(
         "--publish", action="store_true", help="into docs/, the READMEs and the declarations, too"
@@ -47,7 +47,7 @@ def main() -> None:
     options.own_tracefs()
     found = _begin(quick=chosen.quick, of_before=bool(parsed.part))
     begun, lacking = time.monotonic(), list[str]()
-    for name in parsed.part or [*PARTS, *(() if chosen.quick else BESIDE)]:
+    for name in parsed.part or [*PARTS, *(() if chosen.quick else LONG)]:
         if time.monotonic() - begun > parsed.seconds_max:
             print(f"{name} is not run: it has taken {parsed.seconds_max:.0f} s already", file=sys.stderr)
             lacking.append(name)

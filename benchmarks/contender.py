@@ -150,8 +150,11 @@ def wrapping(*prefix: str) -> Iterator[Session]:
 
 
 @contextmanager
-def running(*command: str, environment: dict[str, str] | None = None) -> Iterator[Session]:
-    """Run a tool that looks at the whole machine, on its own CPU, from when it has attached to the end of the block."""
+def running(*command: str, environment: dict[str, str] | None = None, says: str = "") -> Iterator[Session]:
+    """Run a tool that looks at the whole machine, on its own CPU, from when it has attached to the end of the block.
+
+    It has attached when it holds programs, links or perf events; where ``says`` is given, when it has printed that.
+    """
     _find(command[0])
     name = "-".join(part for part in map(os.path.basename, command[:2]) if re.fullmatch(r"[\w.-]+", part))
     output = _told(name)
@@ -167,7 +170,8 @@ def running(*command: str, environment: dict[str, str] | None = None) -> Iterato
         )
     session.pid = process.pid
     try:
-        session.attached_s = _await_descriptors(process, session) - begun
+        awaited = _await_words(process, session, says) if says else _await_descriptors(process, session)
+        session.attached_s = awaited - begun
         session.begun = resources.cpu(process.pid)
         yield session
     finally:
@@ -277,6 +281,18 @@ def _await_descriptors(process: subprocess.Popen[bytes], session: Session) -> fl
             return stable_since
         time.sleep(0.005)
     raise CannotRunError(f"it had attached to nothing after {ATTACH_TIMEOUT_S:.0f} s")
+
+
+def _await_words(process: subprocess.Popen[bytes], session: Session, says: str) -> float:
+    """Wait until a tool has printed something; give when."""
+    deadline = time.perf_counter() + ATTACH_TIMEOUT_S
+    while time.perf_counter() < deadline:
+        if process.poll() is not None:
+            raise CannotRunError(complaint(session, process.returncode))
+        if says in session.told():
+            return time.perf_counter()
+        time.sleep(0.005)
+    raise CannotRunError(f"it had not said that it has attached after {ATTACH_TIMEOUT_S:.0f} s")
 
 
 def complaint(session: Session, status: int | None) -> str:

@@ -53,7 +53,7 @@ def performance(found: Results) -> str:
             "strace -c",
         )
     ]
-    return f"a system call takes more: {', '.join(told)}. SystemTap: {_said(found, 'syscalls', 'SystemTap')}."
+    return f"a system call takes more: {', '.join(told)}. SystemTap: {_said(found, 'syscalls', 'SystemTap')}{_in_virtual(found)}."
 
 
 @_of("safety")
@@ -130,7 +130,19 @@ def _root(found: Results) -> str:
 
 @_of("syscalls")
 def _module(found: Results) -> str:
-    return f"{_said(found, 'syscalls', 'SystemTap')}; {_said(found, 'syscalls', systemtap.NAME)}."
+    return f"{_said(found, 'syscalls', 'SystemTap')}; {_said(found, 'syscalls', systemtap.NAME)}{_in_virtual(found)}."
+
+
+def _in_virtual(found: Results) -> str:
+    """Give what SystemTap costs in the virtual machine, beside sonde."""
+    if "virtual" not in found.parts:
+        return ""
+    figures = {
+        name: _figure(found, "virtual", name, "tight_1_slowdown")
+        for name in (syscall_tools.COUNTS, "SystemTap")
+    }
+    told = ", ".join(f"{name} {figure} ×" for name, figure in figures.items())
+    return f"; in a virtual machine, where it runs ({_said(found, 'virtual', 'SystemTap')}), `getppid` takes {told} what it takes without"
 
 
 @_of("ease")

@@ -23,6 +23,7 @@ ORDER = (
         "syscalls",
         "programs",
         "tools",
+        "virtual",
         "crowds",
         "streams",
         "opens",
@@ -44,8 +45,8 @@ both sides; where the other's figure is not above nothing in every round there i
 by itself. Tools that could not run here are named with the words in which they said so.
 
 Tools that look at the whole machine run on its first CPU, loops of one thread on its last. Where a tool asks for kernel headers and this
-kernel has none, Debian's of another version are given to it. strace and py-spy start the work themselves here, and have figures of the work alone. The virtual machines of `make test-vm`, where every kernel has its headers to be had, are no way
-out: they emulate the processor, so that a program costs what emulating it costs, ten to fifty times as much and unevenly, and a ratio there is not one here.
+kernel has none, Debian's of another version are given to it. strace and py-spy start the work themselves here, and have figures of the work alone. A virtual machine, whose kernel has its headers, has a table of its own, of
+ratios within it: its processor is emulated, so that a program costs what emulating it costs, and a ratio there is not one here.
 """
 
 

@@ -13,6 +13,11 @@ JSON = "Every line is formatted by Python, and is longer: all that is known of t
 ONCE = f"Of events as few as these most is what is taken once, right after attaching: imports, and names that are looked up. {JSON}"
 MORE = "It answers more: each process, call and error, where the other has a sum for each process; and it is exact where two CPUs count at once."
 
+EMULATED = (
+    "An emulated processor counts instructions, and has no cost of what two CPUs share, nor of a cache's misses, by which sonde wins above. Linux 5.10 has no task storage for "
+    f"such programs (5.12), so that what is known of a task is looked up in a hash. {MORE}"
+)
+
 OF_PART: dict[tuple[str, str], str] = {
     ("tools", "attached_s"): PYTHON,
     ("tools", "ended_s"): READING,
@@ -52,6 +57,10 @@ OF_PART: dict[tuple[str, str], str] = {
         "switches",
         "cpu_us",
     ): "It reads its table at intervals, in Python, and names stacks meanwhile; the others sleep until Ctrl-C.",
+    ("virtual", "tight_1_slowdown"): EMULATED,
+    ("virtual", "tight_1_floors"): EMULATED,
+    ("virtual", "mixed_slowdown"): EMULATED,
+    ("virtual", "mixed_floors"): EMULATED,
     ("execs", "cpu_us"): ONCE,
     ("connections", "cpu_us"): ONCE,
     ("sizes", "own_mb"): "Three quarters of it is NumPy.",

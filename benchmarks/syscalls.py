@@ -36,28 +36,33 @@ WHOLE = (
 
 def measure(options: Options) -> list[Part]:
     """Run all rounds; the parts are loops, programs, and the tools themselves."""
-    loops, real = storms(options.of(200_000, 100_000)), programs(quick=options.quick)
-    works = loops + real
+    works = storms(options.of(200_000, 100_000)) + programs(quick=options.quick)
     tools = [each for each in syscall_tools.contenders() if options.wants(each.name)]
-    costs, whole = Gathering(), Gathering()
     begun = time.perf_counter()
-    for work in works:
-        # Pages and caches are warm from here on.
-        _ = work.missing or work.measure([], 1)
-    for number in costs.rounds(options.rounds(5)):
-        whole.begin_round(number)
-        for tool in in_turn(tools, number):
-            _one(tool, works, costs, whole)
-        print(f"  system calls, round {number + 1}", file=sys.stderr, flush=True)
+    costs, whole = gathered(tools, works, options.rounds(5))
     spent = time.perf_counter() - begun
-    for work in works:
-        costs.derive(f"{work.key}_added", work.key, syscall_tools.NONE, operator.sub)
-        costs.derive(f"{work.key}_slowdown", work.key, syscall_tools.NONE, operator.truediv)
     names = [tool.name for tool in tools]
     if not options.quick and options.wants(systemtap.NAME):
         names.append(systemtap.NAME)
         costs.missing(systemtap.NAME, "peer", systemtap.for_debians_kernel())
     return _parts(works, names, costs, whole, spent)
+
+
+def gathered(tools: list[Contender], works: list[Work], rounds: int) -> tuple[Gathering, Gathering]:
+    """Do all work under every tool, round by round: what it took, took more and how many times as long; and what the tools took."""
+    costs, whole = Gathering(), Gathering()
+    for work in works:
+        # Pages and caches are warm from here on.
+        _ = work.missing or work.measure([], 1)
+    for number in costs.rounds(rounds):
+        whole.begin_round(number)
+        for tool in in_turn(tools, number):
+            _one(tool, works, costs, whole)
+        print(f"  system calls, round {number + 1}", file=sys.stderr, flush=True)
+    for work in works:
+        costs.derive(f"{work.key}_added", work.key, syscall_tools.NONE, operator.sub)
+        costs.derive(f"{work.key}_slowdown", work.key, syscall_tools.NONE, operator.truediv)
+    return costs, whole
 
 
 WHAT_PROGRAMS = """\

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import contender, crowds, resources, streams, syscall_tools
-from benchmarks.contender import Contender, Session, running, started
+from benchmarks.contender import CannotRunError, Contender, Session, running, started
 from benchmarks.gathering import Gathering
 
 from kernel.sonde_process import is_alive
@@ -46,6 +46,20 @@ def test_what_a_ring_has_no_room_for_is_counted_to_the_last_record() -> None:
     # Others on this machine may make the same call: more, never fewer.
     assert row.cells["accounted"][0] >= 100
     assert row.cells["delivered"][0] < 100
+
+
+def test_a_tool_without_descriptors_has_attached_when_it_says_so() -> None:
+    """SystemTap's module is in the kernel, and its process holds nothing that can be looked at."""
+    late = "sleep 0.2; echo attached; exec sleep 30"
+    with running("sh", "-c", late, says="attached") as session:
+        assert "attached" in session.told()
+        assert session.attached_s > 0.2
+
+    with (
+        pytest.raises(CannotRunError, match="no module"),
+        running("sh", "-c", "echo no module", says="attached"),
+    ):
+        pass
 
 
 def test_a_tool_that_is_not_there_is_named_with_the_reason() -> None:

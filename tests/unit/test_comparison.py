@@ -251,6 +251,19 @@ def test_the_evidence_has_the_cheapest_way_of_each_rival(published: Results) -> 
     assert "SystemTap lists none" in evidence.flexibility(published)
 
 
+def test_what_runs_in_a_virtual_machine_alone_is_evidence_too(published: Results) -> None:
+    rows = [
+        Row("SystemTap", "peer", {"tight_1_slowdown": [2.9]}, said="its module stays"),
+        Row(syscall_tools.COUNTS, "sonde", {"tight_1_slowdown": [3.2]}),
+    ]
+    made = Part("virtual", "", "", COLUMNS, rows)
+    found = msgspec.structs.replace(published, parts={**published.parts, "virtual": made})
+
+    (told,) = [said for name, said in evidence.drawbacks(found) if "kernel module" in name]
+    assert "its module stays" in told
+    assert f"{syscall_tools.COUNTS} 3.20 ×, SystemTap 2.90 ×" in told
+
+
 def test_every_task_is_asked_in_one_line_and_who_is_not_asked_is_named(published: Results) -> None:
     """The page says so; BCC's tools are asked since the published run."""
     assert not [line for task in tasks.TASKS for line in task.commands.values() if "\n" in line]

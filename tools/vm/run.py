@@ -31,7 +31,12 @@ def arguments() -> argparse.Namespace:
         prog="tools/vm/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--kernel", required=True, choices=list(kernel.SUITES), help="which of Debian's kernels")
+    add(
+        "--kernel",
+        required=True,
+        choices=[*kernel.SUITES, *kernel.ELSEWHERE],
+        help="which of Debian's kernels",
+    )
     add("--cpus", type=int, default=2, help="processors of the guest (2)")
     add("--memory", default="1G", help="memory of the guest (1G); its writable layer lives there")
     add("--append", default="", help="more words for the kernel's command line")
