@@ -70,7 +70,7 @@ PROBE = Probe(
             ),
             enrich=_enrichers,
             metrics=(DURATION, UNTIMED),
-            cost_ns=239,
+            cost_ns=238,
             rows=_rows,
             at_start=PREPARE,
             before_read=PREPARE,

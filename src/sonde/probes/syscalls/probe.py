@@ -126,7 +126,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_latency_enrichers,
             metrics=(DURATION, UNTIMED),
-            cost_ns=271,
+            cost_ns=261,
             grows=True,
         ),
         Table(
@@ -140,7 +140,7 @@ PROBE = Probe(
             columns=ROW,
             enrich=_counts_enrichers,
             metrics=(COUNT,),
-            cost_ns=88,
+            cost_ns=87,
         ),
     ),
     streams=(
