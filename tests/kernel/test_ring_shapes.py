@@ -69,6 +69,53 @@ def test_a_record_across_the_end_of_the_ring_is_whole() -> None:
         assert lengths == [*range(100, 153)] * 7
 
 
+PAGE = 4096
+
+
+@pytest.mark.parametrize("window_bytes", [PAGE, 4 * PAGE])
+def test_records_across_the_ends_of_windows_are_whole(window_bytes: int) -> None:
+    """64 KiB are 2,730 records of 24 bytes: they stand across the ends of windows, and of the ring."""
+    with loaded("ring_fixed", larger(16 * PAGE)) as made:
+        before = mapped_bytes()
+        with RingBuffer(made.maps["ring"], record=record_of(made), window_bytes=window_bytes) as ring:
+            numbers: list[int] = []
+            for _ in range(5):
+                send(made.programs["write"], repeat=1_999)
+                for records_max in (1_500, 1_500):
+                    records: Any = ring.drain(records_max)
+                    numbers += records["number"].tolist()
+            assert numbers == list(range(5 * 1_999))
+            assert mapped_bytes() - before == 2 * PAGE + window_bytes
+        assert mapped_bytes() == before
+
+
+def test_records_of_any_size_across_the_ends_of_windows() -> None:
+    with (
+        loaded("ring_variable", larger(4 * PAGE)) as made,
+        RingBuffer(made.maps["ring"], window_bytes=PAGE) as ring,
+    ):
+        for length in [*range(1, 256)] * 3:
+            send(made.programs["write"], mark=length)
+            records: Any = ring.drain()
+            assert [bytes(records[at]) for at in range(len(records))] == [(PACKET[:14] + bytes(255))[:length]]
+
+
+def mapped_bytes() -> int:
+    """What this process has mapped of maps: of rings, and of objects' variables."""
+    with open("/proc/self/maps") as file:
+        ranges = [line.split()[0].split("-") for line in file if "bpf-map" in line]
+    return sum(int(end, 16) - int(start, 16) for start, end in ranges)
+
+
+@pytest.mark.parametrize("window_bytes", [1, 24, PAGE + 8, 3 * PAGE])
+def test_a_window_of_an_impossible_size_is_refused(window_bytes: int) -> None:
+    with (
+        loaded("ring_fixed", larger(16 * PAGE)) as made,
+        pytest.raises(SondeError, match=f"a window of {window_bytes} bytes is no power of two of pages"),
+    ):
+        RingBuffer(made.maps["ring"], window_bytes=window_bytes)
+
+
 def test_records_of_another_size_than_their_type_are_refused() -> None:
     with loaded("ring_fixed") as made, RingBuffer(made.maps["ring"], record=np.dtype("u8")) as ring:
         send(made.programs["write"])

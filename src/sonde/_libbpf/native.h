@@ -15,7 +15,7 @@ void sonde_log_start(int level_max);
 
 /* The consumer of a BPF ring buffer: mapped once, drained in batches. */
 struct sonde_ring;
-int sonde_ring_open(int map_fd, uint32_t size_bytes, struct sonde_ring **ring);
+int sonde_ring_open(int map_fd, uint32_t size_bytes, uint32_t window_bytes, struct sonde_ring **ring);
 void sonde_ring_close(struct sonde_ring *ring);
 uint64_t sonde_ring_pending(const struct sonde_ring *ring);
 int64_t sonde_ring_drain_fixed(struct sonde_ring *ring, void *out, uint32_t record_bytes, uint64_t records_max);

@@ -2,7 +2,6 @@
 /* What perf tells beside samples: code that is mapped, processes that begin, run another program and end. */
 #define _GNU_SOURCE
 #include "native.h"
-#include "ring_bytes.h"
 
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -112,9 +111,18 @@ int sonde_side_band_fd(const struct sonde_side_band *ring)
 	return ring->fd;
 }
 
+/* The ring's size is a power of two: what stands across its end goes on at its beginning. */
 static inline void copy_out(const struct sonde_side_band *ring, uint64_t position, void *out, uint64_t length)
 {
-	copy_ring_bytes(ring->data, ring->size_bytes, position, out, length);
+	uint64_t at = position & (ring->size_bytes - 1);
+	uint64_t before_end = ring->size_bytes - at;
+
+	if (length <= before_end) {
+		memcpy(out, ring->data + at, length);
+		return;
+	}
+	memcpy(out, ring->data + at, before_end);
+	memcpy((uint8_t *)out + before_end, ring->data, length - before_end);
 }
 
 static uint32_t hash_of(const struct mapping_record *record, uint32_t length)

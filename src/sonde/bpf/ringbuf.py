@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import mmap
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -45,15 +46,24 @@ class RingBuffer:
     """The consumer of a ring-buffer map (Linux 5.8): a context manager, closed with the object at the latest.
 
     ``record`` is the BTF type or NumPy dtype of fixed-size records; without one, records may have any length.
-    Draining never blocks the programs that write, and runs without the GIL.
+    Draining never blocks the programs that write, and runs without the GIL. All of the ring is mapped, and counts as
+    resident; or ``window_bytes`` of it at a time, a power of two from a page on, which costs 0.6 µs for each page that goes by.
     """
 
-    def __init__(self, map: Map, *, record: BtfType | np.dtype[Any] | None = None) -> None:
+    def __init__(
+        self, map: Map, *, record: BtfType | np.dtype[Any] | None = None, window_bytes: int | None = None
+    ) -> None:
         """Map the ring of ``map`` into this process; raises KernelError."""
         if map.type != "ringbuf":
             raise SondeError(f"read map {map.name}", why=f"it is no ring buffer but a map of type {map.type}")
         ring = ffi.new("struct sonde_ring **")
-        check(lib.sonde_ring_open(map.fd, map.max_entries, ring), "map the ring buffer", map.name)
+        window = min(window_bytes or map.max_entries, map.max_entries)
+        if window < mmap.PAGESIZE or window & (window - 1):
+            raise SondeError(
+                f"map the ring buffer {map.name}",
+                why=f"a window of {window} bytes is no power of two of pages",
+            )
+        check(lib.sonde_ring_open(map.fd, map.max_entries, window, ring), "map the ring buffer", map.name)
         self._pointer = ffi.gc(ring[0], lib.sonde_ring_close)
         self._lock = threading.Lock()
         self._map = map
@@ -86,7 +96,7 @@ class RingBuffer:
     def drain(self, records_max: int = RECORDS_MAX) -> npt.NDArray[Any] | Records:
         """Take what is there, at most ``records_max``: a structured array of shape (n,), or Records; n may be 0.
 
-        Raises LayoutError when a record has another length than its type.
+        Raises LayoutError when a record has another length than its type, KernelError when its window cannot be mapped.
         """
         import numpy as np
 
@@ -109,6 +119,7 @@ class RingBuffer:
                 why=f"a record is not {batch.itemsize} bytes long, as its type says",
                 hint="open it without a record type to read records of any length",
             )
+        check(count, "read ring buffer", self._map.name)
         return batch[:count]  # type: ignore[no-any-return]
 
     def _drain_variable(self, ring: Any, np: Any, records_max: int, room: int) -> Records:
@@ -122,6 +133,7 @@ class RingBuffer:
             ffi.from_buffer("uint32_t[]", lengths),
             records_max,
         )
+        check(count, "read ring buffer", self._map.name)
         used = int(offsets[count - 1]) + int(lengths[count - 1]) if count else 0
         return Records(data[:used], offsets[:count], lengths[:count])
 

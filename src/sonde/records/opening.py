@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
+WINDOW_BYTES = 256 << 10
+"""Of a stream's ring so much is mapped at a time: rings are of megabytes, for bursts, and would be resident whole."""
+
 
 def open_table(
     loaded: Loaded,
@@ -99,5 +102,5 @@ def open_stream(loaded: Loaded, map: str, *, name: str, counters: Counters) -> S
     if record is None:
         hint = "declare it with RECORD_STREAM, and compile with -g"
         raise LayoutError(f"open stream {name}", why="the object does not tell its records' type", hint=hint)
-    ring = RingBuffer(loaded.maps[map], record=None if tail_of(record) else record)
+    ring = RingBuffer(loaded.maps[map], record=None if tail_of(record) else record, window_bytes=WINDOW_BYTES)
     return StreamSource(ring, record, name=name, counters=counters)
