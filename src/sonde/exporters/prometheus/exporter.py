@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonde.errors import ConfigError
@@ -124,6 +123,8 @@ def _token(settings: PrometheusSettings) -> str | None:
     """Give the token, from its file where it has one; raises ConfigError."""
     if settings.token_file is None:
         return settings.token
+    from pathlib import Path
+
     try:
         with Path(settings.token_file).open("rb") as file:
             content = file.read(TOKEN_BYTES_MAX + 1)

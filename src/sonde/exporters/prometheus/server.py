@@ -211,10 +211,12 @@ class Server:
 def _listen(settings: PrometheusSettings) -> socket.socket:
     """Open the listening socket; raises ConfigError and KernelError."""
     subject = settings.address
+    # As bytes: Python encodes text as an international name, with tables of a quarter of a megabyte.
+    host = settings.host.encode() if settings.host.isascii() else settings.host
     try:
-        family = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0][0]
+        family = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][
+            0
+        ]
     except (OSError, ValueError) as error:
         raise ConfigError(SECTION, key="listen", reason=f"{settings.host} is no address ({error})") from None
     try:
