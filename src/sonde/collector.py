@@ -239,7 +239,8 @@ class Collector:
         ``performance_stats``. ``frequency`` is 1 to 999 times a second and CPU. A second profile takes the first one's
         place. Raises KnobError, and SondeError where the duration is none.
         """
-        if not 0 < duration < math.inf:
+        # A text, as the command line takes one, is refused in words, too.
+        if isinstance(duration, str) or not 0 < duration < math.inf:
             raise SondeError(
                 "profile the CPUs", why=f"{duration} is no duration", hint="give seconds, more than 0"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,8 @@ def test_another_profile_takes_the_place_of_the_first() -> None:
 def test_what_is_no_profile_is_refused() -> None:
     """With what to do."""
     with Collector() as collector:
-        for duration in (0, math.inf, math.nan):
+        refused: tuple[Any, ...] = (0, math.inf, math.nan, "10s")
+        for duration in refused:
             with pytest.raises(SondeError, match=f"{duration} is no duration: give seconds, more than 0"):
                 collector.profile_cpu(duration)
         with pytest.raises(KnobError, match=r"1000 is none: give 1 to 999 times a second"):
