@@ -32,6 +32,10 @@ class Identities:
     """
 
     def __init__(self, by: Sequence[str]) -> None:
+        if isinstance(by, str):
+            raise SondeError(
+                "export to OpenTelemetry", why=f"by={by!r} is a text", hint=f'give a list: ["{by}"]'
+            )
         self._who = Who(by=by)
         self._lock = threading.Lock()
         is_needed = any(word != "pid" for word in by)

@@ -306,3 +306,10 @@ def test_two_at_a_time_are_refused_and_the_first_goes_on(
         calls.run()
         assert application.of(calls.pid) == sum(calls.expected.values())
         assert [*application.metrics()] == ["ebpf.syscall.count"]
+
+
+def test_a_list_of_words_is_no_text() -> None:
+    """Its letters would be taken for columns."""
+    meter = MeterProvider(shutdown_on_exit=False).get_meter("m")
+    with pytest.raises(SondeError, match=r"by='pid' is a text: give a list: \[\"pid\"\]"):
+        sonde.export_to_opentelemetry(meter, by="pid")

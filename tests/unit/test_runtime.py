@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -43,3 +46,30 @@ def test_what_attaching_takes_is_charged_to_no_interval(monkeypatch: pytest.Monk
         runtime.close()
 
     assert ["attached", "reckoned"] == noted
+
+
+def test_after_a_stall_no_interval_of_milliseconds_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so little time any work is too much: a machine that was busy, or stopped, made sonde do less."""
+    now, stalls, judged = 100.0, iter([5.6, 0.45]), list[float]()
+
+    def wait(_: Runtime, ends: Sequence[int], until: float) -> list[int]:
+        nonlocal now
+        now = max(now, until) + next(stalls, 0.0)
+        return []
+
+    monkeypatch.setattr(
+        "sonde.agent.runtime.time", SimpleNamespace(**{**vars(time), "monotonic": lambda: now})
+    )
+    monkeypatch.setattr(Runtime, "_wait", wait)
+    monkeypatch.setattr(Runtime, "_judge", lambda _: judged.append(now))
+    monkeypatch.setattr(Runtime, "_export", lambda _: None)
+    monkeypatch.setattr(Runtime, "_read_tables", lambda _: None)
+    runtime = Runtime([], [], cast(Any, None), interval_s=1.0)
+    try:
+        runtime.loop(ends=[], duration_s=15.0)
+    finally:
+        runtime.close()
+
+    apart = [after - before for before, after in pairwise(judged)]
+    assert len(apart) >= 5
+    assert min(apart) >= 0.5

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from sonde.records.accounting import Accounting
 from sonde.views.csv import CsvWriter
@@ -98,6 +99,25 @@ def test_names_that_are_no_text_are_still_json() -> None:
     (row,) = json_lines(page)
 
     assert row["syscall"] == '\ufffd\x1b"'
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"), [(Terminal, "\\x1b[31mred\\x0a"), (io.StringIO, "\x1b[31mred\n")]
+)
+def test_csv_moves_no_terminals_cursor_and_keeps_what_it_writes_to_a_file(
+    kind: type[io.StringIO], written: str
+) -> None:
+    (page,) = top_rows(batch((7, "\x1b[31mred\n", {4: 1})))
+    file = kind()
+    CsvWriter(file, COLUMNS, print).write(page)
+
+    (row,) = csv.DictReader(io.StringIO(file.getvalue()))
+    assert row["syscall"] == written
 
 
 def test_csv_has_a_header_and_the_accounting_beside_it() -> None:

@@ -8,7 +8,7 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sonde._libbpf import lib
@@ -236,7 +236,9 @@ def _hidden_from(user: int, group: int) -> str | None:
     finally:
         os.seteuid(0)
         os.setegid(0)
-        os.setgroups(groups)
+        # Who may not set groups has changed none.
+        with suppress(PermissionError):
+            os.setgroups(groups)
 
 
 def _closed_directory(place: str) -> str:

@@ -142,7 +142,8 @@ class Runtime:
             if now >= next_export:
                 self._judge()
                 self._export()
-                next_export = max(next_export + self.interval_s, time.monotonic())
+                # After a stall not at once: of some milliseconds the budget would take any work for too much.
+                next_export = max(next_export + self.interval_s, time.monotonic() + self.interval_s / 2)
 
     def finish(self) -> None:
         """Count no more, read what is left, give it to the exporters; the accounts are final then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,9 @@ class Instruments:
     What cannot be read is logged once, is in ``error`` until it can be, and counts in ``errors``; the totals so far are
     given meanwhile. Instruments cannot be removed from a meter: after ``close`` they give nothing, until others of the
     same meter and metrics go on with them and their counts. Raises SondeError where others have not been closed.
+
+    They are of the process that made them. In one that it forks, where the SDK starts its reader again, they give nothing
+    and read nothing, for both would count the same; such a process may make others, which begin at nothing.
     """
 
     def __init__(
@@ -63,7 +67,9 @@ class Instruments:
         series_max: int = SERIES_MAX,
     ) -> None:
         """Make the instruments; ``attributes`` are more columns of who, by metric's name."""
+        _check(meter, series_max)
         self._read = read
+        self._owner_pid = os.getpid()
         self._lock = threading.Lock()
         self._asked: set[Key] | None = None
         self._is_closed = False
@@ -83,13 +89,22 @@ class Instruments:
         self._totals = {seat.totals.metric.name: seat.totals for seat in self._seats}
 
     @property
+    def is_ours(self) -> bool:
+        """Tell whether this process made them. Another has a copy of the lock that nobody may ever release."""
+        return os.getpid() == self._owner_pid
+
+    @property
     def folded(self) -> int:
         """Count additions to series that there was no room for."""
+        if not self.is_ours:
+            return 0
         with self._lock:
             return sum(totals.folded for totals in self._totals.values())
 
     def observe(self, key: Key, pick: Pick) -> list[Observation]:
         """Give the values of one instrument, for one collection."""
+        if not self.is_ours:
+            return []
         with self._lock:
             return [] if self._is_closed else self._observe(key, pick)
 
@@ -115,6 +130,9 @@ class Instruments:
     @contextmanager
     def last_reading(self) -> Iterator[None]:
         """Read what is about to end, and no more until that is done: collections wait meanwhile."""
+        if not self.is_ours:
+            yield
+            return
         with self._lock:
             if not self._is_closed:
                 self._refresh()
@@ -135,9 +153,27 @@ class Instruments:
 
     def close(self) -> None:
         """Give nothing any more; again is fine."""
+        if not self.is_ours:
+            return
         with self._lock:
             self._is_closed = True
         leave_seats(self._seats, self)
+
+
+def _check(meter: object, series_max: object) -> None:
+    """Refuse what cannot be; raises SondeError."""
+    if not hasattr(meter, "create_observable_counter"):
+        raise SondeError(
+            "export to OpenTelemetry",
+            why=f"{meter!r} is no meter",
+            hint='give a provider\'s get_meter("NAME")',
+        )
+    if not isinstance(series_max, int) or series_max < 1:
+        raise SondeError(
+            "export to OpenTelemetry",
+            why=f"series_max={series_max!r} is no number of series",
+            hint="at least 1",
+        )
 
 
 def _register(meter: Meter, metric: Metric, seat: Seat) -> None:

@@ -55,7 +55,7 @@ def take_seats(
     with _LOCK:
         seats = _SEATS.setdefault(meter, {})
         for key, metric in wanted.items():
-            if key in seats and seats[key].owner is not None:
+            if key in seats and (other := seats[key].owner) is not None and other.is_ours:
                 raise SondeError(
                     f"export {metric.name} to OpenTelemetry",
                     why="another export gives it to this meter already",
@@ -67,7 +67,10 @@ def take_seats(
             if seat is None:
                 seat = seats[key] = made
                 register(metric, seat)
-            elif (seat.columns, seat.series_max) != (made.columns, made.series_max):
+            elif (seat.owner is not None and not seat.owner.is_ours) or (
+                (seat.columns, seat.series_max) != (made.columns, made.series_max)
+            ):
+                # Of another kind; or what the process counted that forked this one, which goes on by itself.
                 seat.totals, seat.columns, seat.series_max = made.totals, made.columns, made.series_max
             seat.owner = owner
         return [seats[key] for key in wanted]
