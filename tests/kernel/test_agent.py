@@ -1,151 +1,24 @@
-"""``sonde run`` as a process: what it measures, exports and says, over reloads, signals and faults."""
+"""``sonde run`` as a process: what it measures, exports and says, over signals and faults."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kernel.sonde_process import PATIENCE_S, Child, child, is_alive, start, wait_until_gone
-from sonde.agent.board import FRESH_S
+from kernel.running_agent import CALLS, GETPPID, LISTENS, agent, counts, getppids, only, page_with
+from kernel.sonde_process import PATIENCE_S, child, is_alive, start, wait_until_gone
 
 # The same on every kernel: the loader's and the probes' tests run there.
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
-
-CALLS = 10_007
-GETPPID = f"for _ in range({CALLS}): os.getppid()"
-LISTENS = re.compile(r"http://(127\.0\.0\.1:\d+)")
-
-
-class Agent:
-    """A running ``sonde run``; what it says on standard error is kept in a file."""
-
-    def __init__(self, process: subprocess.Popen[str], said: Path) -> None:
-        self.process, self.said = process, said
-
-    @property
-    def loader_pid(self) -> int:
-        """The other process."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        (pid,) = map(int, path.read_text().split())
-        return pid
-
-    def page(self, path: str = "metrics") -> str:
-        """Scrape it."""
-        address = self.until(lambda: LISTENS.search(self.said.read_text()))
-        with urllib.request.urlopen(f"http://{address[1]}/{path}", timeout=60) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    def fresh_page(self) -> str:
-        """Scrape what is read after this: a page may be as old as the shortest time between two readings."""
-        time.sleep(2 * FRESH_S)
-        return self.page()
-
-    def page_where(self, found: Callable[[str], bool]) -> str:
-        """Scrape until something is on the page: on a busy machine one may be older than it looks."""
-
-        def page() -> str:
-            text = self.fresh_page()
-            return text if found(text) else ""
-
-        return str(self.until(page))
-
-    def until(self, found: Callable[[], Any]) -> Any:
-        """Wait for something to be found."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not (value := found()):
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < deadline, self.said.read_text()
-            time.sleep(0.1)
-        return value
-
-    def end(self, number: int = signal.SIGTERM) -> dict[str, Any]:
-        """Ask it to end; gives its summary."""
-        self.process.send_signal(number)
-        return self.summary()
-
-    def summary(self) -> dict[str, Any]:
-        """Wait for the end, and read the summary."""
-        out, _ = self.process.communicate(timeout=PATIENCE_S)
-        assert self.process.returncode == 0, self.said.read_text()
-        found: dict[str, Any] = json.loads(out)["summary"]
-        return found
-
-
-@contextmanager
-def agent(folder: Path, *arguments: str, **settings: str) -> Iterator[Agent]:
-    """Start one that measures what it is told, by dotted keys with ``__`` for the dot, and wait until it counts."""
-    given = {"prometheus.listen": "127.0.0.1:0", "interval": "500ms", "budget.cpu": "off"}
-    # Where another user can read the packages the agent would be that user, who cannot write into the test's folder.
-    given["process.user"] = "root"
-    given |= {name.replace("__", "."): value for name, value in settings.items()}
-    words = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
-    ready, told = os.pipe()
-    said = folder / "said"
-    with said.open("w") as file:
-        process = start(
-            "run",
-            "--format",
-            "json",
-            "--ready-fd",
-            str(told),
-            *words,
-            *arguments,
-            pass_fds=(told,),
-            stderr=file,
-        )
-    os.close(told)
-    try:
-        assert select.select([ready], [], [], PATIENCE_S)[0], said.read_text()
-        assert os.read(ready, 1), said.read_text()
-        yield Agent(process, said)
-    finally:
-        os.close(ready)
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def only(made: Child) -> dict[str, str]:
-    """Measure only this child, by pid."""
-    return {
-        "probes__processes__enabled": "false",
-        "probes__syscalls__pid": str(made.pid),
-        "series__by": "pid",
-    }
-
-
-def counts(text: str, name: str, **labels: str) -> int:
-    """Add up a counter's series that have these labels."""
-    found = 0
-    for line in text.splitlines():
-        match = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
-        if match and all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items()):
-            found += int(float(match[2]))
-    return found
-
-
-def getppids(page: str, **labels: str) -> int:
-    """How many calls of the children a page tells of."""
-    return counts(page, "sonde_syscall_count_total", sonde_syscall_name="getppid", **labels)
-
-
-def page_with(running: Agent, calls: int) -> str:
-    """A page that was read when so many calls of the children had been made."""
-    return running.page_where(lambda page: getppids(page) >= calls)
 
 
 def test_page_and_summary_have_the_workloads_calls(tmp_path: Path) -> None:
@@ -220,54 +93,6 @@ def test_a_killed_loader_loses_nothing_that_was_counted(tmp_path: Path) -> None:
     ]
     assert calls[-1] == CALLS
     assert "the loader has ended" in running.said.read_text()
-
-
-def test_a_reload_keeps_counters_and_takes_what_is_new(tmp_path: Path) -> None:
-    path = tmp_path / "sonde.toml"
-    with child(GETPPID) as made:
-        section = f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
-        path.write_text(section)
-        with agent(tmp_path, "-c", str(path)) as running:
-            made.run()
-            path.write_text(f'{section}syscall = ["getppid"]\n')
-            running.process.send_signal(signal.SIGHUP)
-            running.until(lambda: "configuration reloaded" in running.said.read_text())
-            made.run()
-            page = page_with(running, 2 * CALLS)
-            before = counts(page, "sonde_syscall_count_total", sonde_syscall_name="read")
-            made.run()
-            page = page_with(running, 3 * CALLS)
-
-    assert getppids(page) == 3 * CALLS
-    assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="read") == before
-
-
-def test_a_reload_of_the_same_probes_has_no_gap(tmp_path: Path) -> None:
-    path = tmp_path / "sonde.toml"
-    with child(GETPPID) as made:
-        section = f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
-        path.write_text(section)
-        with agent(tmp_path, "-c", str(path)) as running:
-            for times in range(5):
-                running.process.send_signal(signal.SIGHUP)
-                made.run()
-                running.until(
-                    lambda: running.said.read_text().count("configuration reloaded") == times + 1  # noqa: B023
-                )
-            page = page_with(running, 5 * CALLS)
-
-    assert getppids(page) == 5 * CALLS
-
-
-def test_a_wrong_configuration_is_told_and_the_old_one_stays(tmp_path: Path) -> None:
-    path = tmp_path / "sonde.toml"
-    path.write_text("interval = '1s'\n")
-    with agent(tmp_path, "-c", str(path)) as running:
-        path.write_text("intervall = 7\n")
-        running.process.send_signal(signal.SIGHUP)
-        running.until(lambda: "the configuration stays as it was" in running.said.read_text())
-        assert "interval" in running.said.read_text()
-        assert running.page("healthz")
 
 
 def test_above_its_budget_it_measures_less_says_so_and_comes_back(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sonde.agent.budget import Budget
@@ -20,7 +21,7 @@ from sonde.agent.notify import Notifier
 from sonde.agent.runtime import Runtime
 from sonde.agent.signals import ENDING, Signals
 from sonde.agent.summary import Summary, summary_of
-from sonde.errors import ConfigError, LoaderError, SondeError
+from sonde.errors import ConfigError, KernelError, LoaderError, SondeError
 from sonde.probes import probe as find_probe
 from sonde.version import VERSION
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sonde.agent.loader.loader import Loader
     from sonde.agent.loader.protocol import Identity
     from sonde.agent.loader.remote_run import RemoteRun
+    from sonde.exporters.exporter import Exporter
 
 LOG = logging.getLogger("sonde.agent")
 INSTANCE = str(uuid.uuid4())
@@ -180,10 +182,12 @@ class Agent:
         self.runtime.notifier.ready(self.status)
 
     def _apply(self, new: Config) -> None:
-        changes = difference(self.config, new)
-        self.config, old = new, self.config
+        changes, old = difference(self.config, new), self.config
+        # What could not be until now is tried again, and said again where it still cannot.
+        self.runtime.board.problem = ""
         self._apply_runs(new, changes.runs, is_series_new=old.series != new.series)
-        self._apply_exporters(new, changes.exporters)
+        staying = self._apply_exporters(old, new, changes.exporters)
+        self.config = replace(new, **{name: getattr(old, name) for name in staying})
         self.runtime.resource = resource_of(new)
         self.runtime.interval_s = self.runtime.board.interval_s = new.interval_s
         if old.budget != new.budget:
@@ -223,23 +227,49 @@ class Agent:
                 LOG.warning("%s: %s", name, error)
                 yield name
 
-    def _apply_exporters(self, new: Config, changes: Changes) -> None:
-        runtime = self.runtime
-        ending = {*changes.stopped, *changes.restarted}
-        for exporter in [each for each in runtime.exporters if each.name in ending]:
-            exporter.close(timeout_s=END_S)
-            runtime.exporters.remove(exporter)
+    def _apply_exporters(self, old: Config, new: Config, changes: Changes) -> list[str]:
+        """Begin and end exporters; gives the names of those that cannot be as they should, and stay as they were."""
+        runtime, staying = self.runtime, list[str]()
+        for exporter in [each for each in runtime.exporters if each.name in changes.stopped]:
+            self._end_exporter(exporter)
         for name in (*changes.started, *changes.restarted):
+            former = next((each for each in runtime.exporters if each.name == name), None)
             try:
-                runtime.exporters.append(make_exporter(name, new, runtime))
+                self._begin_exporter(name, former, old, new)
             except (SondeError, OSError) as error:
-                LOG.error("%s", error)
+                staying.append(name)
                 runtime.board.problem = str(error)
+                LOG.error("%s: %s stays as it was, until the next reload", error, name)
         for exporter in runtime.exporters:
             # A rotated file's name is another file's meanwhile.
             reopen = getattr(exporter, "reopen", None)
             if reopen is not None:
                 reopen()
+        return staying
+
+    def _begin_exporter(self, name: str, former: Exporter | None, old: Config, new: Config) -> None:
+        """Make an exporter, and end its former one when it is there: else that goes on. Raises what making it raises."""
+        runtime = self.runtime
+        try:
+            made = make_exporter(name, new, runtime)
+        except KernelError as error:
+            if former is None or error.errno != errno.EADDRINUSE:
+                raise
+            # The address may be the former one's own, with another token, say.
+            self._end_exporter(former)
+            try:
+                made = make_exporter(name, new, runtime)
+            except BaseException:
+                runtime.exporters.append(make_exporter(name, old, runtime))
+                raise
+        else:
+            if former is not None:
+                self._end_exporter(former)
+        runtime.exporters.append(made)
+
+    def _end_exporter(self, exporter: Exporter) -> None:
+        exporter.close(timeout_s=END_S)
+        self.runtime.exporters.remove(exporter)
 
     # ---- words ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,121 @@
+"""``sonde run`` reads its configuration again: what goes on, what begins anew, and what cannot be."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from kernel.running_agent import CALLS, GETPPID, Agent, agent, counts, getppids, page_with
+from kernel.sonde_process import PATIENCE_S, child
+
+pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+
+
+def test_a_reload_keeps_counters_and_takes_what_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "sonde.toml"
+    with child(GETPPID) as made:
+        section = f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
+        path.write_text(section)
+        with agent(tmp_path, "-c", str(path)) as running:
+            made.run()
+            path.write_text(f'{section}syscall = ["getppid"]\n')
+            running.process.send_signal(signal.SIGHUP)
+            running.until(lambda: "configuration reloaded" in running.said.read_text())
+            made.run()
+            page = page_with(running, 2 * CALLS)
+            before = counts(page, "sonde_syscall_count_total", sonde_syscall_name="read")
+            made.run()
+            page = page_with(running, 3 * CALLS)
+
+    assert getppids(page) == 3 * CALLS
+    assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="read") == before
+
+
+def test_a_reload_of_the_same_probes_has_no_gap(tmp_path: Path) -> None:
+    path = tmp_path / "sonde.toml"
+    with child(GETPPID) as made:
+        section = f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
+        path.write_text(section)
+        with agent(tmp_path, "-c", str(path)) as running:
+            for times in range(5):
+                running.process.send_signal(signal.SIGHUP)
+                made.run()
+                running.until(
+                    lambda: running.said.read_text().count("configuration reloaded") == times + 1  # noqa: B023
+                )
+            page = page_with(running, 5 * CALLS)
+
+    assert getppids(page) == 5 * CALLS
+
+
+def test_a_wrong_configuration_is_told_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "sonde.toml"
+    path.write_text("interval = '1s'\n")
+    with agent(tmp_path, "-c", str(path)) as running:
+        path.write_text("intervall = 7\n")
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: "the configuration stays as it was" in running.said.read_text())
+        assert "interval" in running.said.read_text()
+        assert running.page("healthz")
+
+
+def a_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def reload(running: Agent, path: Path, text: str) -> str:
+    """Give it another configuration; what it says about it."""
+    before = len(running.said.read_text())
+    path.write_text(text)
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: "configuration reloaded" in running.said.read_text()[before:])
+    return running.said.read_text()[before:]
+
+
+def listening(port: int, more: str = "") -> str:
+    return f'[probes.processes]\nenabled = false\n[prometheus]\nlisten = "127.0.0.1:{port}"\n{more}'
+
+
+def answers(port: int, path: str = "healthz") -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE_S) as page:
+        return bytes(page.read())
+
+
+def test_an_exporter_that_cannot_begin_stays_as_it_was_and_is_tried_again(tmp_path: Path) -> None:
+    """The port is another program's; once it is free the same file is enough."""
+    path, port = tmp_path / "sonde.toml", a_free_port()
+    path.write_text(listening(port))
+    with agent(tmp_path, "-c", str(path), prometheus__listen=None) as running:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            other = int(taken.getsockname()[1])
+            told = reload(running, path, listening(other))
+            assert "prometheus stays as it was" in told
+            assert f"exports to prometheus (http://127.0.0.1:{port}/metrics)" in told
+            assert b"another program listens there" in answers(port)
+        told = reload(running, path, listening(other))
+        assert f"exports to prometheus (http://127.0.0.1:{other}/metrics)" in told
+        assert json.loads(answers(other))["problem"] == ""
+        with pytest.raises(urllib.error.URLError):
+            answers(port)
+
+
+def test_an_exporter_may_keep_its_address(tmp_path: Path) -> None:
+    """With a token it begins anew where it was; with a token that cannot be read it goes on without."""
+    path, port, token = tmp_path / "sonde.toml", a_free_port(), tmp_path / "token"
+    path.write_text(listening(port))
+    with agent(tmp_path, "-c", str(path), prometheus__listen=None) as running:
+        missing = listening(port, f'token_file = "{token}"\n')
+        assert "prometheus stays as it was" in reload(running, path, missing)
+        assert answers(port, "metrics")
+        token.write_text("a-token-of-some-length")
+        token.chmod(0o600)
+        assert "stays as it was" not in reload(running, path, missing)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            answers(port, "metrics")
