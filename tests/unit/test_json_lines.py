@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,48 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from made_lines import DURATION, NOW_NS, PATIENCE_S, START_NS, balanced, batch, counts, snapshot, until
 from sonde.errors import SondeError
-from sonde.exporters.exporter import Exporter, Status
+from sonde.exporters.exporter import Exporter
 from sonde.exporters.json_lines import JsonLinesExporter, JsonLinesSettings
 from sonde.exporters.json_lines.line import metric_chunks, record_chunks
-from sonde.records.metrics import Metric, Series, Snapshot
-from sonde.records.model import Column, RecordBatch, Schema
-
-START_NS, NOW_NS = 1_782_907_200_000_000_000, 1_782_907_205_000_000_123
-COUNT = Metric("sonde.syscall.count", "counter", "{call}", "Calls.", "count", {"process.pid": "pid"})
-DURATION = Metric(
-    "sonde.syscall.duration", "histogram", "s", "Latency.", "buckets", factor=2**-30,
-    scale=1, exponent=-30, total="total", maximum="maximum",
-)  # fmt: skip
-PATIENCE_S = 60
-
-
-def counts(values: dict[int, int]) -> Series:
-    pids = np.array(list(values), dtype=np.uint32)
-    starts = np.full(len(values), START_NS, np.int64)
-    return Series(
-        COUNT, {"process.pid": pids}, np.array(list(values.values()), np.uint64), starts, time_ns=NOW_NS
-    )
-
-
-def snapshot(*series: Series, **more: Any) -> Snapshot:
-    return Snapshot(series or (counts({7: 11, 13: 17}),), NOW_NS, **more)
-
-
-def batch(records: int, name: str = "cat") -> RecordBatch:
-    schema = Schema(
-        "syscalls.calls",
-        (Column("time_ns", "sonde_time_ns_t"), Column("time"), Column("pid"), Column("comm")),
-    )
-    comm = np.empty(records, dtype=object)
-    comm[:] = name
-    columns: dict[str, Any] = {
-        "time_ns": np.arange(records, dtype=np.uint64),
-        "time": NOW_NS + np.arange(records),
-        "pid": np.ma.masked_array(np.arange(records, dtype=np.uint32), mask=np.arange(records) == 1),
-        "comm": comm,
-    }
-    return RecordBatch(schema, columns)
+from sonde.records.metrics import Metric, Series
 
 
 def lines_of(chunks: Any) -> list[dict[str, Any]]:
@@ -76,19 +39,6 @@ def exporter(path: Path | str, **more: Any) -> Iterator[JsonLinesExporter]:
         yield made
     finally:
         made.close(timeout_s=PATIENCE_S)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def balanced(status: Status) -> bool:
-    points = status.points_delivered + status.points_waiting + sum(status.points_dropped.values())
-    records = status.records_delivered + status.records_waiting + sum(status.records_dropped.values())
-    return (status.points_offered, status.records_offered) == (points, records)
 
 
 @contextmanager
@@ -359,31 +309,3 @@ def test_newer_metrics_take_the_place_of_older_ones(tmp_path: Path) -> None:
 
     assert [100, 106] == values
     assert {"EFBIG": 10} == made.status().points_dropped
-
-
-def test_a_reader_that_has_gone_away_is_told(tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    made = JsonLinesExporter(JsonLinesSettings(str(fifo)))
-    os.close(reader)
-    made.log(batch(3))
-    until(lambda: bool(made.status().failures))
-    made.close(timeout_s=PATIENCE_S)
-
-    assert {"EPIPE": 3} == made.status().records_dropped
-
-
-def test_a_reader_that_hangs_delays_nobody(tmp_path: Path) -> None:
-    """``log`` and ``close`` return; what was not taken is counted."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    made = JsonLinesExporter(JsonLinesSettings(str(fifo)))
-    made.log(batch(20_011))
-    made.close(timeout_s=0.2)
-    status = made.status()
-    os.close(reader)
-
-    assert {"not written before the end": 20_011 - status.records_delivered} == status.records_dropped
-    assert balanced(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sonde.agent.summary import Summary
 
 OWN_USER = "sonde"
+STDOUT = "-"
+READ_WITHIN_S = 1.0
 EXAMPLES = """\
 \b
 Examples:
@@ -85,7 +88,7 @@ def COMMAND(  # noqa: N802  # found by this name
     set_up(config.log.level, config.log.format)
     agent = _agent(config, read, ready_fd)
     summary = agent.run(duration_s=for_s)
-    _print(summary, form)
+    _print(summary, form, beside_lines=agent.config.file.path == STDOUT)
     if agent.failure is not None:
         raise CommandError(agent.failure.what, why=agent.failure.why, hint=agent.failure.hint)
     return 0
@@ -138,9 +141,9 @@ def _user(name: str) -> str:
         return "nobody" if name == OWN_USER else name
 
 
-def _print(summary: Summary, form: str) -> None:
-    if form == "json":
-        click.echo(json.dumps({"summary": summary.as_dict()}))
-        return
-    for line in summary.lines():
-        click.echo(line)
+def _print(summary: Summary, form: str, *, beside_lines: bool) -> None:
+    """Write it to standard output; where JSON lines go there, text goes beside them, and all where nobody reads any more."""
+    is_beside = beside_lines and (form != "json" or not select.select([], [1], [], READ_WITHIN_S)[1])
+    lines = [json.dumps({"summary": summary.as_dict()})] if form == "json" else summary.lines()
+    for line in lines:
+        click.echo(line, err=is_beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections import Counter, deque
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sonde.records.model import RecordBatch
 
 RETRY_S = 1.0
+NOBODY_READS = "the pipe is full, and nobody reads it"
 QUEUE_FULL, ENDED = "queue full", "not written before the end"
 
 What = Literal["points", "records"]
@@ -213,7 +215,8 @@ class JsonLinesExporter:
         with self._changed:
             self._cause = errno_name(error.errno or 0)
             self._failures[self._cause] += 1
-            self._problem = f"write {self.settings.path}: {errno_text(error.errno or 0)}"
+            why = NOBODY_READS if error.errno == errno.EAGAIN else errno_text(error.errno or 0)
+            self._problem = f"write {self.settings.path}: {why}"
             if not self._is_closing:
                 self._changed.wait_for(lambda: self._is_closing, RETRY_S)
                 return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -27,37 +28,47 @@ class LinesFile:
         self._settings = settings
         self._fd = -1
         self._size, self._opened_at = 0, 0.0
-        self._is_regular = self._is_torn = False
+        self._is_regular = self._is_torn = self._is_pipe = False
+        self._taken = 0
         self.rotations = 0
         if settings.is_stdout:
             self._fd = 1
+            self._is_pipe = stat.S_ISFIFO(os.fstat(1).st_mode)
         else:
             self._take(_open(settings.path))
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines in one piece."""
+        """Write whole lines in one piece.
+
+        A pipe that nobody reads may have taken a part of them when it raises OSError (EAGAIN): the same lines, given again, go on
+        behind it.
+        """
         if self._is_due(len(lines)):
             self.rotate()
         # A line that an earlier process, or an earlier failure, left unfinished must not swallow ours.
-        written, lines = 0, (b"\n" + lines if self._is_torn else lines)
+        written, lines = self._taken, (b"\n" + lines if self._is_torn else lines)
+        self._taken = 0
         try:
             while written < len(lines):
                 written += self._write(lines[written:] if written else lines)
-        except OSError:
-            self._undo(written)
+        except OSError as error:
+            if self._is_pipe and error.errno == errno.EAGAIN:
+                self._taken = written
+            else:
+                self._undo(written)
             raise
         self._is_torn = False
         self._size += written
 
     def _write(self, data: bytes) -> int:
-        try:
+        if not self._is_pipe:
             return os.write(self._fd, data)
-        except BlockingIOError:
-            # Standard output may be a pipe that somebody has made non-blocking.
-            poll = select.poll()
-            poll.register(self._fd, select.POLLOUT)
-            poll.poll(_PATIENCE_MS)
-            return 0
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        if not poll.poll(_PATIENCE_MS):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        # It has room for so much, and takes it at once: who reads it may stop for ever.
+        return os.write(self._fd, data[: select.PIPE_BUF])
 
     def _undo(self, written: int) -> None:
         if not written:
@@ -107,7 +118,8 @@ class LinesFile:
         self.close()
         self._fd = fd
         found = os.fstat(fd)
-        self._is_regular = stat.S_ISREG(found.st_mode)
+        self._is_regular, self._is_pipe = stat.S_ISREG(found.st_mode), stat.S_ISFIFO(found.st_mode)
+        self._taken = 0
         self._size = found.st_size if self._is_regular else 0
         self._opened_at = time.monotonic()
         self._is_torn = self._is_regular and self._size > 0 and os.pread(fd, 1, self._size - 1) != b"\n"
