@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel.running_agent import CALLS, GETPPID, agent, counts, getppids, only, page_with
 from kernel.sonde_process import child
-from kernel.test_agent import CALLS, GETPPID, agent, counts, getppids, only, page_with
 
 # The same on every kernel.
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]

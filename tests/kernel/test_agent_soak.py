@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.test_agent import Agent, agent
+from kernel.running_agent import Agent, agent
 
 # The same on every kernel.
 pytestmark = [pytest.mark.kernel, pytest.mark.beside, pytest.mark.host_only]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kernel.network import Pair, frame, joined, pair
+from kernel.running_agent import Agent, agent, counts
 from kernel.sonde_process import PATIENCE_S, sonde
-from kernel.test_agent import Agent, agent, counts
 from sonde.agent.config import load_config
 from sonde.bpf.capabilities import number_of
 from sonde.errors import ConfigError
