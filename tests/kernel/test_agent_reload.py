@@ -12,21 +12,25 @@ from pathlib import Path
 import pytest
 
 from kernel.running_agent import CALLS, GETPPID, Agent, agent, counts, getppids, page_with
-from kernel.sonde_process import PATIENCE_S, child
+from kernel.sonde_process import PATIENCE_S, Child, child
 
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+
+
+def counting(made: Child) -> str:
+    """A configuration that counts this child's calls, by pid."""
+    return (
+        f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
+    )
 
 
 def test_a_reload_keeps_counters_and_takes_what_is_new(tmp_path: Path) -> None:
     path = tmp_path / "sonde.toml"
     with child(GETPPID) as made:
-        section = f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
-        path.write_text(section)
+        path.write_text(counting(made))
         with agent(tmp_path, "-c", str(path)) as running:
             made.run()
-            path.write_text(f'{section}syscall = ["getppid"]\n')
-            running.process.send_signal(signal.SIGHUP)
-            running.until(lambda: "configuration reloaded" in running.said.read_text())
+            reload(running, path, f'{counting(made)}syscall = ["getppid"]\n')
             made.run()
             page = page_with(running, 2 * CALLS)
             before = counts(page, "sonde_syscall_count_total", sonde_syscall_name="read")
@@ -40,8 +44,7 @@ def test_a_reload_keeps_counters_and_takes_what_is_new(tmp_path: Path) -> None:
 def test_a_reload_of_the_same_probes_has_no_gap(tmp_path: Path) -> None:
     path = tmp_path / "sonde.toml"
     with child(GETPPID) as made:
-        section = f'[probes.processes]\nenabled = false\n[series]\nby = ["pid"]\n[probes.syscalls]\npid = {made.pid}\n'
-        path.write_text(section)
+        path.write_text(counting(made))
         with agent(tmp_path, "-c", str(path)) as running:
             for times in range(5):
                 running.process.send_signal(signal.SIGHUP)

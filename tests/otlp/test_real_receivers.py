@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernel.test_agent import agent
+from kernel.running_agent import agent
 from kernel.workload import Calls, stopped
 from otlp.reading import attributes_of, data_of, log_records_in, metrics_in, totals
 from otlp.receiver import until
