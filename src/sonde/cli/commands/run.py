@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sonde.agent.summary import Summary
 
 OWN_USER = "sonde"
-STDOUT = "-"
 READ_WITHIN_S = 1.0
 EXAMPLES = """\
 \b
@@ -88,6 +87,8 @@ def COMMAND(  # noqa: N802  # found by this name
     set_up(config.log.level, config.log.format)
     agent = _agent(config, read, ready_fd)
     summary = agent.run(duration_s=for_s)
+    from sonde.exporters.json_lines.settings import STDOUT
+
     _print(summary, form, beside_lines=agent.config.file.path == STDOUT)
     if agent.failure is not None:
         raise CommandError(agent.failure.what, why=agent.failure.why, hint=agent.failure.hint)
