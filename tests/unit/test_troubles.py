@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sonde.agent.troubles import AGAIN_S, Troubles
+from sonde.agent.troubles import AGAIN_S, AT_ONCE, Troubles
 from sonde.exporters.exporter import Status
 
 
@@ -42,13 +42,21 @@ def test_a_problem_is_said_when_it_begins_and_when_it_is_over() -> None:
 
 
 def test_another_problem_is_said_too() -> None:
-    assert ["refused", "status 400"] == said({0: "refused", AGAIN_S: "status 400"})
+    assert ["refused", "status 400"] == said({0: "refused", 5: "status 400"})
 
 
-def test_a_receiver_that_falters_is_a_warning_a_minute_at_most() -> None:
-    problems = {float(now): "" if now % 2 else f"status {now}" for now in range(int(2 * AGAIN_S))}
+def test_a_second_outage_soon_after_the_first_is_said_too() -> None:
+    assert ["refused", "otlp delivers again"] * 2 == said({0: "refused", 5: "", 10: "refused", 15: ""})
 
-    assert ["status 0", "otlp delivers again", "status 60", "otlp delivers again"] == said(problems)
+
+def test_a_receiver_that_falters_is_a_few_warnings_and_then_one_a_minute() -> None:
+    minutes = 10
+    problems = {float(now): "" if now % 2 else f"status {now}" for now in range(int(minutes * AGAIN_S))}
+    told = said(problems)
+
+    assert ["status 0", "otlp delivers again", "status 2", "otlp delivers again"] == told[:4]
+    assert AT_ONCE + minutes - 1 == len(told) // 2
+    assert told.count("otlp delivers again") == len(told) // 2
 
 
 def test_another_exporter_of_the_name_has_its_own() -> None:

@@ -9,16 +9,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sonde.exporters.exporter import Exporter
 
-AGAIN_S = 60.0
-"""A warning for each exporter in so long at most: a receiver that falters must not fill a journal."""
+AGAIN_S, AT_ONCE = 60.0, 5
+"""A warning for each exporter in so long, and so many at once: a receiver that falters must not fill a journal."""
 
 
 @dataclass(slots=True)
 class Told:
-    """What was last said of an exporter, and when; no problem where it was said that it is over."""
+    """What was last said of an exporter: no problem where it was said that it is over.
 
+    ``left`` is how many warnings there may have been at ``at``.
+    """
+
+    at: float
     problem: str = ""
-    at: float = float("-inf")
+    left: float = AT_ONCE
+
+    def may_warn(self, now: float) -> bool:
+        """Take one of the warnings that there may be, if there is one."""
+        self.left, self.at = min(AT_ONCE, self.left + (now - self.at) / AGAIN_S), now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
 
 
 @dataclass(slots=True)
@@ -33,10 +45,10 @@ class Troubles:
         """Say what has changed; who is no longer among them is forgotten."""
         before, self._told = self._told, {}
         for exporter in exporters:
-            told = self._told[id(exporter)] = before.get(id(exporter)) or Told()
+            told = self._told[id(exporter)] = before.get(id(exporter)) or Told(now)
             problem = exporter.status().problem
-            if problem and problem != told.problem and now >= told.at + AGAIN_S:
-                told.problem, told.at = problem, now
+            if problem and problem != told.problem and told.may_warn(now):
+                told.problem = problem
                 self.warn(problem)
             elif told.problem and not problem:
                 told.problem = ""
