@@ -59,6 +59,7 @@ def rss_mb() -> float:
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n", 431),
         (GET + b"X: " + b"y" * 40_000 + b"\r\n\r\n", 431),
         (GET + b"".join(b"x%d: y\r\n" % at for at in range(65)) + b"\r\n", 431),
+        (GET + b"x: y\r\n" * 64 + b"\r\n", 431),
         (GET + b"Content-Length: 1000000000000\r\n\r\n" + b"x" * 100_000, 413),
         (GET + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 413),
         (b"CONNECT evil:443 HTTP/1.1\r\nHost: t\r\n\r\n", 404),

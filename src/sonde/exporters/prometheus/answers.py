@@ -48,11 +48,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request's method, path and headers; a header that comes twice is one, with a comma, as HTTP says."""
+    """A request's method, path and headers; a header that comes twice is one, with a comma, as HTTP says.
+
+    ``header_lines`` is how many lines they were.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    header_lines: int = 0
 
 
 def asked_by(request: h11.Request) -> Asked:
@@ -63,7 +67,8 @@ def asked_by(request: h11.Request) -> Asked:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     # A proxy's request line has a whole URL.
     path = re.sub(r"^[a-z]+://[^/?]*", "", request.target.decode("latin-1"), flags=re.IGNORECASE)
-    return Asked(request.method.decode("latin-1"), path.partition("?")[0] or "/", headers)
+    path = path.partition("?")[0] or "/"
+    return Asked(request.method.decode("latin-1"), path, headers, len(request.headers))
 
 
 def words(status: int, text: str, *headers: tuple[str, str], content_type: str = TEXT) -> Answer:

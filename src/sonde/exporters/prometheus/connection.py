@@ -134,7 +134,7 @@ class Connection:
 
     def _refusal(self, asked: Asked) -> Answer | None:
         """Refuse what is too much before it is read."""
-        if len(asked.headers) > self._settings.headers_max:
+        if asked.header_lines > self._settings.headers_max:
             self._tally.fail("bad request")
             return words(431, f"more than {self._settings.headers_max} headers\n")
         length = asked.headers.get("content-length", "0")
