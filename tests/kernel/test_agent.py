@@ -95,6 +95,21 @@ def test_a_killed_loader_loses_nothing_that_was_counted(tmp_path: Path) -> None:
     assert "the loader has ended" in running.said.read_text()
 
 
+def test_a_loader_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It is stopped, as by a debugger: the agent ends all the same, with what was counted, and it with the agent."""
+    with child(GETPPID) as made, agent(tmp_path, **only(made), interval="1h") as running:
+        loader = running.loader_pid
+        made.run()
+        os.kill(loader, signal.SIGSTOP)
+        summary = running.end()
+
+    assert summary["metrics"]["sonde.syscall.count"]["total"] >= CALLS
+    account = summary["outputs"]["syscalls.counts"]
+    assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
+    assert "the loader does not answer" in running.said.read_text()
+    assert wait_until_gone([loader])
+
+
 def test_above_its_budget_it_measures_less_says_so_and_comes_back(tmp_path: Path) -> None:
     """A budget that nothing can keep: it goes down to detached; what it exports says that, and /readyz too."""
     with child(GETPPID) as made, agent(tmp_path, **{**only(made), "budget__cpu": "0.01%"}) as running:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +24,7 @@ from sonde.agent.loader.protocol import (
     Failed,
     Reply,
 )
-from sonde.errors import SondeError
+from sonde.errors import LoaderError, SondeError
 
 # What the loader makes of messages is its own doing, the same on every kernel; test_privileges.py asks the kernel.
 pytestmark = pytest.mark.host_only
@@ -192,17 +194,35 @@ def test_an_agent_that_never_listens_stops_nobody_but_itself() -> None:
     with Loader.spawn(("syscalls",)) as other:
         assert other.ready
         request = msgspec.msgpack.encode({"type": "Identify", "number": 7, "pids": [os.getpid()] * PIDS_MAX})
-        other._channel.settimeout(0.5)
         sent = 0
-        try:
-            while sent < 100_000:
-                other._channel.send(request)
-                sent += 1
-        except TimeoutError:
-            assert sent
+        with socket.socket(fileno=os.dup(other.fileno())) as same:
+            same.settimeout(0.5)
+            try:
+                while sent < 100_000:
+                    same.send(request)
+                    sent += 1
+            except TimeoutError:
+                assert sent
+            same.settimeout(None)
         assert sent < 100_000
         other._channel.close()
         assert wait_until_gone([other.pid], 60)
+
+
+def test_a_loader_that_is_silent_is_lost_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits at its descriptor hears of it; what it had counted can be read."""
+    monkeypatch.setattr("sonde.agent.loader.loader.ANSWER_WITHIN_S", 0.5)
+    with Loader.spawn(("syscalls",), identities=True) as other, other.start("syscalls", "counts") as run:
+        os.kill(other.pid, signal.SIGSTOP)
+        with pytest.raises(LoaderError, match="it does not answer"):
+            other.identify([os.getpid()])
+        assert select.select([other], [], [], 0)[0]
+        assert other.lost
+        run.stop()
+        assert wait_until_gone([other.pid])
+        account = run.read().accounting
+        assert account.final
+        assert account.balanced
 
 
 def test_a_first_message_that_is_no_configuration_ends_it(tmp_path: Any) -> None:
@@ -215,6 +235,5 @@ def test_a_first_message_that_is_no_configuration_ends_it(tmp_path: Any) -> None
         assert isinstance(theirs, socket.socket)
         pid = _spawn(theirs.fileno())
     ours.send(msgspec.msgpack.encode(START))
-    ours.settimeout(120)
     assert ours.receive() is None
     assert 0 != os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

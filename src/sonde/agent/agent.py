@@ -36,9 +36,9 @@ INSTANCE = str(uuid.uuid4())
 """This process among all of its kind (service.instance.id): its counters begin with it."""
 LIVES = {"cgroups": True}
 """Knobs of the stream of processes' lives: a process that moves to another cgroup changes its unit."""
-END_S = 4.0
-"""How long exporters may take at the end, all together: with what comes before and after it is over within 5 s of a
-SIGTERM."""
+END_S, END_MIN_S = 4.0, 1.0
+"""How long it may take to count no more and for exporters to deliver, all together: it is over within 5 s of a SIGTERM.
+Exporters have the second of them in any case."""
 
 
 @dataclass(slots=True)
@@ -110,8 +110,9 @@ class Agent:
 
     def run(self, *, duration_s: float | None = None) -> Summary:
         """Measure; raises SondeError for what cannot begin, with nothing left behind."""
-        runtime = self.runtime
+        runtime, closing_s = self.runtime, END_S
         with Signals() as signals:
+            self.loader.hurries = lambda: signals.is_ending
             try:
                 for name in self.config.exporters:
                     runtime.exporters.append(make_exporter(name, self.config, runtime))
@@ -120,11 +121,17 @@ class Agent:
                 runtime.notifier.ready(self.status)
                 self.announce(self)
                 self._turn(signals, duration_s)
+                ending_at = time.monotonic()
                 runtime.finish()
-                seconds = time.monotonic() - self._started
+                ended_at = time.monotonic()
+                # A loader that does not answer has taken of the time.
+                closing_s = max(END_MIN_S, END_S - (ended_at - ending_at))
+                seconds = ended_at - self._started
+                if self.loader.lost and self.failure is None:
+                    LOG.warning("the loader %s: it was ended by force", self.loader.loss)
                 self._linger()
             finally:
-                runtime.close(timeout_s=END_S)
+                runtime.close(timeout_s=closing_s)
                 self.loader.close()
         return summary_of(runtime, seconds)
 
@@ -159,7 +166,9 @@ class Agent:
         The agent has no privileges to start another loader with, and shall have none.
         """
         self.failure = SondeError(
-            "measure", why="the loader has ended", hint="start sonde again; systemd does, as its unit says"
+            "measure",
+            why=f"the loader {self.loader.loss}",
+            hint="start sonde again; systemd does, as its unit says",
         )
         self.runtime.board.problem = str(self.failure)
         LOG.error("%s", self.failure)

@@ -14,13 +14,15 @@ TAKEN = (*ENDING, signal.SIGHUP)
 class Signals:
     """Takes SIGINT, SIGTERM and SIGHUP; a context manager, which puts back what was there before.
 
-    ``fileno`` is readable when one has come; ``take`` gives those that have. A second SIGINT interrupts as usual.
+    ``fileno`` is readable when one has come; ``take`` gives those that have; ``is_ending`` is true once one has come
+    that ends. A second SIGINT interrupts as usual.
     """
 
     def __init__(self) -> None:
         self._read_end = self._write_end = -1
         self._before: dict[int, Any] = {}
         self._wakeup_before = -1
+        self.is_ending = False
 
     def __enter__(self) -> Self:
         self._read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -32,7 +34,8 @@ class Signals:
         return self
 
     def _noted(self, number: int, _: FrameType | None) -> None:
-        # The number is in the pipe already; only a second Ctrl-C does something here.
+        # The number is in the pipe already; what waits for something else may look at this.
+        self.is_ending |= number in ENDING
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
 

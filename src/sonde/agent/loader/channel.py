@@ -32,10 +32,6 @@ class Channel:
         """Give the socket's descriptor; -1 once it is closed."""
         return self._socket.fileno()
 
-    def settimeout(self, seconds: float | None) -> None:
-        """Let ``send`` and ``receive`` raise TimeoutError after so long; None is never."""
-        self._socket.settimeout(seconds)
-
     def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send one datagram; raises OSError (BrokenPipeError when nobody is there any more)."""
         rights = (
@@ -46,7 +42,7 @@ class Channel:
     def receive(self) -> tuple[bytes, list[int]] | None:
         """Receive one datagram and its descriptors, which are the caller's; None at the end.
 
-        Raises OversizedError, TimeoutError.
+        Raises OversizedError.
         """
         room = (
             socket.CMSG_LEN(self._descriptors_max * array.array("i").itemsize) if self._descriptors_max else 0
@@ -66,6 +62,10 @@ class Channel:
         if not data:
             return None
         return data, received.tolist()
+
+    def shut(self) -> None:
+        """End the conversation for both sides, with ``fileno`` left to look at: from now on it is readable."""
+        self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close this end; again is fine."""

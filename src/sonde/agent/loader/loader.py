@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
@@ -48,9 +48,11 @@ from sonde.probes import probe, probe_names
 if TYPE_CHECKING:
     from sonde.agent.loader.remote_run import RemoteRun
 
-ANSWER_WITHIN_S = 120.0
-"""Loading takes milliseconds; a loader that is silent for so long does not live any more, or might as well not."""
-
+LOAD_WITHIN_S, ANSWER_WITHIN_S = 120.0, 30.0
+"""Loading takes milliseconds, and seconds on an emulated processor; the rest is little work. A loader that is silent for
+so long does not live any more, or might as well not."""
+HURRIED_S, SLICE_S = 1.5, 0.1
+"""How long it may take once the agent is to end; how often that is looked at."""
 END_WITHIN_S = 5.0
 
 BLOCKED = (
@@ -73,8 +75,9 @@ class Loader:
     """The process with the privileges: ``spawn`` it while there are some, then drop them and ask it.
 
     A context manager; ``close`` ends it, and with it everything that it attached. ``fileno`` is readable once it has
-    ended by itself or was killed: then ``lost`` is true, requests raise LoaderError, and runs can still be read, for
-    what was attached is detached. It may be asked from several threads.
+    ended by itself, was killed, or has not answered: then ``lost`` is true, ``loss`` says why, requests raise
+    LoaderError, and runs can still be read, for what was attached is detached. It may be asked from several threads.
+    While ``hurries`` gives true it is not waited for as long as else.
     """
 
     def __init__(self, channel: Channel, pid: int) -> None:
@@ -83,7 +86,9 @@ class Loader:
         self.pid = pid
         self._lock = threading.Lock()
         self._number = 0
-        self._lost = self._reaped = False
+        self._lost = self._is_silent = self._reaped = False
+        self.loss = "has ended"
+        self.hurries: Callable[[], bool] = lambda: False
         self._ready: Ready | None = None
         self._trial: Map | None = None
         self._encoder = msgspec.msgpack.Encoder()
@@ -128,11 +133,11 @@ class Loader:
         """What it kept, once it is there: waits for it. Raises LoaderError, or what kept it from narrowing itself."""
         with self._lock:
             if self._ready is None:
-                reply, descriptors = self._receive(0)
+                reply, descriptors = self._receive(0, LOAD_WITHIN_S)
                 if isinstance(reply, Failed):
                     raise error_of(reply)
                 if not isinstance(reply, Ready) or len(descriptors) != 1:
-                    raise self._gone(f"it begins with {type(reply).__name__}")
+                    raise self._gone(f"begins with {type(reply).__name__}")
                 self._ready = reply
                 self._trial = wrap_map(TRIAL, descriptors[0], None)
             return self._ready
@@ -172,7 +177,8 @@ class Loader:
         try:
             poll = select.poll()
             poll.register(end, select.POLLIN)
-            if not poll.poll(END_WITHIN_S * 1000):
+            # One that does not answer will not hear either that it is to end.
+            if not poll.poll(0 if self._is_silent else END_WITHIN_S * 1000):
                 signal.pidfd_send_signal(end, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
@@ -275,38 +281,37 @@ class Loader:
             self._number = self._number % (2**32 - 1) + 1
             numbered = msgspec.structs.replace(request, number=self._number)
             if self._lost:
-                raise self._gone("it has ended")
+                raise self._gone(self.loss)
             try:
                 self._channel.send(self._encoder.encode(numbered))
             except OSError as error:
-                raise self._gone("it has ended") from error
-            reply, descriptors = self._receive(self._number)
+                raise self._gone("has ended") from error
+            within_s = LOAD_WITHIN_S if isinstance(request, Start) else ANSWER_WITHIN_S
+            reply, descriptors = self._receive(self._number, within_s)
         if isinstance(reply, Failed):
             raise error_of(reply)
         if not isinstance(reply, kind):
             for fd in descriptors:
                 os.close(fd)
-            raise self._gone(f"it answers {type(reply).__name__} where {kind.__name__} is due")
+            raise self._gone(f"answers {type(reply).__name__} where {kind.__name__} is due")
         return reply, descriptors
 
-    def _receive(self, number: int) -> tuple[Answer, list[int]]:
-        self._channel.settimeout(ANSWER_WITHIN_S)
+    def _receive(self, number: int, within_s: float) -> tuple[Answer, list[int]]:
+        self._await(within_s)
         try:
             received = self._channel.receive()
-        except TimeoutError as error:
-            raise self._gone(f"it does not answer within {ANSWER_WITHIN_S:.0f} s") from error
         except (OSError, OversizedError) as error:
-            raise self._gone("what it says cannot be read") from error
+            raise self._gone("says what cannot be read") from error
         if received is None:
-            raise self._gone("it has ended")
+            raise self._gone("has ended")
         data, descriptors = received
         reply: Answer | None = None
         try:
             reply = found = self._replies.decode(data)
         except msgspec.MsgspecError as error:
-            why = str(error)
+            why = f"says what cannot be read: {error}"
         else:
-            why = f"it answers request {found.number} where {number} was asked"
+            why = f"answers request {found.number} where {number} was asked"
         # 0 is the answer to a request that it could not read: ours are read, unless one is too long.
         if reply is None or (reply.number != number and not isinstance(reply, Failed)):
             for fd in descriptors:
@@ -314,9 +319,24 @@ class Loader:
             raise self._gone(why)
         return reply, descriptors
 
+    def _await(self, within_s: float) -> None:
+        """Wait for an answer; counts slices and no clock: where both of us were frozen, one of them was long."""
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        left_s = within_s
+        while not poll.poll(SLICE_S * 1000):
+            left_s -= SLICE_S
+            if self.hurries():
+                left_s = min(left_s, HURRIED_S)
+            if left_s <= 0:
+                # Whoever waits at ``fileno`` hears of it, and so does the loader, if it ever goes on.
+                self._is_silent = True
+                self._channel.shut()
+                raise self._gone("does not answer")
+
     def _gone(self, why: str) -> LoaderError:
-        self._lost = True
-        return LoaderError("ask the loader", why=why, hint="end the agent and start it again")
+        self._lost, self.loss = True, why
+        return LoaderError("ask the loader", why=f"it {why}", hint="end the agent and start it again")
 
     # ---- life -----------------------------------------------------------------------------------------------
 
