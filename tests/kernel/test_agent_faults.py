@@ -74,12 +74,19 @@ for each in threads: each.join()
 """
 
 
-def test_the_calls_of_short_processes_are_their_programs(tmp_path: Path) -> None:
-    """Some begin and end between the reading of the streams and that of the table, at each of a hundred readings."""
+@pytest.mark.parametrize(
+    "exported", [{}, {"output": "lifecycle", "rate_max": "1"}], ids=["no lives", "one of its lives a second"]
+)
+def test_the_calls_of_short_processes_are_their_programs(tmp_path: Path, exported: dict[str, str]) -> None:
+    """Some begin and end between the reading of the streams and that of the table, at each of a hundred readings.
+
+    Whose they are does not depend on which records of lives are exported.
+    """
     program = tmp_path / SHORT_NAME
     shutil.copy("/bin/true", program)
     calls = "sonde_syscall_count_total"
-    with agent(tmp_path, interval="100ms", probes__syscalls__syscall="exit_group") as running:
+    processes = {f"probes__processes__{name}": value for name, value in exported.items()}
+    with agent(tmp_path, interval="100ms", probes__syscalls__syscall="exit_group", **processes) as running:
         subprocess.run([sys.executable, "-c", SPAWN, str(program), str(SHORT)], check=True)
         page = running.page_where(lambda page: counts(page, calls) >= SHORT)
 

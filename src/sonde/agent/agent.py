@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("sonde.agent")
 INSTANCE = str(uuid.uuid4())
 """This process among all of its kind (service.instance.id): its counters begin with it."""
-LIVES = {"cgroups": True}
-"""Knobs of the stream of processes' lives: a process that moves to another cgroup changes its unit."""
+LIVES = RunConfig("processes", "lifecycle", {"cgroups": True})
+"""The stream of processes' lives: one that moves to another cgroup changes its unit."""
 END_S, END_MIN_S = 4.0, 1.0
 """How long it may take to count no more and for exporters to deliver, all together: it is over within 5 s of a SIGTERM.
 Exporters have the second of them in any case."""
@@ -75,14 +75,15 @@ class Agent:
         self.runtime.measurements += self._measurements(self.config)
 
     def _measurements(self, config: Config) -> list[Measurement]:
-        """Make those of the configuration, and the stream of processes' lives, by which rows are named."""
-        found = [self._measurement(run) for run in config.runs]
-        if all(each.name != self.runtime.lives for each in found):
-            probe, _, output = self.runtime.lives.partition(".")
-            found.insert(0, self._measurement(RunConfig(probe, output, LIVES), is_exported=False))
-        return found
+        """Make those of the configuration, and the stream of processes' lives, by which rows are named.
 
-    def _measurement(self, run: RunConfig, *, is_exported: bool = True) -> Measurement:
+        That is the agent's own, whatever the configuration exports of it: to some processes, or so many in a second.
+        """
+        most = config.series.max
+        lives = self._measurement(LIVES, series_max=most, own_name=self.runtime.lives)
+        return [lives, *(self._measurement(run, series_max=most) for run in config.runs)]
+
+    def _measurement(self, run: RunConfig, *, series_max: int, own_name: str = "") -> Measurement:
         probe, who = find_probe(run.probe), self.runtime.identity
         bound = {"rate_max": run.rate_max} if run.rate_max else {}
 
@@ -102,8 +103,8 @@ class Agent:
             start,
             attributes=who.attributes,
             identify=self.runtime.identify,
-            series_max=self.config.series.max,
-            is_exported=is_exported,
+            series_max=series_max,
+            own_name=own_name,
         )
 
     # ---- life -----------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Measurement:
     """Reads an output, adds up its metrics, keeps its account; attached and detached as the budget says.
 
     ``start`` makes a run that counts; ``attributes`` are columns of who, which ``identify`` adds to a table's rows.
-    Records of a stream that ``is_exported`` go to the exporters; others are for the agent itself.
+    Records of a stream go to the exporters; those of one with an ``own_name`` are for the agent itself.
     Counts and accounting go on over detaching, attaching anew and reloading; closed by ``close``.
     """
 
@@ -80,10 +80,10 @@ class Measurement:
         attributes: Sequence[str] = (),
         identify: Callable[[RecordBatch], RecordBatch] = lambda batch: batch,
         series_max: int = SERIES_MAX,
-        is_exported: bool = True,
+        own_name: str = "",
     ) -> None:
-        self.probe, self.output, self.is_exported = probe, output, is_exported
-        self.name = f"{probe.name}.{output.name}"
+        self.probe, self.output, self.is_exported = probe, output, not own_name
+        self.name = own_name or f"{probe.name}.{output.name}"
         self._start, self._identify = start, identify
         self._running: Running | None = None
         self._before = self._now = Accounting()

@@ -70,7 +70,7 @@ class Identity(Protocol):
 class Runtime:
     """Measures until it is told to end; made with everything that it owns, which ``run`` closes.
 
-    ``lives`` names the stream that tells of processes' lives; ``say`` is told what a person should know;
+    ``lives`` names the stream that tells the agent of all processes' lives; ``say`` is told what a person should know;
     ``open_window`` has the kernel keep statistics of programs for so many seconds (None: it cannot be).
     """
 
@@ -83,7 +83,7 @@ class Runtime:
     clock: Clock = field(default_factory=Clock)
     notifier: Notifier = field(default_factory=lambda: Notifier({}))
     resource: Mapping[str, Any] = field(default_factory=dict)
-    lives: str = "processes.lifecycle"
+    lives: str = "processes.lives"
     open_window: Callable[[float], None] | None = None
     say: Callable[[str], None] = lambda _: None
     started_ns: int = field(default_factory=time.time_ns)
@@ -221,8 +221,7 @@ class Runtime:
                 self._lives += len(batch)
                 self.identity.take(batch)
             if measurement.is_exported and self.exporters:
-                is_of_lives = measurement.name == self.lives
-                identified = self.identity.identify(batch) if is_of_lives else self.identify(batch)
+                identified = self.identify(batch)
                 for exporter in self.exporters:
                     exporter.log(identified)
 
