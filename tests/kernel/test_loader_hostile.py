@@ -58,6 +58,7 @@ WRONG_SHAPES: dict[str, Any] = {
     "many interfaces for a run": {"type": "Select", "number": 7, "run": 1, "interfaces": ["a"] * 257},
     "news of nothing": {"type": "Follow", "number": 7},
     "a selection of more": START | {"selection": {"path": "/"}},
+    "a predecessor below 0": START | {"predecessor": -1},
     "a negative number": START | {"number": -1},
     "many pids": {"type": "Identify", "number": 7, "pids": [1] * (PIDS_MAX + 1)},
     "no pids": {"type": "Identify", "number": 7, "pids": ["self"]},
@@ -68,6 +69,7 @@ WRONG_SHAPES: dict[str, Any] = {
 WRONG_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "a path for a probe": (START | {"probe": "../../../tmp/evil"}, "ProbeError"),
     "a folder that is no probe": (START | {"probe": "_include"}, "ProbeError"),
+    "a predecessor that is none": (START | {"predecessor": 99}, "SondeError"),
     "no output": (START | {"output": "nothing"}, "SondeError"),
     "no knob": (START | {"values": {"own_pid": 1}}, "KnobError"),
     "a knob's wrong type": (START | {"values": {"sample": "many"}}, "KnobError"),

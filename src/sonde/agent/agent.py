@@ -15,6 +15,7 @@ from sonde.agent.budget import Budget
 from sonde.agent.config import Changes, Config, RunConfig, difference
 from sonde.agent.cost import Cost
 from sonde.agent.exporting import make_exporter
+from sonde.agent.loader.remote_run import RemoteRun
 from sonde.agent.log import set_up
 from sonde.agent.measurement import Measurement
 from sonde.agent.notify import Notifier
@@ -28,7 +29,6 @@ from sonde.version import VERSION
 if TYPE_CHECKING:
     from sonde.agent.loader.loader import Loader
     from sonde.agent.loader.protocol import Identity
-    from sonde.agent.loader.remote_run import RemoteRun
     from sonde.exporters.exporter import Exporter
 
 LOG = logging.getLogger("sonde.agent")
@@ -85,26 +85,26 @@ class Agent:
 
     def _measurement(self, run: RunConfig, *, series_max: int, own_name: str = "") -> Measurement:
         probe, who = find_probe(run.probe), self.runtime.identity
-        bound = {"rate_max": run.rate_max} if run.rate_max else {}
-
-        def start() -> RemoteRun:
-            return self.loader.start(
-                run.probe,
-                run.output,
-                selection=run.selection,
-                values={**run.values, **bound},
-                max_entries=run.max_entries,
-                differences=True,
-            )
-
         return Measurement(
             probe,
             probe.output(run.output),
-            start,
+            lambda: self._start(run),
             attributes=who.attributes,
             identify=self.runtime.identify,
             series_max=series_max,
             own_name=own_name,
+        )
+
+    def _start(self, run: RunConfig, *, predecessor: RemoteRun | None = None) -> RemoteRun:
+        bound = {"rate_max": run.rate_max} if run.rate_max else {}
+        return self.loader.start(
+            run.probe,
+            run.output,
+            selection=run.selection,
+            values={**run.values, **bound},
+            max_entries=run.max_entries,
+            differences=True,
+            predecessor=predecessor,
         )
 
     # ---- life -----------------------------------------------------------------------------------------------
@@ -209,21 +209,38 @@ class Agent:
         LOG.info("configuration reloaded: %s", self.status)
 
     def _apply_runs(self, new: Config, changes: Changes, *, is_series_new: bool) -> None:
-        """What has not changed goes on without a gap; what has begins anew, and its counters go on."""
+        """What has not changed goes on; what has begins anew where it ended, and its counters go on."""
         runtime = self.runtime
         before = {each.name: each for each in runtime.measurements}
-        restarted = [*changes.restarted, *self._reselect(new, before, changes.reselected)]
-        for name in (*changes.stopped, *restarted):
+        wanted = {each.name: each for each in new.runs}
+        running: dict[str, RemoteRun] = {}
+        for name in (*changes.restarted, *self._reselect(new, before, changes.reselected)):
+            successor = self._successor(wanted[name], before[name])
+            if successor is not None:
+                running[name] = successor
+            runtime.give(before[name], before[name].detach())
+        for name in changes.stopped:
             runtime.give(before[name], before[name].detach())
         if is_series_new:
             runtime.identity = who_of(new, self.loader)
         now = self._measurements(new)
-        for measurement in now:
-            former = before.get(measurement.name)
+        for each in now:
+            former = before.get(each.name)
             if former is not None:
-                measurement.succeed(former, with_series=not is_series_new)
+                each.succeed(former, with_series=not is_series_new, running=running.get(each.name))
         runtime.measurements[:] = now
         runtime.attach_missing()
+
+    def _successor(self, run: RunConfig, former: Measurement) -> RemoteRun | None:
+        """Have another run go on where this one ends; None where it cannot be beside it, and has to begin afterwards."""
+        running = former.running
+        if not isinstance(running, RemoteRun) or not running.can_be_succeeded:
+            return None
+        try:
+            return self._start(run, predecessor=running)
+        except SondeError as error:
+            LOG.debug("%s cannot go on without a gap: %s", former.name, error)
+            return None
 
     def _reselect(
         self, new: Config, before: Mapping[str, Measurement], names: tuple[str, ...]

@@ -168,11 +168,16 @@ class Measurement:
         if self._running is not None:
             self._running.select(selection)
 
-    def succeed(self, former: Measurement, *, with_series: bool) -> None:
-        """Go on with the account of another, and with its run where that still counts; ``with_series`` with its totals."""
+    def succeed(self, former: Measurement, *, with_series: bool, running: Running | None = None) -> None:
+        """Go on with the account of another, and with its run where that still counts; ``with_series`` with its totals.
+
+        ``running`` counts already, since the other one does not.
+        """
         self._before, self._now = former._before, former._now
         self._running, former._running = former._running, None
         self.description, self._thin_every = former.description, former._thin_every
+        if running is not None:
+            self._running, self.description, self._thin_every = running, running.describe(), 1
         if with_series:
             self.totals = former.totals
 

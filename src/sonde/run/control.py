@@ -69,14 +69,14 @@ class RunControl:
         self._walks: Walks | None = None
         self._sampling: Sampling | None = None
         self._naming = naming
-        self._stopped = False
+        self._stopped = self._ended = False
 
     # ---- start ----------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Load, attach everything, then count from one moment on.
+    def start(self, *, predecessor: RunControl | None = None) -> None:
+        """Load, attach everything, then count from one moment on: from that on a ``predecessor`` counts no more.
 
-        Raises PermissionDeniedError, NotSupportedError, VerifierError, AttachError or KnobError.
+        It stays attached, and is to be stopped. Raises PermissionDeniedError, NotSupportedError, VerifierError, AttachError or KnobError.
         """
         self._object = self._load()
         try:
@@ -91,7 +91,7 @@ class RunControl:
             self.skipped_before = skipped_runs(self._object, self.output)
             if self._naming is not None:
                 self._naming.start(first=[self.selection.pid] if self.selection.pid else [])
-            self._object.variables["active"].value = 1
+            self._begin(predecessor)
             if self._sampling is not None:
                 self._sampling.begin()
             if self._interfaces is not None:
@@ -102,6 +102,20 @@ class RunControl:
         except BaseException:
             self.close()
             raise
+
+    def _begin(self, predecessor: RunControl | None) -> None:
+        """Count from here on; between the end of a predecessor and that are two stores to memory, and nothing else."""
+        ours = self.loaded.variables["active"]
+        if predecessor is None:
+            ours.value = 1
+            return
+        predecessor.refresh()
+        theirs = predecessor.loaded.variables["active"]
+        # What it takes to write ours for the first time is behind us then.
+        ours.value = 0
+        theirs.value = 0
+        ours.value = 1
+        predecessor.note_end()
 
     def _programs(self) -> tuple[str, ...]:
         # Following children costs two more programs, on fork and on exit.
@@ -298,14 +312,15 @@ class RunControl:
         if self._stopped or loaded.closed:
             return False
         # Of what is open it has the last word now: without the programs nobody knows whose a socket is.
-        self.refresh()
+        if not self._ended:
+            self.refresh()
         self._stopped = True
         if self._interfaces is not None:
             self._interfaces.close()
         if self._sampling is not None:
             self._sampling.stop()
         loaded.variables["active"].value = 0
-        self.skipped_at_end = skipped_runs(loaded, self.output)
+        self.note_end()
         for link in reversed(loaded.links):
             if self._walks is None or link not in self._walks:
                 link.close()
@@ -316,6 +331,11 @@ class RunControl:
         if self._naming is not None:
             self._naming.end()
         return True
+
+    def note_end(self) -> None:
+        """Take for the end of its counting the first time that this is called."""
+        if not self._ended:
+            self._ended, self.skipped_at_end = True, skipped_runs(self.loaded, self.output)
 
     def refresh(self) -> None:
         """Bring the output up to date before it is read: by iterators, or clocks. Nothing once it has stopped."""

@@ -196,10 +196,12 @@ class Loader:
         values: Mapping[str, Any] | None = None,
         max_entries: int | None = None,
         differences: bool = False,
+        predecessor: RemoteRun | None = None,
     ) -> RemoteRun:
         """Have an output of a packaged probe load, attach and count; arguments as ``Run``'s. The caller closes the run.
 
-        Raises what ``Run.start`` raises, and LoaderError.
+        From the moment on at which it counts a ``predecessor`` that ``can_be_succeeded`` does not, without a gap; to stop
+        that is the caller's, too. Raises what ``Run.start`` raises, and LoaderError.
         """
         from sonde.agent.loader.remote_run import RemoteRun
 
@@ -218,7 +220,8 @@ class Loader:
             for name, value in given.items()
             if value is not None
         }
-        asked = Start(0, probe_name, output, selected, plain, max_entries)
+        former = None if predecessor is None else predecessor.number
+        asked = Start(0, probe_name, output, selected, plain, max_entries, former)
         started, descriptors = self._ask(asked, Started)
         return RemoteRun(
             self,

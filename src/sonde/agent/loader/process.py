@@ -225,7 +225,7 @@ class LoaderProcess:
             raise KnobError(
                 f"start probe {asked.probe}", why=f"{asked.max_entries} rows", valid=f"1..{ENTRIES_MAX}"
             )
-        run.start()
+        run.start(predecessor=None if asked.predecessor is None else self._run(asked.predecessor))
         try:
             return self._started(asked, run)
         except BaseException:

@@ -65,13 +65,17 @@ class Selected(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Start(Request, frozen=True):
-    """Load, attach and count one output of a packaged probe; answered by Started."""
+    """Load, attach and count one output of a packaged probe; answered by Started.
+
+    A run ``predecessor`` counts no more from the moment on at which this one does; it is to be stopped.
+    """
 
     probe: Name
     output: Name | None = None
     selection: Selected = Selected()
     values: Annotated[dict[Name, Value], Meta(max_length=64)] = {}
     max_entries: Annotated[int, Meta(ge=1, le=RING_BYTES_MAX)] | None = None
+    predecessor: Number | None = None
 
 
 class Stop(Request, frozen=True):

@@ -107,6 +107,19 @@ class RemoteRun:
         self._loader.select(self._started.run, selection)
 
     @property
+    def number(self) -> int:
+        """What the loader calls it."""
+        return self._started.run
+
+    @property
+    def can_be_succeeded(self) -> bool:
+        """Tell whether another run of the probe may be attached beside it, and go on where this one ends.
+
+        On an interface there is room for one, and of a clock it is reckoned how often it ticked.
+        """
+        return self._interfaces is None and not self._stopped and not is_clocked(self.loaded, self.output)
+
+    @property
     def stopped(self) -> bool:
         """Tell whether it counts no more."""
         return self._stopped
