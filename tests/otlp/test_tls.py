@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,5 +136,31 @@ def test_certificates_that_are_renewed_are_read_again(tmp_path: Path, protocol: 
 def test_a_receiver_without_tls_is_a_failure(protocol: Protocol) -> None:
     with http_receiver() as receiver, exporting(receiver.port, protocol) as exporter:
         exporter.export(snapshot(counted([5])))
-        until(lambda: exporter.status().failures)
+        until(lambda: exporter.status().failures.get("certificate"))
+        assert "speaks no TLS there" in exporter.status().problem
         assert exporter.status().points_delivered == 0
+
+
+def test_tls_where_none_was_expected_is_said(tmp_path: Path) -> None:
+    with tls_receiver("http/protobuf", signed(tmp_path, authority(tmp_path))) as port:
+        exporter = OtlpExporter(OtlpSettings(metrics=OtlpDelivery(f"http://127.0.0.1:{port}"), **QUICK))
+        exporter.export(snapshot(counted([5])))
+        until(lambda: exporter.status().failures)
+        assert "it may speak TLS there" in exporter.status().problem
+        exporter.close(timeout_s=0.1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_between_attempts_nobody_knocks(protocol: Protocol) -> None:
+    """A channel of gRPC's connects by itself: what is tried again, and when, is the exporter's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        delivery = OtlpDelivery(f"https://127.0.0.1:{server.getsockname()[1]}", protocol=protocol)
+        exporter = OtlpExporter(OtlpSettings(metrics=delivery, backoff_initial_s=600, backoff_max_s=600))
+        exporter.export(snapshot(counted([5])))
+        server.settimeout(60)
+        server.accept()[0].close()
+        until(lambda: exporter.status().failures)
+        server.settimeout(1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+        exporter.close(timeout_s=0.1)

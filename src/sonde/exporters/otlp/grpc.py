@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
+
+# Its C library writes lines of its own about each handshake that fails; what failed is said by us, once.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
 from sonde.exporters.otlp.credentials import Credentials
-from sonde.exporters.otlp.transport import Outcome, shortened
+from sonde.exporters.otlp.transport import SPEAKS_NO_TLS, Outcome, shortened
 from sonde.version import VERSION
 
 if TYPE_CHECKING:
@@ -31,7 +35,9 @@ RETRYABLE = frozenset(
 
 CAUSES = {Code.UNAVAILABLE: "unavailable", Code.DEADLINE_EXCEEDED: "timeout", Code.CANCELLED: "timeout"}
 
-TLS_FAILURE = re.compile(r"certificate|handshake|SSL_ERROR|TLS", re.IGNORECASE)
+TLS_FAILURE = re.compile(r"certificate|handshake|SSL_ERROR|TLS|verification check failed", re.IGNORECASE)
+NO_TLS = "WRONG_VERSION_NUMBER"
+PREAMBLE = re.compile(r"^failed to connect to all addresses; last error: (UNKNOWN|UNAVAILABLE): ")
 CLOSED = re.compile(r"socket closed|connection reset|goaway|stream removed", re.IGNORECASE)
 
 
@@ -68,6 +74,9 @@ class GrpcTransport:
         except grpc.FutureCancelledError:
             return Outcome("timeout", "ended before an answer came", is_retryable=True)
         except grpc.RpcError as error:
+            if error.code() is Code.UNAVAILABLE:
+                # A channel goes on connecting by itself, ten times a second: when to try again is retry.py's.
+                self.close()
             return _failure(error)
         finally:
             self._pending = None
@@ -116,11 +125,12 @@ class GrpcTransport:
 
 
 def _failure(error: Any) -> Outcome:
-    code, details = error.code(), error.details() or ""
+    code, details = error.code(), PREAMBLE.sub("", error.details() or "")
     asked_s = _retry_info_s(error)
     cause = CAUSES.get(code, f"status {code.name}")
     if code is Code.UNAVAILABLE and TLS_FAILURE.search(details):
         cause = "certificate"
+        details = SPEAKS_NO_TLS if NO_TLS in details else details
     elif code is Code.UNAVAILABLE and CLOSED.search(details):
         cause = "closed"
     is_retryable = code in RETRYABLE or (code is Code.RESOURCE_EXHAUSTED and asked_s is not None)

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from sonde.exporters.otlp.credentials import Credentials
 from sonde.exporters.otlp.retry import retry_after_s
-from sonde.exporters.otlp.transport import Outcome, shortened
+from sonde.exporters.otlp.transport import SPEAKS_NO_TLS, Outcome, shortened
 from sonde.version import VERSION
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 RETRYABLE = frozenset({429, 502, 503, 504})
 """OTLP specification 1.7, "Retryable Response Codes"; all others are final."""
+
+CLIENT_CERTIFICATE = "a client's certificate (client_certificate and client_key)"
+HINTS = {
+    "WRONG_VERSION_NUMBER": SPEAKS_NO_TLS,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": f"the receiver wants {CLIENT_CERTIFICATE}",
+    "TLSV1_ALERT_UNKNOWN_CA": "the receiver does not know the authority of the client's certificate",
+}
+"""What to do about failures whose names say less, by OpenSSL's name."""
 
 ANSWER_BYTES_MAX = 65_536
 GZIP_LEVEL = 3  # level 6 takes twice the time for a fifth less
@@ -57,7 +65,7 @@ class HttpTransport:
         self._credentials = Credentials(delivery)
         self._context: ssl.SSLContext | None = None
         self._connection: Connection | None = None
-        self._is_aborted = False
+        self._is_aborted = self._is_answered = False
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "User-Agent": f"sonde/{VERSION}",
@@ -85,7 +93,8 @@ class HttpTransport:
             self.close()
             if self._is_aborted or isinstance(error, TimeoutError):
                 return Outcome("timeout", f"no answer within {timeout_s:.3g} s", is_retryable=True)
-            return _failure(error)
+            # Who has answered before speaks what we do.
+            return _failure(error, may_speak_tls=not (self._target.is_tls or self._is_answered))
         finally:
             watchdog.cancel()
 
@@ -93,6 +102,7 @@ class HttpTransport:
         connection = self._connected(timeout_s)
         connection.request("POST", self._target.path, body=body, headers=self._headers)
         response = connection.getresponse()
+        self._is_answered = True
         try:
             answer = response.read(ANSWER_BYTES_MAX)
         except http.client.IncompleteRead as error:
@@ -158,11 +168,17 @@ def _is_ended(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _failure(error: OSError | http.client.HTTPException) -> Outcome:
+def _failure(error: OSError | http.client.HTTPException, *, may_speak_tls: bool) -> Outcome:
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Outcome(
+            "closed", f"the receiver ended TLS: it may want {CLIENT_CERTIFICATE}", is_retryable=True
+        )
     if isinstance(error, ssl.SSLError):
-        return Outcome("certificate", shortened(error.strerror or str(error)), is_retryable=True)
+        words = HINTS.get(getattr(error, "reason", ""), "")
+        return Outcome("certificate", shortened(words or error.strerror or str(error)), is_retryable=True)
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
-        return Outcome("closed", "the receiver closed the connection", is_retryable=True)
+        more = " without an answer: it may speak TLS there" if may_speak_tls else ""
+        return Outcome("closed", f"the receiver closed the connection{more}", is_retryable=True)
     if isinstance(error, http.client.HTTPException):
         return Outcome("closed", f"no valid answer: {shortened(repr(error))}", is_retryable=True)
     return Outcome("unavailable", shortened(error.strerror or str(error)), is_retryable=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 MESSAGE_LENGTH_MAX = 200
+SPEAKS_NO_TLS = "the receiver speaks no TLS there: write http://, or its port for TLS"
 
 
 def shortened(text: str) -> str:
