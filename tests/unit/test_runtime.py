@@ -48,6 +48,41 @@ def test_what_attaching_takes_is_charged_to_no_interval(monkeypatch: pytest.Monk
     assert ["attached", "reckoned"] == noted
 
 
+def test_what_is_sent_is_of_the_moment_also_where_a_scrape_reads_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each scrape had put off the next reading by an interval, and what was sent then was as old."""
+    now, read_at, ages = 100.0, 100.0, list[float]()
+
+    def wait(runtime: Runtime, ends: Sequence[int], until: float) -> list[int]:
+        nonlocal now
+        is_scraped = now + 0.3 < until
+        now = now + 0.3 if is_scraped else max(now, until)
+        runtime.board._wanted = is_scraped
+        return [runtime.board.wake] if is_scraped else []
+
+    def read(_: Runtime) -> None:
+        nonlocal read_at
+        read_at = now
+
+    monkeypatch.setattr(
+        "sonde.agent.runtime.time", SimpleNamespace(**{**vars(time), "monotonic": lambda: now})
+    )
+    monkeypatch.setattr(Runtime, "_wait", wait)
+    monkeypatch.setattr(Runtime, "_judge", lambda _: None)
+    monkeypatch.setattr(Runtime, "_export", lambda _: ages.append(now - read_at))
+    monkeypatch.setattr(Runtime, "_read_tables", read)
+    runtime = Runtime([], [cast(Any, SimpleNamespace(name="otlp"))], cast(Any, None), interval_s=1.0)
+    try:
+        runtime.loop(ends=[], duration_s=15.0)
+    finally:
+        runtime.exporters.clear()
+        runtime.close()
+
+    assert len(ages) > 5
+    assert max(ages) == 0
+
+
 def test_after_a_stall_no_interval_of_milliseconds_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so little time any work is too much: a machine that was busy, or stopped, made sonde do less."""
     now, stalls, judged = 100.0, iter([5.6, 0.45]), list[float]()

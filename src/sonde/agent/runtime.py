@@ -136,7 +136,9 @@ class Runtime:
                 return ended
             self._drain_streams()
             next_drain = now + DRAIN_EVERY_S
-            if self.board.is_wanted or now >= next_read or self._lives >= LIVES_MAX:
+            # What is sent is of this moment, also where a scrape has read in between.
+            is_sent = now >= next_export and not self._is_asked
+            if is_sent or self.board.is_wanted or now >= next_read or self._lives >= LIVES_MAX:
                 self._read_tables()
                 next_read = now + (READ_EVERY_MIN_S if self._is_filling else self._read_every_s)
             if now >= next_export:
@@ -179,9 +181,13 @@ class Runtime:
         return any(each.is_stream and each.is_attached for each in self.measurements)
 
     @property
+    def _is_asked(self) -> bool:
+        """Whether there are only exporters that are asked, and none that sends."""
+        return all(each.name == PROMETHEUS for each in self.exporters)
+
+    @property
     def _read_every_s(self) -> float:
-        is_asked = all(each.name == PROMETHEUS for each in self.exporters)
-        return self.interval_s * (UNASKED_INTERVALS if is_asked else 1)
+        return self.interval_s * (UNASKED_INTERVALS if self._is_asked else 1)
 
     @property
     def _is_filling(self) -> bool:
