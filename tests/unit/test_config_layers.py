@@ -179,6 +179,53 @@ def test_otlp_by_name_goes_to_the_specifications_endpoint(tmp_path: Path) -> Non
     assert load_config(str(path), asked).otlp.endpoint == "http://there:4318"
 
 
+@pytest.mark.parametrize(
+    ("text", "environment", "metrics", "logs"),
+    [
+        ("[otlp]\nprotocol = 'grpc'", {}, "http://localhost:4317", "http://localhost:4317"),
+        (
+            "",
+            {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc"},
+            "http://localhost:4317",
+            "http://localhost:4318",
+        ),
+        (
+            "[otlp]\nprotocol = 'grpc'\n[otlp.logs]\nprotocol = 'http/protobuf'",
+            {},
+            "http://localhost:4317",
+            "http://localhost:4318/v1/logs",
+        ),
+    ],
+    ids=["the file's protocol", "a signal's protocol", "a signal's protocol in the file"],
+)
+def test_the_default_endpoint_is_of_the_protocol(
+    tmp_path: Path, text: str, environment: dict[str, str], metrics: str, logs: str
+) -> None:
+    path = tmp_path / "sonde.toml"
+    path.write_text(text)
+    config = load_config(str(path), {"OTEL_METRICS_EXPORTER": "otlp", **environment})
+    assert config.warnings == ()
+    found = [config.otlp.delivery(signal) for signal in ("metrics", "logs")]
+    assert [each.endpoint for each in found if each is not None] == [metrics, logs]
+
+
+def test_otlp_may_be_sent_more_often_than_all_else() -> None:
+    """Then tables are read so often, and the file is written as often as before."""
+    environment = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
+    config = load_config(None, environment, {"file.path": "-"})
+    assert config.read_interval_s == 1.0
+    assert (config.pace_s("otlp"), config.pace_s("file"), config.pace_s("prometheus")) == (None, 5.0, None)
+
+
+@pytest.mark.parametrize(("interval", "pace_s", "said"), [("7s", 7.0, 1), ("15s", 15.0, 0), ("5s", None, 0)])
+def test_or_less_often(interval: str, pace_s: float | None, said: int) -> None:
+    """Metrics are handed on when they are read: what is no multiple of that is rounded, and said to be."""
+    config = config_with(otlp__endpoint="http://a:4318", otlp__interval=interval)
+    assert (config.read_interval_s, config.pace_s("otlp")) == (5.0, pace_s)
+    assert len(config.warnings) == said
+    assert all("metrics are sent every 10s" in warning for warning in config.warnings)
+
+
 @pytest.mark.parametrize("name", [*VARIABLES, *(name for name in OTHERS if name != "OTEL_SDK_DISABLED")])
 def test_each_of_opentelemetrys_variables_is_checked(name: str) -> None:
     """Bytes that are no UTF-8 are right for none of them; a secret is not told."""

@@ -64,7 +64,7 @@ class Agent:
             [],
             [],
             who_of(self.config, self.loader),
-            interval_s=self.config.interval_s,
+            interval_s=self.config.read_interval_s,
             budget=Budget(self.config.budget.cpu),
             cost=Cost(self.loader.pid),
             notifier=Notifier(self.environment),
@@ -199,7 +199,7 @@ class Agent:
         staying = self._apply_exporters(old, new, changes.exporters)
         self.config = replace(new, **{name: getattr(old, name) for name in staying})
         self.runtime.resource = resource_of(new)
-        self.runtime.interval_s = self.runtime.board.interval_s = new.interval_s
+        self.runtime.interval_s = self.runtime.board.interval_s = new.read_interval_s
         if old.budget != new.budget:
             self.runtime.budget = Budget(new.budget.cpu, level=self.runtime.board.level)
             self.runtime.vitals.budget_share = new.budget.cpu

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 def make_exporter(name: str, config: Config, runtime: Runtime) -> Exporter:
     """Make one of ``config.exporters``; raises SondeError for what cannot be, CommandError for what is not installed."""
     try:
-        return MAKERS[name](config, runtime)
+        exporter, pace_s = MAKERS[name](config, runtime), config.pace_s(name)
+        if pace_s is None:
+            return exporter
+        from sonde.agent.pace import Paced
+
+        return Paced(exporter, interval_s=pace_s)
     except ImportError as error:
         raise CommandError(
             f"export to {name}",
@@ -40,11 +45,9 @@ def _file(config: Config, _: Runtime) -> Exporter:
 
 
 def _otlp(config: Config, _: Runtime) -> Exporter:
-    from sonde.agent.pace import Paced
     from sonde.exporters.otlp import OtlpExporter
 
-    exporter = OtlpExporter(config.otlp.settings())
-    return exporter if config.otlp.interval_s is None else Paced(exporter, interval_s=config.otlp.interval_s)
+    return OtlpExporter(config.otlp.settings())
 
 
 def _prometheus(config: Config, runtime: Runtime) -> Exporter:

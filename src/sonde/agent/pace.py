@@ -56,6 +56,12 @@ class Paced:
         """Tell how the exporter does."""
         return self._exporter.status()
 
+    def reopen(self) -> None:
+        """Have it open its files again, where it has some."""
+        reopen = getattr(self._exporter, "reopen", None)
+        if reopen is not None:
+            reopen()
+
     def close(self, *, timeout_s: float) -> None:
         """Hand on what waits, and close the exporter."""
         if self._waiting is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,31 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     path: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def read_interval_s(self) -> float:
+        """How often tables are read: as often as OTLP wants them, where that is more often."""
+        return min(self.interval_s, self._otlp_interval_s)
+
+    @property
+    def _otlp_interval_s(self) -> float:
+        own = self.otlp.interval_s if self.otlp.is_enabled else None
+        return self.interval_s if own is None else own
+
+    def pace_s(self, exporter: str) -> float | None:
+        """Tell how often an exporter is handed metrics; None: each time that tables are read."""
+        wanted = {"otlp": self._otlp_interval_s, "file": self.interval_s}.get(exporter, 0.0)
+        return wanted if wanted > self.read_interval_s else None
+
+    def warnings_of_pace(self) -> Iterator[str]:
+        """Say what is rounded: metrics are handed on when they are read."""
+        times = self._otlp_interval_s / self.interval_s
+        if times > 1 and not math.isclose(times, round(times), abs_tol=0.01):
+            given, read, sent = (
+                Duration().write(each)[1:-1]
+                for each in (self._otlp_interval_s, self.interval_s, math.ceil(times) * self.interval_s)
+            )
+            yield f"otlp.interval: {given} is no multiple of interval, {read}: metrics are sent every {sent}"
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:

@@ -63,7 +63,9 @@ def _runs(config: Config) -> dict[str, RunConfig]:
 
 
 def _exporters(config: Config) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in EXPORTERS if name in config.exporters}
+    return {
+        name: (getattr(config, name), config.pace_s(name)) for name in EXPORTERS if name in config.exporters
+    }
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> Changes:

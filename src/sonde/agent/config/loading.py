@@ -13,7 +13,7 @@ from sonde.agent.config.environment import read, read_environment
 from sonde.agent.config.files import missing_files
 from sonde.agent.config.key import Key, Path, built, dotted
 from sonde.agent.config.kind import Pairs
-from sonde.agent.config.opentelemetry import read_default_endpoint, read_opentelemetry
+from sonde.agent.config.opentelemetry import default_endpoints, read_opentelemetry
 from sonde.agent.config.probe import probe_config
 from sonde.agent.config.setting import Layer, Origin
 from sonde.agent.config.trying import why_refused
@@ -38,7 +38,6 @@ def load_config(
     """
     keys = all_keys()
     layers = [
-        read_default_endpoint(environment),
         *([read_document(path, keys, content=content)] if path is not None else []),
         read_opentelemetry(environment, keys),
         read_environment(environment, keys),
@@ -51,6 +50,8 @@ def load_config(
         before = values.get(setting.path, {}) if is_merged else {}
         values[setting.path] = {**before, **setting.value} if is_merged else setting.value
         origins[setting.path] = setting.origin
+    for setting in default_endpoints(environment, values).settings:
+        values[setting.path], origins[setting.path] = setting.value, setting.origin
     problems = [problem for layer in layers for problem in layer.problems]
     config = _made(values)
     problems += _contradictions(config, origins, path or "configuration", {each.key for each in problems})
@@ -58,7 +59,7 @@ def load_config(
         # The file's by their lines, then the others as they were found.
         raise ConfigError.of(sorted(problems, key=lambda each: (each.file != path, each.line)))
     warnings = tuple(warning for layer in layers for warning in layer.warnings)
-    warnings += *config.otlp.warnings(), *missing_files(config)
+    warnings += *config.otlp.warnings(), *config.warnings_of_pace(), *missing_files(config)
     return replace(config, path=path or "", warnings=warnings)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sonde.agent.config.environment import PLACE
 from sonde.agent.config.key import Key, Path
 from sonde.agent.config.kind import shown
+from sonde.agent.config.otlp import SIGNALS
 from sonde.agent.config.setting import Layer, Origin
 
 Translate = Callable[[str], Any]
@@ -56,7 +57,7 @@ VARIABLES: dict[str, tuple[Path, Translate]] = {
     **{f"OTEL_EXPORTER_OTLP_{name}": (("otlp", key), translate) for name, key, translate in _DELIVERY},
     **{
         f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}": (("otlp", signal, key), translate)
-        for signal in ("metrics", "logs")
+        for signal in SIGNALS
         for name, key, translate in _DELIVERY
     },
 }
@@ -72,8 +73,7 @@ OTHERS = (
 )
 """Variables that say something else than one key."""
 
-DEFAULT = "http://localhost:4318"
-DEFAULTS = {"grpc": "http://localhost:4317"}
+DEFAULTS = {"http/protobuf": "http://localhost:4318", "grpc": "http://localhost:4317"}
 """Where OTLP goes by default, by protocol (OpenTelemetry Protocol Exporter, "Configuration Options")."""
 
 
@@ -90,14 +90,21 @@ def read_opentelemetry(environment: Mapping[str, str], keys: Mapping[Path, Key])
     return layer
 
 
-def read_default_endpoint(environment: Mapping[str, str]) -> Layer:
-    """Give the specification's default endpoint to whom asks for OTLP by name; the file, and all others, go before it."""
+def default_endpoints(environment: Mapping[str, str], values: Mapping[Path, Any]) -> Layer:
+    """Give the specification's default endpoints to whom asks for OTLP by name, where ``values`` have none."""
     layer = Layer()
-    for signal in ("metrics", "logs"):
-        name = f"OTEL_{signal.upper()}_EXPORTER"
-        if "otlp" in _words(environment, name):
-            protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip()
-            layer.add(("otlp", "endpoint"), DEFAULTS.get(protocol, DEFAULT), Origin(PLACE, name))
+    asking = [f"OTEL_{signal.upper()}_EXPORTER" for signal in SIGNALS]
+    asking = [name for name in asking if "otlp" in _words(environment, name)]
+    if not asking or ("otlp", "endpoint") in values:
+        return layer
+    origin, common = Origin(PLACE, asking[0]), values.get(("otlp", "protocol")) or "http/protobuf"
+    layer.add(("otlp", "endpoint"), DEFAULTS[common], origin)
+    for signal in SIGNALS:
+        own = values.get(("otlp", signal, "protocol")) or common
+        if own != common and ("otlp", signal, "endpoint") not in values:
+            # A signal's own is the whole URL.
+            path = "" if own == "grpc" else f"/v1/{signal}"
+            layer.add(("otlp", signal, "endpoint"), f"{DEFAULTS[own]}{path}", origin)
     return layer
 
 
@@ -129,7 +136,7 @@ def _add(layer: Layer, name: str, path: Path, key: Key, value: object) -> None:
 
 def _read_exporters(layer: Layer, environment: Mapping[str, str], keys: Mapping[Path, Key]) -> None:
     """Read which exporters are wanted: those of OpenTelemetry's names that are ours, or none."""
-    for signal in ("metrics", "logs"):
+    for signal in SIGNALS:
         name = f"OTEL_{signal.upper()}_EXPORTER"
         words = _words(environment, name)
         if not words:
@@ -146,7 +153,7 @@ def _read_exporters(layer: Layer, environment: Mapping[str, str], keys: Mapping[
     disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower()
     # The specification: only "true", without case, is true; everything else is false.
     if disabled == "true":
-        for signal in ("metrics", "logs"):
+        for signal in SIGNALS:
             path: Path = ("otlp", signal, "enabled")
             _add(layer, "OTEL_SDK_DISABLED", path, keys[path], value=False)
         _add(layer, "OTEL_SDK_DISABLED", ("prometheus", "listen"), keys["prometheus", "listen"], "off")

@@ -100,7 +100,7 @@ class OtlpConfig:
     interval_s: float | None = key(
         Duration(least="100ms", most="1d"),
         None,
-        "How often metrics are sent. Unset: each time that they are read.",
+        "How often metrics are sent, also more often than all else. Unset: each time that they are read.",
         name="interval",
         example='"30s"',
     )

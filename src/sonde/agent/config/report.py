@@ -65,7 +65,7 @@ def report_lines(config: Config) -> Iterator[Line]:
     yield [(what[0], "bold"), (what[1], "green")]
     for warning in config.warnings:
         yield [("  ! ", "yellow"), (warning, "yellow")]
-    yield [("measured", "bold"), (f"  every {_time(config.interval_s)}", "dim")]
+    yield [("measured", "bold"), (f"  every {_time(config.read_interval_s)}", "dim")]
     for run in config.runs:
         yield from _run_lines(run)
     if not config.runs:
