@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import Certificate, authority, signed, trusting
 from kernel.running_agent import CALLS, GETPPID, Agent, agent, counts, getppids, page_with
 from kernel.sonde_process import PATIENCE_S, Child, child
 
@@ -159,3 +160,37 @@ def test_an_exporter_may_keep_its_address(tmp_path: Path) -> None:
         assert "stays as it was" not in reload(running, path, missing)
         with pytest.raises(urllib.error.HTTPError, match="401"):
             answers(port, "metrics")
+
+
+def test_a_token_and_a_certificate_that_are_renewed_are_read_again(tmp_path: Path) -> None:
+    """What they are called is the same; where one cannot be read, the one before holds."""
+    path, port, token = tmp_path / "sonde.toml", a_free_port(), tmp_path / "token"
+    ours = authority(tmp_path)
+    shown = signed(tmp_path, ours)
+    files = f'token_file = "{token}"\ntls_certificate = "{shown.file}"\ntls_key = "{shown.key}"\n'
+    path.write_text(listening(port, files))
+    token.write_text("first")
+
+    def page(word: str) -> bytes:
+        asked = urllib.request.Request(
+            f"https://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {word}"}
+        )
+        with urllib.request.urlopen(asked, context=trusting(ours), timeout=PATIENCE_S) as answer:
+            return bytes(answer.read())
+
+    with agent(tmp_path, "-c", str(path), prometheus__listen=None) as running:
+        assert page("first")
+        token.unlink()
+        assert "goes on with what it has" in reload(running, path, listening(port, files))
+        assert page("first")
+        token.write_text("second")
+        another = signed(tmp_path, authority(tmp_path, "another"), "renewed")
+        shown.file.write_bytes(another.file.read_bytes())
+        shown.key.write_bytes(another.key.read_bytes())
+        assert "error" not in reload(running, path, listening(port, files))
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            page("second")
+        ours = Certificate(tmp_path / "another.crt", tmp_path / "another.key")
+        assert page("second")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            page("first")

@@ -268,10 +268,14 @@ class Agent:
                 runtime.board.problem = str(error)
                 LOG.error("%s: %s stays as it was, until the next reload", error, name)
         for exporter in runtime.exporters:
-            # A rotated file's name is another file's meanwhile.
+            # A rotated file's name is another file's meanwhile, a certificate was renewed.
             reopen = getattr(exporter, "reopen", None)
-            if reopen is not None:
-                reopen()
+            try:
+                if reopen is not None:
+                    reopen()
+            except SondeError as error:
+                runtime.board.problem = str(error)
+                LOG.error("%s: %s goes on with what it has, until the next reload", error, exporter.name)
         return staying
 
     def _begin_exporter(self, name: str, former: Exporter | None, old: Config, new: Config) -> None:

@@ -78,7 +78,7 @@ def words(status: int, text: str, *headers: tuple[str, str], content_type: str =
 
 
 class Answers:
-    """Knows the pages and who may see them; ``healthy`` and ``ready`` are the agent's own words."""
+    """Knows the pages and who may see them; ``healthy`` and ``ready`` are the agent's own words, ``token`` may change."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Answers:
         ready: Health,
     ) -> None:
         self._settings = settings
-        self._token = token
+        self.token = token
         self._pages = pages
         self._tally = tally
         self._healths = {"/healthz": healthy, "/readyz": ready}
@@ -115,13 +115,15 @@ class Answers:
         return self._metrics(asked)
 
     def _may_read(self, asked: Asked) -> bool:
-        if self._token is None:
+        # It may be another one at any moment.
+        token = self.token
+        if token is None:
             return True
         from hmac import compare_digest
 
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")
         # In constant time, so that nobody can find the token letter by letter.
-        return compare_digest(given.strip().encode(), self._token.encode()) and scheme.lower() == "bearer"
+        return compare_digest(given.strip().encode(), token.encode()) and scheme.lower() == "bearer"
 
     def _metrics(self, asked: Asked) -> Answer:
         wanted = chosen(asked.headers.get("accept", ""))

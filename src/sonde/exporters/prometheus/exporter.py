@@ -50,7 +50,8 @@ class PrometheusExporter:
         self._is_scraped = False
         self._tally = Tally(queue_capacity=settings.connections_max)
         self._pages = Pages(snapshot or self._give_newest, classic_buckets=settings.classic_buckets)
-        answers = Answers(
+        self._settings = settings
+        self._answers = answers = Answers(
             settings,
             token=_token(settings),
             pages=self._pages,
@@ -87,6 +88,15 @@ class PrometheusExporter:
     def status(self) -> Status:
         """Tell how it does."""
         return self._tally.status(queue_length=self._server.connections)
+
+    def reopen(self) -> None:
+        """Read certificates and token again: they hold for connections and requests from now on.
+
+        Raises ConfigError, and then goes on with those that it has.
+        """
+        token = _token(self._settings)
+        self._server.renew()
+        self._answers.token = token
 
     def linger(self, snapshot: Snapshot, *, timeout_s: float) -> bool:
         """Serve this as the last page until one scrape has taken it, or for so long; tell whether one has.

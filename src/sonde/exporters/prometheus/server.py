@@ -99,6 +99,11 @@ class Server:
         """Begin to accept."""
         self._thread.start()
 
+    def renew(self) -> None:
+        """Read certificates again, for connections from now on; raises ConfigError, and keeps those that it has."""
+        if self._tls is not None:
+            self._tls = _tls(self._settings)
+
     def drain(self, *, timeout_s: float) -> None:
         """Stop listening, end idle connections, and let answers that are under way end for so long."""
         deadline = time.monotonic() + timeout_s
