@@ -12,7 +12,6 @@ import click
 
 from sonde.cli.parameter import Descriptor, Duration, OneOf
 from sonde.cli.ready import tell_ready
-from sonde.errors import CommandError
 
 if TYPE_CHECKING:
     from sonde.agent.agent import Agent
