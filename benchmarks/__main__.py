@@ -14,7 +14,8 @@ import sys
 import time
 import traceback
 
-from benchmarks import built, costs, machine, options, page, readmes, results
+from benchmarks import built, machine, options, results
+from benchmarks.report import costs, page, readmes
 from benchmarks.results import Part, Results, printed
 from sonde.errors import SondeError
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+WORK = HERE / "work"
 BUILD = ROOT / "build" / "benchmarks"
 
 
 @cache
 def bpf_object(name: str) -> Path:
-    """Compile a program of this folder as the product's objects are compiled."""
+    """Compile a program, named by its path from this folder, as the product's objects are compiled."""
     sys.path.insert(0, str(ROOT / "tools"))
     from sonde_build import extension
     from sonde_build.objects import build_all
@@ -28,8 +29,8 @@ def bpf_object(name: str) -> Path:
 def storm(name: str = "storm", *flags: str) -> Path:
     """Compile storm.c, or another of its kind."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    program, source = BUILD / name, HERE / f"{name}.c"
-    newest = max(path.stat().st_mtime for path in (source, HERE / "clock.h"))
+    program, source = BUILD / name, WORK / f"{name}.c"
+    newest = max(path.stat().st_mtime for path in (source, WORK / "clock.h"))
     if not program.exists() or program.stat().st_mtime < newest:
         # Whoever runs the old one keeps it.
         made = program.with_suffix(f".{os.getpid()}")

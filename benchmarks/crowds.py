@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import built, syscall_tools
-from benchmarks.contender import Contender, Session, add_session, started
+from benchmarks import built
+from benchmarks.contenders import syscall_tools
+from benchmarks.contenders.contender import Contender, Session, add_session, started
 from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Part

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks import bcc_tools
-from benchmarks.contender import BESIDE, COMPLAINT, SONDE
+from benchmarks.contenders import bcc_tools
+from benchmarks.contenders.contender import BESIDE, COMPLAINT, SONDE
+from benchmarks.contenders.lifetime import WITH_US, with_us_within
+from benchmarks.contenders.tasks import TASKS, TOOLS, Task
 from benchmarks.gathering import Gathering
-from benchmarks.lifetime import WITH_US, with_us_within
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Kind, Part
-from benchmarks.tasks import TASKS, TOOLS, Task
 
 LIMIT_S = 30
 PORT = 19464
@@ -54,7 +54,7 @@ def what() -> str:
     listed = "\n".join(f"{number}. {task.title}" for number, task in enumerate(TASKS, 1))
     return (
         "Each tool is asked in the shortest way that its own documentation has, which is one line, beside a process that is busy with all of it. What is typed "
-        f"is in `benchmarks/tasks.py`; where a tool is missing it has no way that fits a few lines, or did not answer here.\n\n{listed}\n"
+        f"is in `benchmarks/contenders/tasks.py`; where a tool is missing it has no way that fits a few lines, or did not answer here.\n\n{listed}\n"
     )
 
 

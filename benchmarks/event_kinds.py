@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import bcc_tools, built
-from benchmarks.contender import (
+from benchmarks import built
+from benchmarks.contenders import bcc_tools
+from benchmarks.contenders.contender import (
     WORK_CPU,
     Contender,
     Session,
@@ -22,7 +23,7 @@ from benchmarks.contender import (
     wrapping,
 )
 from benchmarks.crowds import said_lost
-from benchmarks.works import seconds_of, switch_ns
+from benchmarks.work.works import seconds_of, switch_ns
 
 PORT = 18081
 SAMPLES_PER_S = 99

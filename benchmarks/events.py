@@ -10,7 +10,7 @@ import sys
 import time
 
 from benchmarks import event_kinds
-from benchmarks.contender import add_session, started
+from benchmarks.contenders.contender import add_session, started
 from benchmarks.event_kinds import Kind, Tool
 from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part

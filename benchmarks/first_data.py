@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 
-from benchmarks.bcc_tools import environment
-from benchmarks.contender import COMPLAINT, SONDE, TOOLS_CPU
+from benchmarks.contenders.bcc_tools import environment
+from benchmarks.contenders.contender import COMPLAINT, SONDE, TOOLS_CPU
+from benchmarks.contenders.lifetime import WITH_US
 from benchmarks.event_kinds import BPFTRACE_OPENS
 from benchmarks.gathering import Gathering, in_turn
-from benchmarks.lifetime import WITH_US
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Kind, Part
 

@@ -8,8 +8,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from benchmarks import resources
-from benchmarks.lifetime import with_us_within
+from benchmarks.contenders import resources
+from benchmarks.contenders.lifetime import with_us_within
 
 
 @dataclass(frozen=True, slots=True)

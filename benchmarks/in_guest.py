@@ -16,10 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import resources, syscall_tools, syscalls
-from benchmarks.contender import Contender, running
+from benchmarks import syscalls
+from benchmarks.contenders import resources, syscall_tools
+from benchmarks.contenders.contender import Contender, running
 from benchmarks.virtual import ATTACHED, COLUMNS, SYSTEMTAP
-from benchmarks.works import storms
+from benchmarks.work.works import storms
 
 CALLS = 20_000
 WORKS = ("tight_1", "mixed")

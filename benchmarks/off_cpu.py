@@ -12,9 +12,9 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from benchmarks.contender import nothing, running, sonde
+from benchmarks.contenders.contender import nothing, running, sonde
 from benchmarks.options import Options, run_report
-from benchmarks.works import switch_ns
+from benchmarks.work.works import switch_ns
 
 PEERS = {"offcputime": "libbpf-tools", "offcputime-bpfcc": "bpfcc-tools"}
 """Debian's two of that name, and their packages."""

@@ -21,13 +21,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import built, floors
-from benchmarks.contender import WORK_CPU, CannotRunError, running
+from benchmarks import built
+from benchmarks.contenders import floors
+from benchmarks.contenders.contender import WORK_CPU, CannotRunError, running
+from benchmarks.contenders.xdp_filter import attached_xdp_filter, why_no_xdp_filter
 from benchmarks.filter_lists import SIZES, filtering
 from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Kind, Part
-from benchmarks.xdp_filter import attached_xdp_filter, why_no_xdp_filter
 from sonde.bpf.hooks import Tc, Xdp
 from sonde.bpf.program import Program
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from benchmarks import floors
+from benchmarks.contenders import floors
 from sonde.bpf import Object, RunStatistics
 from sonde.probe import Selection
 from sonde.probes import probe

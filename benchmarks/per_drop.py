@@ -11,7 +11,7 @@ import statistics
 import time
 from contextlib import ExitStack
 
-from benchmarks import floors
+from benchmarks.contenders import floors
 from sonde.bpf import RunStatistics
 from sonde.probes import probe
 from sonde.probes.drops import workload

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from benchmarks import floors
+from benchmarks.contenders import floors
 from sonde.bpf import Object, RunStatistics
 from sonde.probes import probe
 from sonde.run import Run

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks import floors, works
+from benchmarks.contenders import floors
+from benchmarks.work import works
 from sonde.bpf import Program, RunStatistics
 from sonde.probe import Selection
 from sonde.probes import probe

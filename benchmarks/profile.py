@@ -21,12 +21,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from benchmarks import built
-from benchmarks.contender import SONDE, WORK_CPU, sonde
-from benchmarks.finished import Finished, finish
-from benchmarks.lifetime import WITH_US
-from benchmarks.mixed_load import mixed_load
+from benchmarks.contenders.contender import SONDE, WORK_CPU, sonde
+from benchmarks.contenders.finished import Finished, finish
+from benchmarks.contenders.lifetime import WITH_US
 from benchmarks.off_cpu import why_not
 from benchmarks.options import Options, run_report
+from benchmarks.work.mixed_load import mixed_load
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.profiled import perf
@@ -127,7 +127,9 @@ def _profile_by_perf(folder: Path, seconds: float, *script: str) -> Finished:
     # Beforehand, and in nobody's time: without this perf script may end before its end.
     perf.without_kernel_symbols(data)
     folding = (
-        'perf script -i "$0" -F comm,ip,sym ' + " ".join(script) + f" 2>&- | awk -f {built.HERE / 'fold.awk'}"
+        'perf script -i "$0" -F comm,ip,sym '
+        + " ".join(script)
+        + f" 2>&- | awk -f {built.HERE / 'contenders' / 'fold.awk'}"
     )
     return taken.then(finish(["bash", "-o", "pipefail", "-c", folding, str(data)], stdout=subprocess.DEVNULL))
 

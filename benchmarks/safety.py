@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bcc_tools, built, resources
-from benchmarks.contender import SONDE, TOLD, TOOLS_CPU, WORK_CPU, Session, complaint
+from benchmarks import built
+from benchmarks.contenders import bcc_tools, resources
+from benchmarks.contenders.contender import SONDE, TOLD, TOOLS_CPU, WORK_CPU, Session, complaint
+from benchmarks.contenders.lifetime import WITH_US
+from benchmarks.contenders.syscall_tools import COUNT_SCRIPT
 from benchmarks.gathering import Gathering, in_turn
-from benchmarks.lifetime import WITH_US
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Kind, Part
-from benchmarks.syscall_tools import COUNT_SCRIPT
 from sonde._libbpf import ffi, lib
 
 ATTACH_S = 20.0
@@ -97,7 +98,7 @@ def in_kernel() -> set[str]:
 @contextmanager
 def _target() -> Iterator[tuple[subprocess.Popen[str], dict[str, float]]]:
     """Run the target; what it says of itself is there after the block."""
-    command = [*WITH_US, "taskset", "-c", str(WORK_CPU), sys.executable, "-m", "benchmarks.pulse"]
+    command = [*WITH_US, "taskset", "-c", str(WORK_CPU), sys.executable, "-m", "benchmarks.work.pulse"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=built.ROOT)
     assert process.stdout is not None
     process.stdout.readline()

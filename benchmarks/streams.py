@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks import bcc_tools, built
-from benchmarks.contender import (
+from benchmarks import built
+from benchmarks.contenders import bcc_tools
+from benchmarks.contenders.contender import (
     TOLD,
     WORK_CPU,
     Contender,
@@ -65,7 +66,9 @@ PAIRS = {
 @contextmanager
 def into_numpy(*arguments: str) -> Iterator[Session]:
     """Run what a program that uses the library looks like."""
-    with python_module("benchmarks.ring_reader", str(built.bpf_object("stream")), *arguments) as session:
+    with python_module(
+        "benchmarks.contenders.ring_reader", str(built.bpf_object("contenders/stream")), *arguments
+    ) as session:
         yield session
 
 
@@ -116,7 +119,7 @@ CONTENDERS: list[tuple[Contender, Callable[[Session], int] | None]] = [
         Contender(
             "BCC, a callback for each",
             "peer",
-            partial(bcc_tools.script, built.HERE / "bcc_stream.py"),
+            partial(bcc_tools.script, built.HERE / "contenders" / "bcc_stream.py"),
         ),
         _of_bcc,
     ),

@@ -10,12 +10,12 @@ import operator
 import sys
 import time
 
-from benchmarks import syscall_tools, systemtap
-from benchmarks.contender import Contender, add_session, started
+from benchmarks.contenders import syscall_tools, systemtap
+from benchmarks.contenders.contender import Contender, add_session, started
 from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Part
-from benchmarks.works import Work, programs, storms
+from benchmarks.work.works import Work, programs, storms
 
 WHAT = """\
 Every tool that counts system calls, by process where it can, over the whole machine; strace starts its target, for it can look at one

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from benchmarks import floors
+from benchmarks.contenders import floors
 from sonde.bpf import RingBuffer
 from sonde.records.layout import record_of
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import built, syscall_tools
+from benchmarks import built
+from benchmarks.contenders import syscall_tools
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Part, Row
 
@@ -100,7 +101,7 @@ def rows(system: Kernel, rounds: int) -> list[Row]:
     module = compiled(system)
     # What is compiled for the guest is compiled here, which has the processor for it.
     built.storm()
-    built.bpf_object("floor")
+    built.bpf_object("contenders/floor")
     found = OUT / "rows.json"
     found.unlink(missing_ok=True)
     links = [f"{where}={place}" for where, place in headers.places(system).items()]

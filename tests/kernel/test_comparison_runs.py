@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmarks import contender, crowds, resources, streams, syscall_tools
-from benchmarks.contender import CannotRunError, Contender, Session, running, started
+from benchmarks import crowds, streams
+from benchmarks.contenders import contender, resources, syscall_tools
+from benchmarks.contenders.contender import CannotRunError, Contender, Session, running, started
 from benchmarks.gathering import Gathering
 
 from kernel.sonde_process import is_alive
@@ -89,9 +90,9 @@ def test_a_floor_takes_nothing() -> None:
 @pytest.mark.parametrize(
     ("running", "processes_min"),
     [
-        ("from benchmarks.mixed_load import mixed_load as started", 8),
+        ("from benchmarks.work.mixed_load import mixed_load as started", 8),
         ("from benchmarks.ease import busy as started", 1),
-        ("from benchmarks.contender import sonde\nstarted = lambda: sonde('top', 'syscalls')", 1),
+        ("from benchmarks.contenders.contender import sonde\nstarted = lambda: sonde('top', 'syscalls')", 1),
         ("from benchmarks.otlp import receiver\nstarted = lambda: receiver('http/protobuf')", 1),
     ],
 )

@@ -9,24 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from benchmarks import (
-    __main__,
-    contender,
-    costs,
-    crowds,
-    evidence,
-    matrix,
-    options,
-    page,
-    plots,
-    readmes,
-    resources,
-    results,
-    streams,
-    syscall_tools,
-    targets,
-    tasks,
-)
+from benchmarks import __main__, crowds, options, results, streams
+from benchmarks.contenders import contender, resources, syscall_tools, tasks
+from benchmarks.report import costs, evidence, matrix, page, plots, readmes, targets
 from benchmarks.results import Column, Part, Results, Row
 
 from sonde.probes import all_probes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import bcc_tools
-from benchmarks.contender import Contender, floor, nothing, running, sonde, wrapping
+from benchmarks.contenders import bcc_tools
+from benchmarks.contenders.contender import Contender, floor, nothing, running, sonde, wrapping
 
 NONE = "no tracer"
 FLOOR = "empty program, entry"

@@ -15,9 +15,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks import built, floors, resources
+from benchmarks import built
+from benchmarks.contenders import floors, resources
+from benchmarks.contenders.lifetime import WITH_US
 from benchmarks.gathering import Gathering
-from benchmarks.lifetime import WITH_US
 from benchmarks.results import Kind
 from sonde.bpf.hooks import PerfEvent
 

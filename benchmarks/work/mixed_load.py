@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks import built
-from benchmarks.lifetime import with_us_within
+from benchmarks.contenders.lifetime import with_us_within
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.profiled import programs

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import wraps
 
-from benchmarks import syscall_tools, systemtap
+from benchmarks.contenders import syscall_tools, systemtap
+from benchmarks.contenders.tasks import TASKS, TOOLS
 from benchmarks.results import Results, cell
-from benchmarks.tasks import TASKS, TOOLS
 
 OURS = "sonde top syscalls"
 LOOKERS = (OURS, "strace -c", "py-spy", "perf trace -s", "perf record")

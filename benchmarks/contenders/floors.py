@@ -12,7 +12,7 @@ from sonde.bpf import Object, ObjectSpec
 @contextmanager
 def loaded(*programs: str) -> Iterator[Object]:
     """Load these of its programs, and all of its maps, for the time of a block."""
-    with ObjectSpec.open(built.bpf_object("floor").read_bytes(), name="floor") as spec:
+    with ObjectSpec.open(built.bpf_object("contenders/floor").read_bytes(), name="floor") as spec:
         for name, program in spec.programs.items():
             program.autoload = name in programs
         with spec.load() as made:

@@ -1,4 +1,4 @@
-"""Make docs/comparison.md from results: ``python -m benchmarks.page RESULTS.json FOLDER``; nothing in it is written by hand.
+"""Make docs/comparison.md from results: ``python -m benchmarks.report.page RESULTS.json FOLDER``; nothing in it is written by hand.
 
 What is to be said about figures is beside them in the parts; why sonde loses where it does is in ``reasons``.
 """
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from benchmarks import event_kinds, matrix, plots, reasons, results, targets
+from benchmarks import event_kinds, results
+from benchmarks.contenders.tasks import TOOLS
+from benchmarks.report import matrix, plots, reasons, targets
 from benchmarks.results import Column, Part, Results, Row, cell
-from benchmarks.tasks import TOOLS
 
 LOSES_FROM = 1.05
 WHOLE = 99.95

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import resources
-from benchmarks.lifetime import WITH_US
+from benchmarks.contenders import resources
+from benchmarks.contenders.lifetime import WITH_US
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 

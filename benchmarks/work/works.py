@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import built
-from benchmarks.contender import WORK_CPU
-from benchmarks.lifetime import WITH_US, with_us_within
+from benchmarks.contenders.contender import WORK_CPU
+from benchmarks.contenders.lifetime import WITH_US, with_us_within
 
 PYTHON = os.path.realpath(sys.executable)
 SHARED_MEMORY = Path("/dev/shm")
@@ -104,7 +104,7 @@ def _find(prefix: list[str], _: int) -> float:
 
 
 def _compile(prefix: list[str], _: int, *, size: int) -> float:
-    source = built.HERE / "storm.c"
+    source = built.WORK / "storm.c"
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
         each = f"seq {size} | xargs -P {os.cpu_count()} -I N cc -O1 -c -o {folder}/N.o {source}"
         return seconds_of([*prefix, "sh", "-c", each]) / size * 1e3

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import crowds, syscall_tools
+from benchmarks import crowds
+from benchmarks.contenders import syscall_tools
 from benchmarks.results import Results, cell
 
 STORAGE_BYTES = 136

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.built import BUILD
-from benchmarks.contender import Session, running
+from benchmarks.contenders.contender import Session, running
 
 
 @contextmanager

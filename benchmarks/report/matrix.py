@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import evidence
+from benchmarks.report import evidence
 from benchmarks.results import Results
 
 SYSTEMS = ("eBPF", "ptrace", "perf", "SystemTap")

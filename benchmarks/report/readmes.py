@@ -1,6 +1,6 @@
 """The figures in the probes' READMEs and in docs/best-practices.md, between marks, from the results of a run.
 
-``python -m benchmarks.readmes`` writes them from benchmarks/results.json; ``make bench PUBLISH=1`` does it by itself.
+``python -m benchmarks.report.readmes`` writes them from benchmarks/results.json; ``make bench PUBLISH=1`` does it by itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import built, results, syscall_tools
+from benchmarks import built, results
+from benchmarks.contenders import syscall_tools
 from benchmarks.results import Part, Results, cell
 
 BEGIN, END = "<!-- figures of `make bench` -->", "<!-- end of figures -->"

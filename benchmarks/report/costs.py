@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import built, syscall_tools
+from benchmarks import built
+from benchmarks.contenders import syscall_tools
 from benchmarks.results import Results
 
 PROBES = built.ROOT / "src" / "sonde" / "probes"

@@ -1,6 +1,6 @@
 """Read the records of stream.bpf.c into NumPy until Ctrl-C, then say how many came, and how many were lost.
 
-``python -m benchmarks.ring_reader OBJECT [--ring-bytes N] [--ready-fd N]``: what a program that uses the library looks like.
+``python -m benchmarks.contenders.ring_reader OBJECT [--ring-bytes N] [--ready-fd N]``: what a program that uses the library looks like.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The tools that are compared, and the floors below them: how each is started, ended and measured."""
