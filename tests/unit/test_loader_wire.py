@@ -137,7 +137,7 @@ def test_the_protocol_has_no_message_for_paths_or_code() -> None:
     }
     assert {
         ("Start", "probe"), ("Start", "output"), ("Start", "selection"), ("Start", "values"),
-        ("Start", "max_entries"), ("Stop", "run"), ("Close", "run"), ("Refresh", "run"), ("SetVariable", "run"),
+        ("Start", "max_entries"), ("Start", "predecessor"), ("Stop", "run"), ("Close", "run"), ("Refresh", "run"), ("SetVariable", "run"),
         ("Select", "run"), ("Select", "interfaces"), ("Select", "exclude_interfaces"),
         ("Follow", "run"), ("Follow", "number_last"),
         ("SetVariable", "name"), ("SetVariable", "value"), ("Count", "seconds"), ("Identify", "pids"),
