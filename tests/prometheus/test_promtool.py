@@ -13,7 +13,7 @@ from made_series import CALLS, DURATION, many, series, snapshot
 from prometheus.server import check_metrics
 from sonde.exporters.prometheus.families import families_of
 from sonde.exporters.prometheus.text import write_text
-from sonde.exporters.text import visible
+from sonde.exporters.text import unambiguous
 from sonde.probes import all_probes
 from sonde.records.metrics import OVERFLOW, Kind, Metric, Series, Snapshot
 
@@ -65,7 +65,7 @@ TEXTS = st.text(st.characters(codec=None), max_size=12)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=3), KINDS, UNITS, TEXTS), min_size=1, max_size=5),
-    st.lists(TEXTS, min_size=1, max_size=4, unique_by=visible),
+    st.lists(TEXTS, min_size=1, max_size=4, unique_by=unambiguous),
 )
 def test_whatever_is_named_and_labelled_passes(
     metrics: list[tuple[list[str], Kind, str, str]], names: list[str]

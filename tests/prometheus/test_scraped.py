@@ -16,7 +16,7 @@ from made_series import BUCKETS, CALLS, DURATION, many, series, snapshot
 from prometheus.server import RELEASES, Prometheus, prometheus, version_of
 from sonde.exporters.prometheus.exporter import PrometheusExporter
 from sonde.exporters.prometheus.settings import PrometheusSettings
-from sonde.exporters.text import visible
+from sonde.exporters.text import unambiguous
 from sonde.records.histogram import quantiles
 from sonde.records.metrics import OVERFLOW, Metric, Snapshot
 
@@ -89,7 +89,7 @@ def test_totals_are_what_was_counted(tmp_path: Path, version: str, *, native: bo
             sample.labels.get("process_executable_name", ""): sample.value
             for sample in server.query(CALLS_NAME)
         }
-        assert found == {visible(name): at * 1009.0 for at, name in enumerate([*NASTY, ""])}
+        assert found == {unambiguous(name): at * 1009.0 for at, name in enumerate([*NASTY, ""])}
         assert server.value(f'{CALLS_NAME}{{otel_metric_overflow="true"}}') == len(NASTY) * 1009
         assert server.value("load") == -17
         assert server.query("target_info")[0].labels["service_name"] == "sonde"

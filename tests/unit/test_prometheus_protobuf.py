@@ -15,7 +15,7 @@ from made_series import BUCKETS, CALLS, DURATION, START_NS, column, many, series
 from sonde.exporters.prometheus import wire
 from sonde.exporters.prometheus.families import families_of
 from sonde.exporters.prometheus.protobuf import write_protobuf
-from sonde.exporters.text import visible
+from sonde.exporters.text import unambiguous
 from sonde.records.metrics import Metric, Snapshot
 
 NAME = "process.executable.name"
@@ -125,12 +125,14 @@ def test_sparse_buckets_give_the_counts_back(rows: list[list[int]]) -> None:
         assert each.histogram.zero_count == row[0]
 
 
-@given(st.lists(st.text(st.characters(codec=None), max_size=20), min_size=1, max_size=5, unique_by=visible))
+@given(
+    st.lists(st.text(st.characters(codec=None), max_size=20), min_size=1, max_size=5, unique_by=unambiguous)
+)
 def test_no_label_breaks_the_message(names: list[str]) -> None:
     family = read(snapshot(series(CALLS, {NAME: names}, list(range(len(names))))))[
         "sonde_syscall_calls_total"
     ]
-    assert [visible(name) for name in names] == [
+    assert [unambiguous(name) for name in names] == [
         messages.labels(metric).get("process_executable_name", "") for metric in family.metric
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from made_series import BUCKETS, CALLS, DURATION, many, series, snapshot
 from sonde.exporters.prometheus.families import families_of
 from sonde.exporters.prometheus.text import write_text
-from sonde.exporters.text import visible
+from sonde.exporters.text import encodable, unambiguous
 from sonde.records.metrics import OVERFLOW, Metric, Snapshot
 
 NAME = "process.executable.name"
@@ -122,19 +123,34 @@ def test_nothing_is_written_for_a_metric_without_series() -> None:
         ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
         (b"caf\xe9".decode(errors="surrogateescape"), "caf\\xe9"),
         ("\ud800", "\\ud800"),
-        ("\u2028\u202e\x85", "\\u2028\\u202e\\x85"),
-        ("Füße 猫 \\x2d", "Füße 猫 \\x2d"),
+        ("\u2028\u202e\x85", "\\u2028\\u202e\\u0085"),
+        ("Füße 猫 \\x2d \\\\server", "Füße 猫 \\x2d \\\\server"),
+        ("a\\xff", "a\\\\xff"),
         ("\x00", "\\x00"),
     ],
 )
 def test_what_cannot_be_printed_becomes_visible(text: str, expected: str) -> None:
-    assert expected == visible(text)
+    assert expected == unambiguous(text)
+
+
+PIECES = ["\\", "x", "f", "u", "0", "n", "\n", "\x85", "\udcff", "\udc85", "é"]
+
+
+@pytest.mark.parametrize("write", [unambiguous, encodable])
+def test_no_two_texts_become_one(write: Callable[[str], str]) -> None:
+    texts = ["".join(each) for length in range(5) for each in itertools.product(PIECES, repeat=length)]
+    texts += [
+        f"{before}\\{after}"
+        for before in ("", "\\", "\\\\")
+        for after in ("u0085", "xff", "x85", "x2d", "ud800")
+    ]
+    assert len({write(text) for text in set(texts)}) == len(set(texts))
 
 
 NASTY = st.text(st.characters(codec=None), max_size=20)
 
 
-@given(st.lists(NASTY, min_size=1, max_size=5, unique_by=visible), NASTY)
+@given(st.lists(NASTY, min_size=1, max_size=5, unique_by=unambiguous), NASTY)
 @example(['"} 1\nevil 2 #', "\\", '\\"', "%d%s", "{}", "\x1b[2J", "\udcff", "\u2028"], "100 %\\\n")
 def test_no_text_breaks_a_line_or_a_parser(names: list[str], help_text: str) -> None:
     counter = Metric("calls", "counter", "", help_text or "x", value="")
@@ -150,21 +166,21 @@ def test_no_text_breaks_a_line_or_a_parser(names: list[str], help_text: str) -> 
     assert all(line.isprintable() for line in text.split("\n"))
     found = samples(text)
     for name, value in zip(names, values, strict=True):
-        labels = frozenset({("process_executable_name", visible(name))} if name else ())
+        labels = frozenset({("process_executable_name", unambiguous(name))} if name else ())
         assert found["calls_total", labels] == value
         assert found["took_seconds_count", labels] == 4 * value
 
 
 def test_series_that_would_be_written_the_same_are_added_up() -> None:
-    names = ["\udcff", "\\xff", "other"]
+    names = ["name", b"name", "other"]
     found = samples(page(snapshot(series(CALLS, {NAME: names}, [3, 5, 7]))))
     assert {
-        frozenset({("process_executable_name", "\\xff")}): 8.0,
+        frozenset({("process_executable_name", "name")}): 8.0,
         frozenset({("process_executable_name", "other")}): 7.0,
     } == {labels: value for (_, labels), value in found.items()}
     counts = np.arange(3 * BUCKETS, dtype=np.uint64).reshape(3, BUCKETS)
     found = samples(page(snapshot(series(DURATION, {NAME: names}, counts, [10**9] * 3))))
-    label = frozenset({("process_executable_name", "\\xff")})
+    label = frozenset({("process_executable_name", "name")})
     assert found["sonde_syscall_duration_seconds_count", label] == counts[:2].sum()
     assert found["sonde_syscall_duration_seconds_sum", label] == 2
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonde.exporters.text import encodable
 from sonde.records.json_line import unbroken
 from sonde.records.rfc3339 import rfc3339
 
@@ -21,7 +21,8 @@ TIME = "time"
 _CLOCKS = frozenset({"sonde_time_ns_t"})
 """Meanings of columns that a record's ``time`` says better: readings of the kernel's clock."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+LIKE_ESCAPES = (rb"\\x", rb"\\ud")
+"""How JSON has a backslash with what follows it in an escape of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def _encoded(lines: list[dict[str, Any]]) -> bytes:
     try:
         text = encoder.encode_lines(lines)
     except UnicodeEncodeError:
+        text = LIKE_ESCAPES[0]
+    # A name may also look as if a byte were escaped in it.
+    if any(each in text for each in LIKE_ESCAPES):
         text = encoder.encode_lines(_encodable(lines))
     return unbroken(text)
 
@@ -119,22 +123,16 @@ def _encoded(lines: list[dict[str, Any]]) -> bytes:
 def _plain(value: Any) -> Any:
     """Give what the encoder knows for what it does not: NumPy's numbers, bytes that are text."""
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return encodable(value.decode(errors="surrogateescape"))
     return value.item() if hasattr(value, "item") else str(value)
 
 
 def _encodable(value: Any) -> Any:
     """Escape what is no Unicode text, as in names that processes give themselves, so that no two become one."""
     if isinstance(value, str):
-        return _SURROGATE.sub(_escaped, value)
+        return encodable(value)
     if isinstance(value, dict):
         return {_encodable(key): _encodable(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_encodable(each) for each in value]
     return value
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    # Bytes that were no UTF-8 were decoded to these.
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

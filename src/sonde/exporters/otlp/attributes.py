@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 
 from sonde.exporters.otlp.wire import framed, tag
-from sonde.exporters.text import visible
+from sonde.exporters.text import unambiguous
 from sonde.records.metrics import OVERFLOW
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ def any_value(value: Any) -> AnyValue:
     if isinstance(value, float):
         return AnyValue(double_value=value)
     if isinstance(value, bytes):
-        return AnyValue(string_value=visible(value.decode(errors="surrogateescape")))
+        return AnyValue(string_value=unambiguous(value.decode(errors="surrogateescape")))
     if isinstance(value, (list, tuple)):
         return AnyValue(array_value=ArrayValue(values=[any_value(each) for each in value]))
-    return AnyValue(string_value=visible(str(value)))
+    return AnyValue(string_value=unambiguous(str(value)))
 
 
 def key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
     """Give attributes; None is an attribute that is absent."""
     return [
-        KeyValue(key=visible(name), value=any_value(value))
+        KeyValue(key=unambiguous(name), value=any_value(value))
         for name, value in attributes.items()
         if value is not None
     ]

@@ -14,7 +14,7 @@ from sonde.exporters.otlp.attributes import encode_each, key_values
 from sonde.exporters.otlp.requests import Envelope, Group, Packer, Request
 from sonde.exporters.otlp.scope import resource_field, scope_field
 from sonde.exporters.otlp.wire import EightByteFields, framed, framed_each, tag, varints
-from sonde.exporters.text import visible
+from sonde.exporters.text import unambiguous
 
 if TYPE_CHECKING:
     from sonde.records.model import RecordBatch, Values
@@ -92,7 +92,7 @@ def log_records(batch: RecordBatch) -> list[bytes]:
 def attribute_column(name: str, values: Values) -> list[bytes]:
     """Encode one attribute of every record; empty where the value is masked."""
     data: Any = np.ma.getdata(values)
-    key = framed(_KEY, visible(name).encode())
+    key = framed(_KEY, unambiguous(name).encode())
     if data.dtype.kind in "iu" and data.ndim == 1:
         found = varints(data, prefix=_INT, frames=(_ATTRIBUTE, key + _VALUE))
     elif data.dtype.kind in "iu" and data.ndim == 2:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, AnyStr
 
 from sonde.exporters.prometheus.names import labels_of
-from sonde.exporters.text import visible
+from sonde.exporters.text import unambiguous
 
 if TYPE_CHECKING:
     from sonde.records.model import Values
@@ -40,7 +40,7 @@ def _written(
         written = known.get(value)
         if written is None:
             assert value is not None
-            written = known[value] = write(name, visible(value))
+            written = known[value] = write(name, unambiguous(value))
         found.append(written)
     return found
 
