@@ -58,6 +58,8 @@ class Collector:
 
         Raises UnsafeObjectError, VerifierError, PermissionDeniedError or KernelError; then the one before stays.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise SondeError("load an object", why=f"{path!r} is no path", hint="give that of a .bpf.o file")
         with ObjectSpec.open(path, strict=strict, sha256=sha256) as spec:
             loaded = spec.load()
         with self._replacing():
@@ -103,13 +105,14 @@ class Collector:
 
     # ---- system calls ---------------------------------------------------------------------------------------
 
-    def trace_syscalls(self, names: Iterable[str] = DOCUMENT_SYSCALLS) -> None:
-        """Count these system calls per process, from now on.
+    def trace_syscalls(self, names: str | Iterable[str] = DOCUMENT_SYSCALLS) -> None:
+        """Count these system calls, or this one, per process, from now on.
 
         With an object loaded, its program is attached to ``sys_enter_NAME`` of each, as in the document; without
-        one, sonde's own probe ``syscalls`` counts them. A second call counts these instead of the former ones.
+        one, sonde's own probe ``syscalls`` counts them. A second call counts these instead of the former ones. Raises
+        KnobError for a name that is none, AttachError, and SondeError for what is no name.
         """
-        wanted = tuple(names)
+        wanted = _names(names)
         if self._object is not None:
             self._attach_each(wanted)
             return
@@ -169,11 +172,8 @@ class Collector:
     def _object_counts(self) -> Iterator[tuple[int, str | None, int]]:
         from sonde.enrich.syscall_name import syscall_name
 
+        self._require_counts()
         maps: Mapping[str, Any] = self.loaded.maps
-        if COUNTS not in maps:
-            raise SondeError(
-                "read the counts", why=f"the object has no map {COUNTS}", hint="call trace_syscalls()"
-            )
         entries = maps[COUNTS].totals() if maps[COUNTS].per_cpu else maps[COUNTS]
         for key, count in entries.items():
             if isinstance(key, int):
@@ -184,6 +184,12 @@ class Collector:
             other = self.loaded.variables["syscalls_other"].value
             if other:
                 yield 0, "other", other
+
+    def _require_counts(self) -> None:
+        if COUNTS not in self.loaded.maps:
+            raise SondeError(
+                "read the counts", why=f"the object has no map {COUNTS}", hint="call trace_syscalls()"
+            )
 
     # ---- packets --------------------------------------------------------------------------------------------
 
@@ -269,8 +275,11 @@ class Collector:
 
         They are cumulative from now on, over later calls of ``trace_syscalls`` and ``load``, until the collector is
         closed. What it gives tells of errors, which are logged, too; ``series_max`` is explained there. What finds
-        the map full, and pids beyond the bound, are in the series marked ``otel.metric.overflow``.
+        the map full, and pids beyond the bound, are in the series marked ``otel.metric.overflow``. Raises SondeError
+        where an object is loaded that has no counts.
         """
+        if self._object is not None and self._run is None:
+            self._require_counts()
         from sonde.exporters.counts import CountsSource
         from sonde.exporters.instruments import DOCUMENT_METRIC, Instruments
 
@@ -312,6 +321,17 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _names(given: object) -> tuple[str, ...]:
+    """Take names of system calls: some, or one."""
+    each = (given,) if isinstance(given, str) else given
+    names = tuple(each) if isinstance(each, Iterable) else ()
+    wrong = [name for name in names if not isinstance(name, str)]
+    if not names or wrong:
+        why = f"{(wrong or [given])[0]!r} is no name of a system call"
+        raise SondeError("trace system calls", why=why, hint='give names, as ["openat", "read"]')
+    return names
 
 
 def _profile(run: Run, duration_s: float) -> Iterator[PerformanceStats]:

@@ -283,6 +283,24 @@ def test_close_leaves_nothing(*, loads: bool) -> None:
         collector.syscall_stats()
 
 
+@pytest.mark.parametrize("names", [["getppid", 3], None, [], 3, b"getppid"])
+def test_what_is_no_name_of_a_call_is_said_in_words(collector: Collector, names: Any) -> None:
+    with pytest.raises(SondeError, match=r"is no name of a system call: give names"):
+        collector.trace_syscalls(names)
+
+
+def test_one_call_needs_no_list(collector: Collector, calls: Calls) -> None:
+    collector.trace_syscalls("read")
+    calls.run()
+    assert_each_counted(collector, calls.pid, {"read": calls.expected["read"]})
+
+
+@pytest.mark.parametrize("path", [3, None, b"x"])
+def test_what_is_no_path_is_said_in_words(collector: Collector, path: Any) -> None:
+    with pytest.raises(SondeError, match=r"is no path: give that of a \.bpf\.o file"):
+        collector.load(path)
+
+
 def test_nothing_traced_is_said_in_words(collector: Collector) -> None:
     with pytest.raises(SondeError, match="none is loaded"):
         collector.syscall_stats()

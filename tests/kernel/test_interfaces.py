@@ -301,6 +301,8 @@ def test_processes_and_interfaces_are_not_selected_for_probes_that_cannot() -> N
         Run(probe("packets"), selection=Selection(pid=1))
     with pytest.raises(KnobError, match="it is on no interface"):
         Run(probe("syscalls"), selection=Selection(interfaces=("lo",)))
+    with pytest.raises(KnobError, match="3 is no selection: give a sonde.Selection"):
+        Run(probe("syscalls"), selection=3)  # type: ignore[arg-type]
     with Run(probe("syscalls"), "counts") as run, pytest.raises(KnobError, match="it is on no interface"):
         run.select(Selection(interfaces=("lo",)))
 

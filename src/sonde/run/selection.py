@@ -20,6 +20,9 @@ INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 def checked(selection: Selection, probe: Probe) -> Selection:
     """Give the selection back; raises KnobError where the probe cannot select so."""
+    if not isinstance(selection, Selection):
+        why = f"{selection!r} is no selection"
+        raise KnobError(f"select for probe {probe.name}", why=why, hint="give a sonde.Selection")
     others = Selection(interfaces=selection.interfaces, exclude_interfaces=selection.exclude_interfaces)
     if probe.on_interfaces and replace(selection, own=False) != others:
         why = "it counts what passes interfaces, of whichever process"
