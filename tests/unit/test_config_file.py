@@ -144,7 +144,7 @@ def test_a_signal_differs_from_the_others(tmp_path: Path) -> None:
         ),
         (
             "interval = true",
-            "sonde.toml:1: interval: True is wrong: give a time from 100ms to 1h, as 500ms or 5s",
+            "sonde.toml:1: interval: true is wrong: give a time from 100ms to 1h, as 500ms or 5s",
         ),
         ("series = 5", "sonde.toml:1: series: 5 is wrong: it is a section: write [series]"),
         ("[[series]]", "sonde.toml:1: series: [{}] is wrong: it is a section: write [series]"),
@@ -269,6 +269,8 @@ def test_a_key_may_be_written_in_any_way_that_toml_knows(tmp_path: Path) -> None
         (b"interval = \n", "sonde.toml:1: column 12: no TOML: invalid value"),
         (b"a = 1\n\n[b\n", "sonde.toml:3: column 3: no TOML: expected ']'"),
         (b"interval = '5s'\ninterval = '5s'\n", "sonde.toml:2: column 16: no TOML: cannot overwrite a value"),
+        (b"[otlp]\n[otlp]\n", "sonde.toml:2: column 6: no TOML: cannot declare [otlp] twice"),
+        (b"[otlp.logs]\n[otlp.logs]\n", "sonde.toml:2: column 11: no TOML: cannot declare [otlp.logs] twice"),
         (b'a = "\x1b[2J"', "sonde.toml:1: column 6: no TOML: "),
         (b"x = 'abc", "sonde.toml:1: column end: no TOML: "),
         (b"a = 1\n# \xff\n", "sonde.toml:2: byte 0xff is no UTF-8"),

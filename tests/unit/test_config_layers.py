@@ -242,7 +242,12 @@ def test_each_of_opentelemetrys_variables_is_checked(name: str) -> None:
             "OTEL_EXPORTER_OTLP_TIMEOUT: '10s' is wrong: give milliseconds",
         ),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "OTEL_EXPORTER_OTLP_PROTOCOL: there is no protocol"),
-        ({"OTEL_EXPORTER_OTLP_HEADERS": "hush"}, "OTEL_EXPORTER_OTLP_HEADERS: it is wrong: give headers"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "hush"}, "OTEL_EXPORTER_OTLP_HEADERS: one has no =: give name=value"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "hu sh=x"}, "OTEL_EXPORTER_OTLP_HEADERS: it is wrong: give headers"),
+        (
+            {"OTEL_EXPORTER_OTLP_HEADERS": "tenant=hush%C3%A9"},
+            "OTEL_EXPORTER_OTLP_HEADERS: the value of 'tenant' is wrong: give a text of one line, in ASCII",
+        ),
         (
             {"OTEL_EXPORTER_PROMETHEUS_PORT": "http"},
             "OTEL_EXPORTER_PROMETHEUS_PORT: '127.0.0.1:http' is wrong",
@@ -269,7 +274,7 @@ def test_the_command_line_is_told_by_its_key() -> None:
     assert problems({}, {"otlp.endpont": "x", "interval": "soon", "series.max": True}) == [
         "command line: otlp.endpont: there is no such key: did you mean otlp.endpoint?",
         "command line: interval: 'soon' is wrong: give a time from 100ms to 1h, as 500ms or 5s",
-        "command line: series.max: True is wrong: give a whole number from 1 to 1000000",
+        "command line: series.max: true is wrong: give a whole number from 1 to 1000000",
     ]
 
 

@@ -172,8 +172,9 @@ def _give_up(*, permitted: int, effective: int, user: str | None, notes: list[st
     check(lib.sonde_set_no_new_privileges(), "set no_new_privs")
     result = lib.sonde_keep_bounding(0)
     if result == -errno.EPERM:
-        # Without CAP_SETPCAP; with no_new_privs the bounding set gives nothing to anybody.
-        notes.append("the bounding set stays: CAP_SETPCAP is needed to reduce it")
+        # With no_new_privs the bounding set gives nothing to anybody; a service's user was not meant to reduce it.
+        if os.geteuid() == 0:
+            notes.append("the bounding set stays: CAP_SETPCAP is needed to reduce it")
     else:
         check(result, "reduce the bounding set")
     if user is not None and os.geteuid() == 0:

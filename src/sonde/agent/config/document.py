@@ -101,9 +101,16 @@ def _syntax(path: str, error: tomllib.TOMLDecodeError, text: str) -> ConfigError
             text.count("\n") + (not text.endswith("\n")),
         )
         column = "end"
+    # Python names a table by a tuple.
+    why = re.sub(r"\((?:'[^()']*'(?:, |,)?)+\)", _table, why)
     # Python quotes the character that it did not expect; a terminal must not obey it.
     why = why if why.isprintable() else shown(why)
     return ConfigError(path, line=line, reason=f"column {column}: no TOML: {why[:1].lower()}{why[1:]}")
+
+
+def _table(found: re.Match[str]) -> str:
+    names: list[str] = re.findall("'([^']*)'", found[0])
+    return f"[{dotted(tuple(names))}]"
 
 
 def _walk(

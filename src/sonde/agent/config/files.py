@@ -31,6 +31,9 @@ def missing_files(config: Config) -> Iterator[str]:
     for key, path in named.items():
         if path is not None and _is_missing(path):
             yield f"{key}: there is no file {path if path.isprintable() else repr(path)}"
+    folder = os.path.dirname(config.file.path)
+    if config.file.is_enabled and folder and _is_missing(folder):
+        yield f"file.path: there is no directory {folder if folder.isprintable() else repr(folder)}"
 
 
 def _is_missing(path: str) -> bool:

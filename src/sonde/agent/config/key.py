@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sonde.agent.config.kind import Kind, Pairs
+from sonde.agent.config.kind import HarmlessError, Kind, Pairs
 
 Path = tuple[str, ...]
 """A key with the tables that it is in: ``("otlp", "endpoint")``."""
@@ -32,8 +32,8 @@ class Key:
         """Read a value; raises ValueError with a reason, in which a secret is not told."""
         try:
             return self.kind.read_text(value) if is_text and isinstance(value, str) else self.kind.read(value)
-        except ValueError:
-            if self.is_secret:
+        except ValueError as error:
+            if self.is_secret and not isinstance(error, HarmlessError):
                 raise ValueError(f"it is wrong: give {self.kind.valid}") from None
             raise
 

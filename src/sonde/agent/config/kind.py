@@ -17,8 +17,17 @@ TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 def shown(value: object) -> str:
     """Write a value as a message shows it: in one line, not too long, nothing that a terminal would obey."""
-    text = repr(value)
+    text = quoted_bool(value) if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def quoted_bool(value: bool) -> str:  # noqa: FBT001
+    """Write a boolean as TOML."""
+    return "true" if value else "false"
+
+
+class HarmlessError(ValueError):
+    """What is wrong with a value, in words that tell nothing of it: they may be said of a secret."""
 
 
 class Kind:
@@ -311,7 +320,7 @@ class Pairs(Kind):
         for pair in (part.strip() for part in text.split(",")):
             name, equals, value = pair.partition("=")
             if pair and not equals:
-                raise ValueError("one has no =: give name=value,name=value")
+                raise HarmlessError("one has no =: give name=value,name=value")
             if pair:
                 name = unquote(name.strip())
                 found[self._name(name)] = self._item(name, unquote(value.strip()))
@@ -324,7 +333,7 @@ class Pairs(Kind):
 
     def _name(self, name: str) -> str:
         if not name or not name.isprintable() or (self.is_folded and not _is_token(name)):
-            raise ValueError(f"{shown(name)} is no name of {self.noun}")
+            raise ValueError(f"{shown(name)} is no name of {self.noun}: letters, digits and - make one")
         return name.lower() if self.is_folded else name
 
     def _item(self, name: str, item: object) -> Any:
@@ -334,7 +343,8 @@ class Pairs(Kind):
         )
         if not isinstance(item, types) or not is_text_right:
             words = "a text of one line" if self.is_plain else "a text of one line, a number or a boolean"
-            raise ValueError(f"the value of {shown(name)} is wrong: give {words}")
+            words = "a text of one line, in ASCII" if self.is_folded else words
+            raise HarmlessError(f"the value of {shown(name)} is wrong: give {words}")
         return item
 
 
@@ -347,5 +357,5 @@ def _is_token(name: str) -> bool:
 
 def _scalar(item: object) -> str:
     if isinstance(item, bool):
-        return "true" if item else "false"
+        return quoted_bool(item)
     return repr(item) if isinstance(item, int | float) else quoted(item)

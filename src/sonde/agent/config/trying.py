@@ -29,4 +29,6 @@ def why_refused(run: RunConfig) -> Iterator[tuple[Path, str]]:
                 elif probe.configure is not None:
                     probe.configure(spec, run.output, {knob.name: run.values[knob.name]})
             except KnobError as error:
-                yield path, ": ".join(part for part in (error.why, error.hint) if part)
+                value = run.values[knob.name]
+                which = error.what if isinstance(value, tuple | list) and len(value) > 1 else ""
+                yield path, ": ".join(part for part in (which, error.why, error.hint) if part)
