@@ -38,15 +38,17 @@ def authority(folder: Path, name: str = "authority") -> Certificate:
     return made
 
 
-def signed(folder: Path, by: Certificate, name: str = "localhost") -> Certificate:
+def signed(
+    folder: Path, by: Certificate, name: str = "localhost", *, names: str = "DNS:localhost,IP:127.0.0.1"
+) -> Certificate:
     """Make a certificate for localhost and 127.0.0.1, or for a client, that the authority signs."""
     made, request = Certificate(folder / f"{name}.crt", folder / f"{name}.key"), folder / f"{name}.csr"
     new = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
     _openssl(*new, "-subj", f"/CN={name}", "-keyout", made.key, "-out", request)
-    names = folder / f"{name}.names"
-    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    extensions = folder / f"{name}.names"
+    extensions.write_text(f"subjectAltName={names}\n")
     sign = ["x509", "-req", "-days", "2", "-CAcreateserial", "-CA", by.file, "-CAkey", by.key]
-    _openssl(*sign, "-in", request, "-out", made.file, "-extfile", names)
+    _openssl(*sign, "-in", request, "-out", made.file, "-extfile", extensions)
     return made
 
 

@@ -111,6 +111,37 @@ def test_both_show_a_certificate(tmp_path: Path, protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_files_that_are_not_usable_are_named(tmp_path: Path, protocol: Protocol) -> None:
+    """A key that is another certificate's, and a file of authorities without one."""
+    ours = authority(tmp_path)
+    me, another = signed(tmp_path, ours, "agent"), signed(tmp_path, ours, "another")
+    empty = tmp_path / "empty.crt"
+    empty.touch()
+    for files, named in (
+        ({"certificate": ours.file, "client_certificate": me.file, "client_key": another.key}, me.file),
+        ({"certificate": empty}, empty),
+    ):
+        with exporting(1, protocol, **files) as exporter:
+            exporter.export(snapshot(counted([5])))
+            until(lambda: exporter.status().failures.get("certificate"))
+            assert f"{named}" in exporter.status().problem
+            assert "cannot be used" in exporter.status().problem
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_name_that_is_another_is_a_wrong_certificate(tmp_path: Path, protocol: Protocol) -> None:
+    ours = authority(tmp_path)
+    elsewhere = signed(tmp_path, ours, "elsewhere", names="DNS:elsewhere")
+    with (
+        tls_receiver(protocol, elsewhere) as port,
+        exporting(port, protocol, certificate=ours.file) as exporter,
+    ):
+        exporter.export(snapshot(counted([5])))
+        until(lambda: exporter.status().failures)
+        assert set(exporter.status().failures) == {"certificate"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_certificates_that_are_renewed_are_read_again(tmp_path: Path, protocol: Protocol) -> None:
     """First the files are another authority's, or not there at all; then the right one is put in their place."""
     ours, another = authority(tmp_path), authority(tmp_path, "another")

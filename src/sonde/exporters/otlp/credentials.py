@@ -41,10 +41,12 @@ class Credentials:
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Give the contents as gRPC takes them: authorities, key, certificate; raises OSError.
+        """Give the contents as gRPC takes them: authorities, key, certificate; raises OSError as ``context`` does.
 
         The authorities are the system's where none are given, and gRPC's own where the system has none.
         """
+        # Of what is not usable gRPC says neither which file it is nor why.
+        self.context()
         authorities = self._authorities or ssl.get_default_verify_paths().cafile
         return _content(authorities), _content(self._key), _content(self._certificate)
 

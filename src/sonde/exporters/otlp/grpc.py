@@ -65,7 +65,7 @@ class GrpcTransport:
         try:
             call = self._connected()
         except OSError as error:
-            return Outcome("certificate", shortened(str(error)), is_retryable=True)
+            return Outcome("certificate", shortened(error.strerror or str(error)), is_retryable=True)
         self._pending = call.future(
             body, timeout=timeout_s, metadata=self._metadata, compression=self._compression
         )
