@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sonde.bpf.ringbuf import RECORDS_MAX
 from sonde.errors import KnobError
 from sonde.probe import Probe, Selection, Stream, Table
-from sonde.records.accounting import Accounting
+from sonde.records.accounting import UNREPRESENTED, Accounting
 from sonde.records.totals import SERIES_MAX, Totals
 
 if TYPE_CHECKING:
@@ -159,7 +159,9 @@ class Measurement:
             more = self.read()
             batches += more
         self._running = None
-        self._before, self._now = replace(self.accounting, in_flight=0), Accounting(final=True)
+        # What is sampled out by now is so for good.
+        notes = {name: count for name, count in self.accounting.notes.items() if name != UNREPRESENTED}
+        self._before, self._now = replace(self.accounting, in_flight=0, notes=notes), Accounting(final=True)
         running.close()
         return batches
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+UNREPRESENTED = "unrepresented"
+"""The note of how many that are ``sampled_out`` may yet be counted by one that is taken (sampling.bpf.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,18 @@ class Accounting:
     def balanced(self) -> bool:
         """Tell whether the equation holds."""
         return self.difference == 0
+
+    @property
+    def settled(self) -> Accounting:
+        """Leave out what may yet be counted otherwise, as if it had not ended: then no figure ever goes back."""
+        waiting = self.notes.get(UNREPRESENTED, 0)
+        return replace(
+            self,
+            seen=self.seen - waiting,
+            sampled_out=self.sampled_out - waiting,
+            in_flight=self.in_flight + waiting,
+            notes={name: count for name, count in self.notes.items() if name != UNREPRESENTED},
+        )
 
     def __add__(self, later: Accounting) -> Accounting:
         """Add the account of what came later: of the same output, started again."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sonde.bpf.btf import BtfType
 from sonde.bpf.dtype import dtype_of
 from sonde.bpf.ringbuf import RingBuffer
-from sonde.records.accounting import Accounting
+from sonde.records.accounting import UNREPRESENTED, Accounting
 from sonde.records.differences import Differences
 from sonde.records.fold import fold, fold_cpus
 from sonde.records.histogram import BUCKET
@@ -36,6 +36,8 @@ def accounting_from(
     rest = dict(counters)
     # Left out while the programs run, and with no event yet that stands for them (sampling.bpf.h).
     thinned_out = rest.pop("thinned_out", 0)
+    if thinned_out and not final:
+        rest[UNREPRESENTED] = thinned_out
     begun, ended = rest.pop("begun", 0), rest.pop("ended", 0)
     lost = {name.removeprefix("lost_"): rest.pop(name) for name in counters if name.startswith("lost_")}
     return Accounting(

@@ -99,6 +99,9 @@ def test_the_first_call_after_thinning_stands_for_the_last_left_out(table: str) 
         batch = run.read()
 
     assert 0 < thinned.accounting.notes["represented"] <= 5003
+    # What a later call stands for was not seen yet, for who takes no figure that goes back.
+    assert 0 == thinned.accounting.settled.sampled_out <= batch.accounting.settled.sampled_out
+    assert thinned.accounting.settled.balanced, str(thinned.accounting)
     assert_counted({("getppid", None): 5003 + 5009}, batch)
     assert 0 == batch.accounting.sampled_out
     assert batch.accounting.balanced, str(batch.accounting)
