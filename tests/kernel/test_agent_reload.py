@@ -162,6 +162,29 @@ def test_an_exporter_may_keep_its_address(tmp_path: Path) -> None:
             answers(port, "metrics")
 
 
+def test_what_exporters_have_delivered_goes_on_over_reloads(tmp_path: Path) -> None:
+    """A counter does not go back, and what one that ends could not deliver is counted and said."""
+    path, nowhere = tmp_path / "sonde.toml", a_free_port()
+    text = listening(0, f'[otlp]\nendpoint = "http://127.0.0.1:{nowhere}"\n')
+    path.write_text(text)
+    with agent(tmp_path, "-c", str(path), prometheus__listen=None) as running:
+        otlp = {"sonde_exporter_name": "otlp"}
+        failures = running.until(lambda: counts(running.page(), "sonde_exporter_failures_total", **otlp))
+        told = reload(running, path, text.replace("[otlp]", "[otlp]\ntemporality = 'delta'"))
+        assert "otlp has ended with" in told
+        page = running.fresh_page()
+        assert counts(page, "sonde_exporter_failures_total", **otlp) >= failures
+        dropped = counts(page, "sonde_exporter_points_total", **otlp, sonde_outcome="dropped")
+        assert dropped > 0
+        reload(running, path, listening(0))
+        page = running.fresh_page()
+        assert counts(page, "sonde_exporter_points_total", **otlp, sonde_outcome="dropped") >= dropped
+        assert counts(page, "sonde_exporter_queue_capacity", **otlp) == 0
+        summary = running.end()
+
+    assert sum(summary["exporters"]["otlp"]["points_dropped"].values()) >= dropped
+
+
 def test_a_token_and_a_certificate_that_are_renewed_are_read_again(tmp_path: Path) -> None:
     """What they are called is the same; where one cannot be read, the one before holds."""
     path, port, token = tmp_path / "sonde.toml", a_free_port(), tmp_path / "token"

@@ -258,7 +258,7 @@ class Agent:
         """Begin and end exporters; gives the names of those that cannot be as they should, and stay as they were."""
         runtime, staying = self.runtime, list[str]()
         for exporter in [each for each in runtime.exporters if each.name in changes.stopped]:
-            self._end_exporter(exporter)
+            runtime.end_exporter(exporter, timeout_s=END_S)
         for name in (*changes.started, *changes.restarted):
             former = next((each for each in runtime.exporters if each.name == name), None)
             try:
@@ -287,7 +287,7 @@ class Agent:
             if former is None or error.errno != errno.EADDRINUSE:
                 raise
             # The address may be the former one's own, with another token, say.
-            self._end_exporter(former)
+            runtime.end_exporter(former, timeout_s=END_S)
             try:
                 made = make_exporter(name, new, runtime)
             except BaseException:
@@ -295,12 +295,8 @@ class Agent:
                 raise
         else:
             if former is not None:
-                self._end_exporter(former)
+                runtime.end_exporter(former, timeout_s=END_S)
         runtime.exporters.append(made)
-
-    def _end_exporter(self, exporter: Exporter) -> None:
-        exporter.close(timeout_s=END_S)
-        self.runtime.exporters.remove(exporter)
 
     # ---- words ----------------------------------------------------------------------------------------------
 

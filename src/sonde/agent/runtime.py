@@ -17,6 +17,7 @@ from sonde.agent.notify import Notifier
 from sonde.agent.troubles import Troubles
 from sonde.agent.vitals import Vitals
 from sonde.errors import SondeError
+from sonde.exporters.exporter import Status
 from sonde.records.metrics import Snapshot
 from sonde.records.waiting import Waiting
 
@@ -95,6 +96,7 @@ class Runtime:
     _lateness_s: float = 0.0
     _lives: int = 0
     _waiting: Waiting = field(default_factory=Waiting)
+    _ended: dict[str, Status] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Open what wakes the loop."""
@@ -169,6 +171,24 @@ class Runtime:
         if self.board.wake >= 0:
             os.close(self.board.wake)
             self.board.wake = -1
+
+    def end_exporter(self, exporter: Exporter, *, timeout_s: float) -> None:
+        """Let one deliver, for so long at most, and go on without it: its counts stay, what it drops is said."""
+        before = exporter.status().dropped
+        exporter.close(timeout_s=timeout_s)
+        self.exporters.remove(exporter)
+        status = exporter.status()
+        if status.dropped > before:
+            self.say(f"{exporter.name} has ended with {status.dropped - before:,} that it could not deliver")
+        # Nothing holds now: only the counts stay.
+        self._ended[exporter.name] = self._ended.get(exporter.name, Status()) + status + Status()
+
+    def statuses(self) -> dict[str, Status]:
+        """Tell how exporters do; counts are those of all of a name since the agent began."""
+        found = dict(self._ended)
+        for exporter in self.exporters:
+            found[exporter.name] = found.get(exporter.name, Status()) + exporter.status()
+        return found
 
     def attach_missing(self) -> None:
         """Attach what the level wants and is not attached; what fails is said, and stays detached."""
@@ -260,7 +280,8 @@ class Runtime:
         now_ns = time.time_ns()
         series = [each for measurement in self.measurements for each in measurement.series(now_ns)]
         self.vitals.lateness_s, self._lateness_s = self._lateness_s, 0.0
-        own = self.vitals.series(self.measurements, self.exporters, now_ns)
+        here = {each.name for each in self.exporters}
+        own = self.vitals.series(self.measurements, self.statuses(), here, now_ns)
         self.board.put(Snapshot((*series, *own), now_ns, self.resource))
 
     def _export(self) -> None:

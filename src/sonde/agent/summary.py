@@ -77,7 +77,7 @@ def summary_of(runtime: Runtime, seconds: float) -> Summary:
             for name, totals in measured.items()
             if name in series
         },
-        {each.name: _exporter(each.status()) for each in runtime.exporters},
+        {name: _exporter(status) for name, status in runtime.statuses().items()},
         {
             "share": (sum(runtime.cost.cpu_s.values()) - runtime.cost.start_s) / seconds
             if seconds > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from sonde.records.metrics import Metric, Series
 if TYPE_CHECKING:
     from sonde.agent.budget import Level
     from sonde.agent.measurement import Measurement
-    from sonde.exporters.exporter import Exporter, Status
+    from sonde.exporters.exporter import Status
     from sonde.records.accounting import Accounting
 
 Row = tuple[Mapping[str, Any], float]
@@ -39,16 +39,19 @@ class Vitals:
     loader_restarts: int = 0
 
     def series(
-        self, measurements: Sequence[Measurement], exporters: Sequence[Exporter], time_ns: int
+        self,
+        measurements: Sequence[Measurement],
+        statuses: Mapping[str, Status],
+        here: Collection[str],
+        time_ns: int,
     ) -> list[Series]:
-        """Give all of it as metrics."""
-        statuses = {exporter.name: exporter.status() for exporter in exporters}
+        """Give all of it as metrics; of the exporters those that are ``here`` have more than their counts."""
         figures = [
             *self._own(),
             *_accounts(measurements),
             *_tables(measurements),
             *_outcomes(statuses),
-            *_pulse(statuses),
+            *_pulse({name: status for name, status in statuses.items() if name in here}),
         ]
         return [_series(metric, rows, self.start_ns, time_ns) for metric, rows in figures if rows]
 
@@ -136,10 +139,12 @@ def _parts(account: Accounting) -> Iterable[tuple[str, str | None, int]]:
 
 
 def _accounts(measurements: Sequence[Measurement]) -> list[Figures]:
+    # Counters: what is sampled out now, and counted by another later, was not seen yet.
+    accounts = [(each.name, each.accounting.settled) for each in measurements]
     rows = [
-        ({"sonde.output": each.name, "sonde.accounting.part": part, "sonde.lost.cause": cause}, count)
-        for each in measurements
-        for part, cause, count in _parts(each.accounting)
+        ({"sonde.output": name, "sonde.accounting.part": part, "sonde.lost.cause": cause}, count)
+        for name, account in accounts
+        for part, cause, count in _parts(account)
     ]
     return [
         (
@@ -150,7 +155,7 @@ def _accounts(measurements: Sequence[Measurement]) -> list[Figures]:
         ),
         (
             _gauge("sonde.accounting.in_flight", "{event}", "Events that have begun and not ended"),
-            [({"sonde.output": each.name}, each.accounting.in_flight) for each in measurements],
+            [({"sonde.output": name}, account.in_flight) for name, account in accounts],
         ),
     ]
 
@@ -186,7 +191,8 @@ def _outcomes(statuses: Mapping[str, Status]) -> list[Figures]:
     def outcomes(kind: str) -> list[Row]:
         found: list[Row] = []
         for name, status in statuses.items():
-            of = {"sonde.exporter.name": name}
+            # A cause is an attribute of all, also while there is none: a series is told by the attributes of its metric.
+            of = {"sonde.exporter.name": name, "error.type": None}
             found.append(({**of, "sonde.outcome": "delivered"}, getattr(status, f"{kind}_delivered")))
             for cause, count in getattr(status, f"{kind}_dropped").items():
                 found.append(({**of, "sonde.outcome": "dropped", "error.type": cause}, count))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,6 +36,29 @@ class Status:
     latency_s: float = 0.0
     is_healthy: bool = True
     problem: str = ""
+
+    def __add__(self, later: Status) -> Status:
+        """Add the counts of an exporter that came later, in the place of this one; what holds now is that one's."""
+        return replace(
+            later,
+            points_offered=self.points_offered + later.points_offered,
+            points_delivered=self.points_delivered + later.points_delivered,
+            points_dropped=_added(self.points_dropped, later.points_dropped),
+            records_offered=self.records_offered + later.records_offered,
+            records_delivered=self.records_delivered + later.records_delivered,
+            records_dropped=_added(self.records_dropped, later.records_dropped),
+            failures=_added(self.failures, later.failures),
+            requests=self.requests + later.requests,
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Count points and records that were dropped, whatever the cause."""
+        return sum(self.points_dropped.values()) + sum(self.records_dropped.values())
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 class Exporter(Protocol):
