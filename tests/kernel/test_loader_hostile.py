@@ -24,7 +24,7 @@ from sonde.agent.loader.protocol import (
     Failed,
     Reply,
 )
-from sonde.errors import LoaderError, SondeError
+from sonde.errors import LoaderBusyError, LoaderError, SondeError
 
 # What the loader makes of messages is its own doing, the same on every kernel; test_privileges.py asks the kernel.
 pytestmark = pytest.mark.host_only
@@ -209,6 +209,23 @@ def test_an_agent_that_never_listens_stops_nobody_but_itself() -> None:
         assert sent < 100_000
         other._channel.close()
         assert wait_until_gone([other.pid], 60)
+
+
+def test_a_loader_that_is_stopped_for_a_while_is_not_waited_for() -> None:
+    """What can be left is left, and once it goes on the late answer is nobody's."""
+    with Loader.spawn(("syscalls",), identities=True) as other, other.start("syscalls", "counts") as run:
+        os.kill(other.pid, signal.SIGSTOP)
+        for _ in range(2):
+            with pytest.raises(LoaderBusyError):
+                other.identify([os.getpid()])
+        assert not other.lost
+        run.read()
+        os.kill(other.pid, signal.SIGCONT)
+        assert list(other.identify([os.getppid()])) == [os.getppid()]
+        run.stop()
+        account = run.read().accounting
+        assert account.final
+        assert account.balanced
 
 
 def test_a_loader_that_is_silent_is_lost_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,10 @@ def test_it_is_an_exporter_that_serves_what_it_was_given() -> None:
     with serving() as exporter:
         as_exporter: Exporter = exporter
         reply = ask(exporter.port)
-        assert (reply.status, reply.text) == (503, "no measurement: nothing has been measured yet\n")
+        assert (reply.status, reply.text) == (
+            503,
+            "no measurement: nothing was read just now: /healthz and /readyz say more\n",
+        )
         assert ask(exporter.port, "/readyz").status == 503
         as_exporter.export(counts(7))
         assert ask(exporter.port).text.endswith(" 7\n")

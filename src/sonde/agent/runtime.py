@@ -16,7 +16,7 @@ from sonde.agent.cost import Cost
 from sonde.agent.notify import Notifier
 from sonde.agent.troubles import Troubles
 from sonde.agent.vitals import Vitals
-from sonde.errors import SondeError
+from sonde.errors import LoaderBusyError, SondeError
 from sonde.exporters.exporter import Status
 from sonde.records.metrics import Snapshot
 from sonde.records.waiting import Waiting
@@ -325,6 +325,8 @@ class Runtime:
         self._window_at = now
         try:
             self.open_window(WINDOW_S)
+        except LoaderBusyError as error:
+            LOG.debug("no statistics of programs just now: %s", error)
         except SondeError as error:
             # It takes CAP_SYS_ADMIN, which a service should not have: then what the probes' READMEs say is reckoned with.
             LOG.debug("no statistics of programs: %s", error)
@@ -332,6 +334,7 @@ class Runtime:
 
     def _go_to(self, level: Level) -> None:
         self.board.level = level
+        said = set[str]()
         for each in self.measurements:
             wanted = level < Level.AGGREGATED if each.is_stream else level < Level.DETACHED
             try:
@@ -345,6 +348,8 @@ class Runtime:
             except SondeError as error:
                 # It stays detached, and /readyz says so; the next change of level tries again.
                 self.board.problem = str(error)
-                self.say(f"sonde: {error}")
+                if self.board.problem not in said:
+                    said.add(self.board.problem)
+                    self.say(self.board.problem)
         # What the change took is paid once: charged to the interval, it would look as if this level were too dear.
         self.cost.share(self.measurements)

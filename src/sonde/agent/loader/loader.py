@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -41,16 +42,19 @@ from sonde.agent.loader.protocol import (
     Stopped,
 )
 from sonde.bpf.map import Map, MapShape, wrap_map
-from sonde.errors import LoaderError
+from sonde.errors import LoaderBusyError, LoaderError
 from sonde.probe import Selection
 from sonde.probes import probe, probe_names
 
 if TYPE_CHECKING:
     from sonde.agent.loader.remote_run import RemoteRun
 
+LOG = logging.getLogger("sonde.agent")
 LOAD_WITHIN_S, ANSWER_WITHIN_S = 120.0, 30.0
 """Loading takes milliseconds, and seconds on an emulated processor; the rest is little work. A loader that is silent for
 so long does not live any more, or might as well not."""
+ASIDE_WITHIN_S = 1.0
+"""How long it is waited for with a question that can be left."""
 HURRIED_S, SLICE_S = 1.5, 0.1
 """How long it may take once the agent is to end; how often that is looked at."""
 END_WITHIN_S = 5.0
@@ -77,7 +81,8 @@ class Loader:
     A context manager; ``close`` ends it, and with it everything that it attached. ``fileno`` is readable once it has
     ended by itself, was killed, or has not answered: then ``lost`` is true, ``loss`` says why, requests raise
     LoaderError, and runs can still be read, for what was attached is detached. It may be asked from several threads.
-    While ``hurries`` gives true it is not waited for as long as else.
+    While ``hurries`` gives true it is not waited for as long as else. Where it does not answer for a moment,
+    ``count_runs``, ``identify``, ``refresh`` and ``follow`` raise LoaderBusyError, and may be asked again.
     """
 
     def __init__(self, channel: Channel, pid: int) -> None:
@@ -85,7 +90,8 @@ class Loader:
         self._channel = channel
         self.pid = pid
         self._lock = threading.Lock()
-        self._number = 0
+        self._number = self._owed = 0
+        self._silent_s = 0.0
         self._lost = self._is_silent = self._reaped = False
         self.loss = "has ended"
         self.hurries: Callable[[], bool] = lambda: False
@@ -222,7 +228,7 @@ class Loader:
         }
         former = None if predecessor is None else predecessor.number
         asked = Start(0, probe_name, output, selected, plain, max_entries, former)
-        started, descriptors = self._ask(asked, Started)
+        started, descriptors = self._ask(asked, Started, within_s=LOAD_WITHIN_S)
         return RemoteRun(
             self,
             probe(probe_name),
@@ -244,7 +250,7 @@ class Loader:
 
     def refresh(self, run: int) -> None:
         """Have a run's table brought up to date. RemoteRun's."""
-        self._ask(Refresh(0, run), Done)
+        self._ask(Refresh(0, run), Done, within_s=ASIDE_WITHIN_S)
 
     def set_variable(self, run: int, name: str, value: int) -> None:
         """Set a live global of a run. RemoteRun's."""
@@ -257,39 +263,42 @@ class Loader:
 
     def follow(self, run: int, number_last: int) -> Followed:
         """Ask what has become of a run's interfaces since the one of that number. RemoteRun's."""
-        return self._ask(Follow(0, run, number_last), Followed)[0]
+        return self._ask(Follow(0, run, number_last), Followed, within_s=ASIDE_WITHIN_S)[0]
 
     def count_runs(self, seconds: float) -> None:
         """Have the kernel count runs and run time of all programs, for so long at most (10 s); 0 ends it.
 
         Needs ``statistics`` at ``spawn``. It costs (DESIGN.md, "Cost"): open short windows.
         """
-        self._ask(Count(0, seconds), Done)
+        self._ask(Count(0, seconds), Done, within_s=ASIDE_WITHIN_S)
 
     def identify(self, pids: Sequence[int]) -> dict[int, Identity]:
         """Ask who processes are; those that are gone are not in the answer. ``executable`` needs ``identities``."""
         found: dict[int, Identity] = {}
         left = list(pids)
         while left:
-            answer, _ = self._ask(Identify(0, left[:PIDS_MAX]), Identified)
+            asked = Identify(0, left[:PIDS_MAX])
+            answer, _ = self._ask(asked, Identified, within_s=ASIDE_WITHIN_S)
             found |= {each.pid: each for each in answer.identities}
             left = left[max(1, answer.considered) :]
         return found
 
     # ---- the wire -------------------------------------------------------------------------------------------
 
-    def _ask(self, request: Request, kind: type[Wanted]) -> tuple[Wanted, list[int]]:
+    def _ask(
+        self, request: Request, kind: type[Wanted], *, within_s: float = ANSWER_WITHIN_S
+    ) -> tuple[Wanted, list[int]]:
         _ = self.ready
         with self._lock:
-            self._number = self._number % (2**32 - 1) + 1
-            numbered = msgspec.structs.replace(request, number=self._number)
             if self._lost:
                 raise self._gone(self.loss)
+            self._settle(within_s)
+            self._number = self._number % (2**32 - 1) + 1
+            numbered = msgspec.structs.replace(request, number=self._number)
             try:
                 self._channel.send(self._encoder.encode(numbered))
             except OSError as error:
                 raise self._gone("has ended") from error
-            within_s = LOAD_WITHIN_S if isinstance(request, Start) else ANSWER_WITHIN_S
             reply, descriptors = self._receive(self._number, within_s)
         if isinstance(reply, Failed):
             raise error_of(reply)
@@ -299,8 +308,18 @@ class Loader:
             raise self._gone(f"answers {type(reply).__name__} where {kind.__name__} is due")
         return reply, descriptors
 
+    def _settle(self, within_s: float) -> None:
+        """Take the answer that is owed to a question which was left, before the next is asked."""
+        if self._owed:
+            _, descriptors = self._receive(self._owed, within_s)
+            for fd in descriptors:
+                os.close(fd)
+            LOG.info("the loader answers again")
+
     def _receive(self, number: int, within_s: float) -> tuple[Answer, list[int]]:
+        self._owed = number
         self._await(within_s)
+        self._owed, self._silent_s = 0, 0.0
         try:
             received = self._channel.receive()
         except (OSError, OversizedError) as error:
@@ -329,13 +348,22 @@ class Loader:
         left_s = within_s
         while not poll.poll(SLICE_S * 1000):
             left_s -= SLICE_S
+            self._silent_s += SLICE_S
             if self.hurries():
                 left_s = min(left_s, HURRIED_S)
-            if left_s <= 0:
-                # Whoever waits at ``fileno`` hears of it, and so does the loader, if it ever goes on.
-                self._is_silent = True
-                self._channel.shut()
-                raise self._gone("does not answer")
+            if left_s > 0:
+                continue
+            if within_s <= ASIDE_WITHIN_S and self._silent_s < ANSWER_WITHIN_S:
+                if self._silent_s < 2 * within_s:
+                    LOG.warning("the loader does not answer just now")
+                why = "it does not answer just now"
+                raise LoaderBusyError(
+                    "ask the loader", why=why, hint="is it stopped, or the machine too busy?"
+                )
+            # Whoever waits at ``fileno`` hears of it, and so does the loader, if it ever goes on.
+            self._is_silent = True
+            self._channel.shut()
+            raise self._gone("does not answer")
 
     def _gone(self, why: str) -> LoaderError:
         self._lost, self.loss = True, why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -71,7 +72,8 @@ class RemoteRun:
         """Only where something is to be done; without the loader what it has counted stays readable."""
         changes = self.output.before_read or is_clocked(self.loaded, self.output)
         if changes and not self._stopped and not self._loader.lost:
-            self._loader.refresh(self._started.run)
+            with contextlib.suppress(LoaderError):
+                self._loader.refresh(self._started.run)
 
     @property
     def source(self) -> TableSource | StreamSource:

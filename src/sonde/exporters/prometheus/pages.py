@@ -164,7 +164,7 @@ class Pages:
             final = self._final
         snapshot = self._source() if final is None else final
         if snapshot is None:
-            raise NoPageError("not ready", "nothing has been measured yet")
+            raise NoPageError("not ready", "nothing was read just now: /healthz and /readyz say more")
         if snapshot is not self._snapshot:
             self._snapshot, self._made = snapshot, {}
         page = self._made.get(wanted)
