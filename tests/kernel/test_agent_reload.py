@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -81,6 +82,84 @@ def test_a_reload_of_a_probes_settings_has_no_gap(tmp_path: Path) -> None:
     assert min(missed) < 100
     account = summary["outputs"]["syscalls.counts"]
     assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
+
+
+def last_counts(path: Path) -> int:
+    """The calls of children that a file of JSON lines has, of each start the last."""
+    found: dict[tuple[str, str], int] = {}
+    for line in path.read_text().splitlines():
+        point = json.loads(line)
+        if point.get("attributes", {}).get("sonde.syscall.name") == "getppid":
+            found[point["start"], json.dumps(point["attributes"])] = point["value"]
+    return sum(found.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("[probes.syscalls]", "[series]\nmax = 50\n[probes.syscalls]\nmax_entries = 5000"),
+        ("[probes.syscalls]", "[probes.syscalls]\nenabled = false"),
+    ],
+    ids=["series and settings", "switched off"],
+)
+def test_what_ends_at_a_reload_has_its_last_counts_exported(tmp_path: Path, change: tuple[str, str]) -> None:
+    path, lines = tmp_path / "sonde.toml", tmp_path / "lines"
+    with child(GETPPID) as made:
+        text = f"[probes.processes]\nenabled = false\n[probes.syscalls]\npid = {made.pid}\n"
+        path.write_text(text)
+        with agent(tmp_path, "-c", str(path), interval="1h", file__path=str(lines)) as running:
+            made.run()
+            reload(running, path, text.replace(*change))
+            running.end()
+
+    assert last_counts(lines) == CALLS
+
+
+def test_counters_go_on_where_a_probe_was_switched_off_for_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "sonde.toml"
+    with child(GETPPID) as made:
+        path.write_text(counting(made))
+        with agent(tmp_path, "-c", str(path)) as running:
+            made.run()
+            page_with(running, CALLS)
+            reload(running, path, f"{counting(made)}enabled = false\n")
+            made.run()
+            reload(running, path, counting(made))
+            made.run()
+            page = page_with(running, 2 * CALLS)
+            account = running.end()["outputs"]["syscalls.counts"]
+
+    assert getppids(page) == 2 * CALLS
+    assert account["aggregated"] >= 2 * CALLS
+    assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
+
+
+def test_who_reloads_all_the_time_is_still_exported_to(tmp_path: Path) -> None:
+    """More often than the interval, which each reload had begin anew."""
+    path, lines = tmp_path / "sonde.toml", tmp_path / "lines"
+    with child(GETPPID) as made:
+        path.write_text(counting(made))
+        with agent(tmp_path, "-c", str(path), interval="2s", file__path=str(lines)) as running:
+            made.run()
+            for _ in range(30):
+                reload(running, path, counting(made))
+                if last_counts(lines) == CALLS:
+                    break
+                time.sleep(0.2)
+            assert last_counts(lines) == CALLS
+
+
+def test_what_the_loader_gave_up_is_said_and_warnings_too(tmp_path: Path) -> None:
+    """It kept what the probes of its start take; of what is new it is said that it takes another start."""
+    path = tmp_path / "sonde.toml"
+    with child(GETPPID) as made:
+        path.write_text(counting(made))
+        with agent(tmp_path, "-c", str(path)) as running:
+            packets = "[probes.packets]\ninterfaces = ['sonde-none*']\n[otlp]\ninterval = '750ms'\n"
+            told = reload(running, path, f"{counting(made)}{packets}endpoint = 'http://127.0.0.1:1'\n")
+            assert "CAP_NET_ADMIN, which the loader gave up at its start: start sonde again" in told
+            assert "750ms is no multiple of interval" in told
+            assert "measures syscalls.counts; " in told
 
 
 def test_a_reload_takes_another_bound_of_series(tmp_path: Path) -> None:
@@ -170,8 +249,8 @@ def test_what_exporters_have_delivered_goes_on_over_reloads(tmp_path: Path) -> N
     with agent(tmp_path, "-c", str(path), prometheus__listen=None) as running:
         otlp = {"sonde_exporter_name": "otlp"}
         failures = running.until(lambda: counts(running.page(), "sonde_exporter_failures_total", **otlp))
-        told = reload(running, path, text.replace("[otlp]", "[otlp]\ntemporality = 'delta'"))
-        assert "otlp has ended with" in told
+        reload(running, path, text.replace("[otlp]", "[otlp]\ntemporality = 'delta'"))
+        running.until(lambda: "otlp has ended with" in running.said.read_text())
         page = running.fresh_page()
         assert counts(page, "sonde_exporter_failures_total", **otlp) >= failures
         dropped = counts(page, "sonde_exporter_points_total", **otlp, sonde_outcome="dropped")

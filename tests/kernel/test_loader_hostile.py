@@ -108,8 +108,8 @@ def unharmed(loader: Loader) -> Iterator[None]:
 
 def tell(loader: Loader, data: bytes, rights: tuple[int, ...] = ()) -> Failed:
     """Send bytes as they are; the refusal."""
-    loader._channel.send(data, rights)
-    answered = loader._channel.receive()
+    loader._conversation.channel.send(data, rights)
+    answered = loader._conversation.channel.receive()
     assert answered is not None, "the loader has ended"
     reply = msgspec.msgpack.decode(answered[0], type=Reply)
     assert isinstance(reply, Failed), reply
@@ -187,7 +187,7 @@ def test_an_empty_datagram_is_the_end() -> None:
     """On such a socket it cannot be told from one: the loader ends as when the agent does."""
     with Loader.spawn(("syscalls",)) as other:
         assert other.ready
-        other._channel.send(b"")
+        other._conversation.channel.send(b"")
         assert wait_until_gone([other.pid], 60)
 
 
@@ -207,7 +207,7 @@ def test_an_agent_that_never_listens_stops_nobody_but_itself() -> None:
                 assert sent
             same.settimeout(None)
         assert sent < 100_000
-        other._channel.close()
+        other._conversation.channel.close()
         assert wait_until_gone([other.pid], 60)
 
 
@@ -228,11 +228,15 @@ def test_a_loader_that_is_stopped_for_a_while_is_not_waited_for() -> None:
         assert account.balanced
 
 
-def test_a_loader_that_is_silent_is_lost_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits at its descriptor hears of it; what it had counted can be read."""
-    monkeypatch.setattr("sonde.agent.loader.loader.ANSWER_WITHIN_S", 0.5)
-    with Loader.spawn(("syscalls",), identities=True) as other, other.start("syscalls", "counts") as run:
+@pytest.mark.parametrize(("name", "output"), [("syscalls", "counts"), ("tcp", "processes"), ("cpu", None)])
+def test_a_loader_that_is_silent_is_lost_and_ends(
+    monkeypatch: pytest.MonkeyPatch, name: str, output: str | None
+) -> None:
+    """Whoever waits at its descriptor hears of it; what it had counted can be read, also where reading asks it."""
+    monkeypatch.setattr("sonde.agent.loader.conversation.ANSWER_WITHIN_S", 0.5)
+    with Loader.spawn((name,), identities=True) as other, other.start(name, output, differences=True) as run:
         os.kill(other.pid, signal.SIGSTOP)
+        run.read()
         with pytest.raises(LoaderError, match="it does not answer"):
             other.identify([os.getpid()])
         assert select.select([other], [], [], 0)[0]

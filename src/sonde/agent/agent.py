@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sonde.agent.budget import Budget
-from sonde.agent.config import Changes, Config, RunConfig, difference
+from sonde.agent.config import Config, RunConfig
 from sonde.agent.cost import Cost
 from sonde.agent.exporting import make_exporter
+from sonde.agent.identity import who_of
 from sonde.agent.loader.remote_run import RemoteRun
-from sonde.agent.log import set_up
 from sonde.agent.measurement import Measurement
 from sonde.agent.notify import Notifier
+from sonde.agent.reloading import Reloading
+from sonde.agent.resource import resource_of
 from sonde.agent.runtime import Runtime
 from sonde.agent.signals import ENDING, Signals
 from sonde.agent.summary import Summary, summary_of
-from sonde.errors import ConfigError, KernelError, LoaderError, SondeError
+from sonde.bpf.capabilities import IN_SYS_ADMIN
+from sonde.errors import ConfigError, LoaderError, SondeError
 from sonde.probes import probe as find_probe
-from sonde.version import VERSION
 
 if TYPE_CHECKING:
     from sonde.agent.loader.loader import Loader
-    from sonde.agent.loader.protocol import Identity
-    from sonde.exporters.exporter import Exporter
 
 LOG = logging.getLogger("sonde.agent")
-INSTANCE = str(uuid.uuid4())
-"""This process among all of its kind (service.instance.id): its counters begin with it."""
 LIVES = RunConfig("processes", "lifecycle", {"cgroups": True})
 """The stream of processes' lives: one that moves to another cgroup changes its unit."""
 END_S, END_MIN_S = 4.0, 1.0
@@ -56,6 +52,7 @@ class Agent:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     runtime: Runtime = field(init=False)
     failure: SondeError | None = None
+    _reloading: Reloading = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -72,9 +69,10 @@ class Agent:
             say=LOG.warning,
             open_window=self.loader.count_runs,
         )
-        self.runtime.measurements += self._measurements(self.config)
+        self.runtime.measurements += self.measurements(self.config)
+        self._reloading = Reloading(self)
 
-    def _measurements(self, config: Config) -> list[Measurement]:
+    def measurements(self, config: Config) -> list[Measurement]:
         """Make those of the configuration, and the stream of processes' lives, by which rows are named.
 
         That is the agent's own, whatever the configuration exports of it: to some processes, or so many in a second.
@@ -88,14 +86,21 @@ class Agent:
         return Measurement(
             probe,
             probe.output(run.output),
-            lambda: self._start(run),
+            lambda: self.start(run),
             attributes=who.attributes,
             identify=self.runtime.identify,
             series_max=series_max,
             own_name=own_name,
         )
 
-    def _start(self, run: RunConfig, *, predecessor: RemoteRun | None = None) -> RemoteRun:
+    def start(self, run: RunConfig, *, predecessor: RemoteRun | None = None) -> RemoteRun:
+        """Have the loader start a run; raises what starting raises, and SondeError for what it has given up."""
+        kept = set(self.loader.ready.kept)
+        kept |= IN_SYS_ADMIN if "CAP_SYS_ADMIN" in kept else set()
+        lacking = [name for name in find_probe(run.probe).capabilities if name not in kept]
+        if lacking:
+            why = f"it takes {', '.join(lacking)}, which the loader gave up at its start"
+            raise SondeError(f"start {run.name}", why=why, hint="start sonde again")
         bound = {"rate_max": run.rate_max} if run.rate_max else {}
         return self.loader.start(
             run.probe,
@@ -113,11 +118,17 @@ class Agent:
         """Measure; raises SondeError for what cannot begin, with nothing left behind."""
         runtime, closing_s = self.runtime, END_S
         with Signals() as signals:
-            self.loader.hurries = lambda: signals.is_ending
+            self.loader.hurry_while(lambda: signals.is_ending)
             try:
                 for name in self.config.exporters:
                     runtime.exporters.append(make_exporter(name, self.config, runtime))
-                runtime.begin()
+                try:
+                    runtime.begin()
+                except LoaderError:
+                    if not signals.is_ending:
+                        raise
+                    # It was asked to end before anything counted.
+                    return summary_of(runtime, 0.0)
                 self._started = time.monotonic()
                 runtime.notifier.ready(self.status)
                 self.announce(self)
@@ -157,7 +168,8 @@ class Agent:
                     return
                 if taken:
                     self._reload()
-            if self.loader.fileno() in ready:
+            # It may also have answered what was not waited for.
+            if self.loader.fileno() in ready and self.loader.lost:
                 self._loader_is_gone()
                 return
 
@@ -188,153 +200,19 @@ class Agent:
         except (SondeError, OSError) as error:
             LOG.error("%s: the configuration stays as it was", error)
         else:
-            self._apply(new)
+            self._reloading.apply(new)
+            LOG.info("configuration reloaded: %s", self.status)
         self.runtime.notifier.ready(self.status)
-
-    def _apply(self, new: Config) -> None:
-        changes, old = difference(self.config, new), self.config
-        # What could not be until now is tried again, and said again where it still cannot.
-        self.runtime.board.problem = ""
-        self._apply_runs(new, changes.runs, is_series_new=old.series != new.series)
-        staying = self._apply_exporters(old, new, changes.exporters)
-        self.config = replace(new, **{name: getattr(old, name) for name in staying})
-        self.runtime.resource = resource_of(new)
-        self.runtime.interval_s = self.runtime.board.interval_s = new.read_interval_s
-        if old.budget != new.budget:
-            self.runtime.budget = Budget(new.budget.cpu, level=self.runtime.board.level)
-            self.runtime.vitals.budget_share = new.budget.cpu
-        set_up(new.log.level, new.log.format)
-        for key in changes.needs_restart:
-            LOG.warning("%s changes when sonde is started again", key)
-        LOG.info("configuration reloaded: %s", self.status)
-
-    def _apply_runs(self, new: Config, changes: Changes, *, is_series_new: bool) -> None:
-        """What has not changed goes on; what has begins anew where it ended, and its counters go on."""
-        runtime = self.runtime
-        before = {each.name: each for each in runtime.measurements}
-        wanted = {each.name: each for each in new.runs}
-        running: dict[str, RemoteRun] = {}
-        for name in (*changes.restarted, *self._reselect(new, before, changes.reselected)):
-            successor = self._successor(wanted[name], before[name])
-            if successor is not None:
-                running[name] = successor
-            runtime.give(before[name], before[name].detach())
-        for name in changes.stopped:
-            runtime.give(before[name], before[name].detach())
-        if is_series_new:
-            runtime.identity = who_of(new, self.loader)
-        now = self._measurements(new)
-        for each in now:
-            former = before.get(each.name)
-            if former is not None:
-                each.succeed(former, with_series=not is_series_new, running=running.get(each.name))
-        runtime.measurements[:] = now
-        runtime.attach_missing()
-
-    def _successor(self, run: RunConfig, former: Measurement) -> RemoteRun | None:
-        """Have another run go on where this one ends; None where it cannot be beside it, and has to begin afterwards."""
-        running = former.running
-        if not isinstance(running, RemoteRun) or not running.can_be_succeeded:
-            return None
-        try:
-            return self._start(run, predecessor=running)
-        except SondeError as error:
-            LOG.debug("%s cannot go on without a gap: %s", former.name, error)
-            return None
-
-    def _reselect(
-        self, new: Config, before: Mapping[str, Measurement], names: tuple[str, ...]
-    ) -> Iterator[str]:
-        """Put runs on other interfaces while they count; gives those that have to begin anew for it."""
-        selections = {each.name: each.selection for each in new.runs}
-        for name in names:
-            try:
-                before[name].select(selections[name])
-            except SondeError as error:
-                LOG.warning("%s: %s", name, error)
-                yield name
-
-    def _apply_exporters(self, old: Config, new: Config, changes: Changes) -> list[str]:
-        """Begin and end exporters; gives the names of those that cannot be as they should, and stay as they were."""
-        runtime, staying = self.runtime, list[str]()
-        for exporter in [each for each in runtime.exporters if each.name in changes.stopped]:
-            runtime.end_exporter(exporter, timeout_s=END_S)
-        for name in (*changes.started, *changes.restarted):
-            former = next((each for each in runtime.exporters if each.name == name), None)
-            try:
-                self._begin_exporter(name, former, old, new)
-            except (SondeError, OSError) as error:
-                staying.append(name)
-                runtime.board.problem = str(error)
-                LOG.error("%s: %s stays as it was, until the next reload", error, name)
-        for exporter in runtime.exporters:
-            # A rotated file's name is another file's meanwhile, a certificate was renewed.
-            reopen = getattr(exporter, "reopen", None)
-            try:
-                if reopen is not None:
-                    reopen()
-            except SondeError as error:
-                runtime.board.problem = str(error)
-                LOG.error("%s: %s goes on with what it has, until the next reload", error, exporter.name)
-        return staying
-
-    def _begin_exporter(self, name: str, former: Exporter | None, old: Config, new: Config) -> None:
-        """Make an exporter, and end its former one when it is there: else that goes on. Raises what making it raises."""
-        runtime = self.runtime
-        try:
-            made = make_exporter(name, new, runtime)
-        except KernelError as error:
-            if former is None or error.errno != errno.EADDRINUSE:
-                raise
-            # The address may be the former one's own, with another token, say.
-            runtime.end_exporter(former, timeout_s=END_S)
-            try:
-                made = make_exporter(name, new, runtime)
-            except BaseException:
-                runtime.exporters.append(make_exporter(name, old, runtime))
-                raise
-        else:
-            if former is not None:
-                runtime.end_exporter(former, timeout_s=END_S)
-        runtime.exporters.append(made)
 
     # ---- words ----------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> str:
         """Say in one line what it does."""
-        names = ", ".join(each.name for each in self.runtime.measurements if each.is_exported)
+        attached = [each for each in self.runtime.measurements if each.is_exported and each.is_attached]
+        names = ", ".join(each.name for each in attached) or "nothing"
         places = [
             f"{each.name} ({each.url}/metrics)" if hasattr(each, "url") else each.name
             for each in self.runtime.exporters
         ]
         return f"measures {names}; exports to {', '.join(places) or 'nothing'}"
-
-
-def who_of(config: Config, loader: Loader) -> Any:
-    """Make what knows processes, keyed as the configuration says; what /proc hides from us the loader is asked for."""
-    from sonde.enrich.who import Who
-
-    def ask(pids: Sequence[int]) -> dict[int, Identity]:
-        try:
-            return loader.identify(pids)
-        except LoaderError:
-            # It has ended: what it knew of processes nobody knows now, and what was counted is exported all the same.
-            return {}
-
-    return Who(by=config.series.by, ask=ask)
-
-
-def resource_of(config: Config) -> dict[str, Any]:
-    """Give the attributes of the resource, by the semantic conventions; what the configuration says goes first."""
-    system = os.uname()
-    return {
-        "service.name": "sonde",
-        "service.version": VERSION,
-        "service.instance.id": INSTANCE,
-        "host.name": system.nodename,
-        "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(system.machine, system.machine),
-        "os.type": "linux",
-        "os.version": system.release,
-        **config.resource,
-    }

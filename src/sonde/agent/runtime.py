@@ -13,6 +13,7 @@ from sonde.agent.board import Board
 from sonde.agent.budget import Budget, Level
 from sonde.agent.clock import Clock
 from sonde.agent.cost import Cost
+from sonde.agent.endings import Endings
 from sonde.agent.notify import Notifier
 from sonde.agent.troubles import Troubles
 from sonde.agent.vitals import Vitals
@@ -90,18 +91,23 @@ class Runtime:
     started_ns: int = field(default_factory=time.time_ns)
     vitals: Vitals = field(init=False)
     board: Board = field(init=False)
+    endings: Endings = field(init=False)
     _troubles: Troubles = field(init=False)
     _judged_at: float = field(default_factory=time.monotonic)
     _window_at: float = float("-inf")
     _lateness_s: float = 0.0
     _lives: int = 0
     _waiting: Waiting = field(default_factory=Waiting)
-    _ended: dict[str, Status] = field(default_factory=dict)
+    _paced_by_s: float = 0.0
+    _next_drain: float = 0.0
+    _next_read: float = 0.0
+    _next_export: float = 0.0
 
     def __post_init__(self) -> None:
         """Open what wakes the loop."""
         self.vitals = Vitals(self.started_ns, budget_share=self.budget.share, level=Level.RECORDS)
         self.board = Board(self.interval_s, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        self.endings = Endings(self.say)
         self._troubles = Troubles(self.say, LOG.info)
 
     # ---- begin and end --------------------------------------------------------------------------------------
@@ -125,9 +131,13 @@ class Runtime:
         """
         now = time.monotonic()
         deadline = float("inf") if duration_s is None else now + duration_s
-        next_drain, next_read, next_export = now + DRAIN_EVERY_S, now + self.interval_s, now + self.interval_s
+        if self._paced_by_s != self.interval_s:
+            # Else it goes on: who has it look at something else more often than that still has its exports.
+            self._paced_by_s = self.interval_s
+            self._next_read = self._next_export = now + self.interval_s
         while True:
-            planned = min(deadline, next_read, next_export, next_drain if self._has_streams else next_read)
+            planned = min(deadline, self._next_read, self._next_export)
+            planned = min(planned, self._next_drain) if self._has_streams else planned
             ready = self._wait(ends, planned)
             now = time.monotonic()
             self.board.turned(now)
@@ -137,24 +147,25 @@ class Runtime:
             if ended or now >= deadline:
                 return ended
             self._drain_streams()
-            next_drain = now + DRAIN_EVERY_S
+            self._next_drain = now + DRAIN_EVERY_S
             # What is sent is of this moment, also where a scrape has read in between.
-            is_sent = now >= next_export and not self._is_asked
-            if is_sent or self.board.is_wanted or now >= next_read or self._lives >= LIVES_MAX:
+            is_sent = now >= self._next_export and not self._is_asked
+            if is_sent or self.board.is_wanted or now >= self._next_read or self._lives >= LIVES_MAX:
                 self._read_tables()
-                next_read = now + (READ_EVERY_MIN_S if self._is_filling else self._read_every_s)
-            if now >= next_export:
+                self._next_read = now + (READ_EVERY_MIN_S if self._is_filling else self._read_every_s)
+            if now >= self._next_export:
                 self._judge()
                 self._export()
                 # After a stall not at once: of some milliseconds the budget would take any work for too much.
-                next_export = max(next_export + self.interval_s, time.monotonic() + self.interval_s / 2)
+                half = time.monotonic() + self.interval_s / 2
+                self._next_export = max(self._next_export + self.interval_s, half)
 
     def finish(self) -> None:
         """Count no more, read what is left, give it to the exporters; the accounts are final then."""
         self.notifier.stopping()
         # Lives last: they tell whose the last rows and records are.
         for each in sorted(self.measurements, key=lambda each: each.name == self.lives):
-            self.give(each, each.detach())
+            self.let_go(each)
         self.board.is_over = True
         self._note_cost()
         self._make_snapshot()
@@ -165,6 +176,7 @@ class Runtime:
         deadline = time.monotonic() + timeout_s
         for exporter in self.exporters:
             exporter.close(timeout_s=max(0.0, deadline - time.monotonic()))
+        self.endings.wait(timeout_s=max(0.0, deadline - time.monotonic()))
         for each in self.measurements:
             each.close()
         self._waiting.close()
@@ -172,23 +184,26 @@ class Runtime:
             os.close(self.board.wake)
             self.board.wake = -1
 
-    def end_exporter(self, exporter: Exporter, *, timeout_s: float) -> None:
-        """Let one deliver, for so long at most, and go on without it: its counts stay, what it drops is said."""
-        before = exporter.status().dropped
-        exporter.close(timeout_s=timeout_s)
-        self.exporters.remove(exporter)
-        status = exporter.status()
-        if status.dropped > before:
-            self.say(f"{exporter.name} has ended with {status.dropped - before:,} that it could not deliver")
-        # Nothing holds now: only the counts stay.
-        self._ended[exporter.name] = self._ended.get(exporter.name, Status()) + status + Status()
-
     def statuses(self) -> dict[str, Status]:
         """Tell how exporters do; counts are those of all of a name since the agent began."""
-        found = dict(self._ended)
+        found = self.endings.counts()
         for exporter in self.exporters:
             found[exporter.name] = found.get(exporter.name, Status()) + exporter.status()
         return found
+
+    def let_go(self, measurement: Measurement) -> None:
+        """Have it count no more, and give what was left; what cannot end in order is freed, and said."""
+        try:
+            self.give(measurement, measurement.detach())
+        except SondeError as error:
+            measurement.close()
+            self.board.problem = f"{measurement.name}: {error}"
+            self.say(self.board.problem)
+
+    def export_now(self) -> None:
+        """Give exporters what there is: of what ends now it is the last."""
+        self._make_snapshot()
+        self._export()
 
     def attach_missing(self) -> None:
         """Attach what the level wants and is not attached; what fails is said, and stays detached."""
@@ -344,7 +359,7 @@ class Runtime:
                     is_whole = level < Level.SAMPLED or each.name == self.lives
                     each.thin(1 if is_whole else SAMPLE_EVERY)
                 else:
-                    self.give(each, each.detach())
+                    self.let_go(each)
             except SondeError as error:
                 # It stays detached, and /readyz says so; the next change of level tries again.
                 self.board.problem = str(error)

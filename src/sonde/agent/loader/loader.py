@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import select
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
-from sonde.agent.loader.channel import Channel, OversizedError
-from sonde.agent.loader.failure import error_of
+from sonde.agent.loader.channel import Channel
+from sonde.agent.loader.conversation import (
+    ANSWER_WITHIN_S,
+    ASIDE_WITHIN_S,
+    LOAD_WITHIN_S,
+    Conversation,
+    Wanted,
+)
 from sonde.agent.loader.protocol import (
     PIDS_MAX,
-    Answer,
     Close,
     Configure,
     Count,
     Done,
-    Failed,
     Follow,
     Followed,
     Identified,
@@ -31,7 +32,6 @@ from sonde.agent.loader.protocol import (
     Identity,
     Ready,
     Refresh,
-    Reply,
     Request,
     Select,
     Selected,
@@ -42,21 +42,12 @@ from sonde.agent.loader.protocol import (
     Stopped,
 )
 from sonde.bpf.map import Map, MapShape, wrap_map
-from sonde.errors import LoaderBusyError, LoaderError
 from sonde.probe import Selection
 from sonde.probes import probe, probe_names
 
 if TYPE_CHECKING:
     from sonde.agent.loader.remote_run import RemoteRun
 
-LOG = logging.getLogger("sonde.agent")
-LOAD_WITHIN_S, ANSWER_WITHIN_S = 120.0, 30.0
-"""Loading takes milliseconds, and seconds on an emulated processor; the rest is little work. A loader that is silent for
-so long does not live any more, or might as well not."""
-ASIDE_WITHIN_S = 1.0
-"""How long it is waited for with a question that can be left."""
-HURRIED_S, SLICE_S = 1.5, 0.1
-"""How long it may take once the agent is to end; how often that is looked at."""
 END_WITHIN_S = 5.0
 
 BLOCKED = (
@@ -72,8 +63,6 @@ BLOCKED = (
 
 TRIAL = MapShape("sonde_trial", "array", 4, 4, 1)
 
-Wanted = TypeVar("Wanted", bound=Answer)
-
 
 class Loader:
     """The process with the privileges: ``spawn`` it while there are some, then drop them and ask it.
@@ -81,24 +70,18 @@ class Loader:
     A context manager; ``close`` ends it, and with it everything that it attached. ``fileno`` is readable once it has
     ended by itself, was killed, or has not answered: then ``lost`` is true, ``loss`` says why, requests raise
     LoaderError, and runs can still be read, for what was attached is detached. It may be asked from several threads.
-    While ``hurries`` gives true it is not waited for as long as else. Where it does not answer for a moment,
+    Where it does not answer for a moment,
     ``count_runs``, ``identify``, ``refresh`` and ``follow`` raise LoaderBusyError, and may be asked again.
     """
 
     def __init__(self, channel: Channel, pid: int) -> None:
         """Take over a process and the socket to it; use ``spawn``."""
-        self._channel = channel
+        self._conversation = Conversation(channel)
         self.pid = pid
-        self._lock = threading.Lock()
-        self._number = self._owed = 0
-        self._silent_s = 0.0
-        self._lost = self._is_silent = self._reaped = False
-        self.loss = "has ended"
-        self.hurries: Callable[[], bool] = lambda: False
+        self._reaped = False
+        self._reading = threading.Lock()
         self._ready: Ready | None = None
         self._trial: Map | None = None
-        self._encoder = msgspec.msgpack.Encoder()
-        self._replies = msgspec.msgpack.Decoder(Reply)
 
     @classmethod
     def spawn(
@@ -126,7 +109,7 @@ class Loader:
             raise
         self = cls(channel, pid)
         try:
-            channel.send(self._encoder.encode(Configure(0, capabilities, statistics, identities, user)))
+            self._conversation.tell(Configure(0, capabilities, statistics, identities, user))
         except BaseException:
             self.close()
             raise
@@ -137,13 +120,11 @@ class Loader:
     @property
     def ready(self) -> Ready:
         """What it kept, once it is there: waits for it. Raises LoaderError, or what kept it from narrowing itself."""
-        with self._lock:
+        with self._reading:
             if self._ready is None:
-                reply, descriptors = self._receive(0, LOAD_WITHIN_S)
-                if isinstance(reply, Failed):
-                    raise error_of(reply)
+                reply, descriptors = self._conversation.first()
                 if not isinstance(reply, Ready) or len(descriptors) != 1:
-                    raise self._gone(f"begins with {type(reply).__name__}")
+                    raise self._conversation.gone(f"begins with {type(reply).__name__}")
                 self._ready = reply
                 self._trial = wrap_map(TRIAL, descriptors[0], None)
             return self._ready
@@ -156,20 +137,21 @@ class Loader:
 
     def fileno(self) -> int:
         """Give a descriptor that is readable once the loader is gone; -1 after ``close``."""
-        return self._channel.fileno()
+        return self._conversation.channel.fileno()
 
     @property
     def lost(self) -> bool:
         """Tell whether it is gone: found by looking, so ask once ``fileno`` is readable."""
-        # Unasked it says nothing: what is readable between requests is the end.  While somebody asks it answers.
-        if not self._lost and self._ready is not None and self._lock.acquire(blocking=False):
-            try:
-                poll = select.poll()
-                poll.register(self._channel.fileno(), select.POLLIN)
-                self._lost = bool(poll.poll(0))
-            finally:
-                self._lock.release()
-        return self._lost
+        return self._conversation.lost or (self._ready is not None and self._conversation.look())
+
+    @property
+    def loss(self) -> str:
+        """Say why it is lost, behind its name."""
+        return self._conversation.loss
+
+    def hurry_while(self, hurries: Callable[[], bool]) -> None:
+        """Wait for it no longer than ``HURRIED_S`` in all, while that gives true."""
+        self._conversation.hurries = hurries
 
     def await_end(self) -> None:
         """Wait until a lost loader's process has ended, and with it what it attached; ends it by force if it lives on."""
@@ -184,7 +166,8 @@ class Loader:
             poll = select.poll()
             poll.register(end, select.POLLIN)
             # One that does not answer will not hear either that it is to end.
-            if not poll.poll(0 if self._is_silent else END_WITHIN_S * 1000):
+            waits = self._conversation.is_over or not self._conversation.lost
+            if not poll.poll(END_WITHIN_S * 1000 if waits else 0):
                 signal.pidfd_send_signal(end, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
@@ -283,100 +266,19 @@ class Loader:
             left = left[max(1, answer.considered) :]
         return found
 
-    # ---- the wire -------------------------------------------------------------------------------------------
-
     def _ask(
         self, request: Request, kind: type[Wanted], *, within_s: float = ANSWER_WITHIN_S
     ) -> tuple[Wanted, list[int]]:
         _ = self.ready
-        with self._lock:
-            if self._lost:
-                raise self._gone(self.loss)
-            self._settle(within_s)
-            self._number = self._number % (2**32 - 1) + 1
-            numbered = msgspec.structs.replace(request, number=self._number)
-            try:
-                self._channel.send(self._encoder.encode(numbered))
-            except OSError as error:
-                raise self._gone("has ended") from error
-            reply, descriptors = self._receive(self._number, within_s)
-        if isinstance(reply, Failed):
-            raise error_of(reply)
-        if not isinstance(reply, kind):
-            for fd in descriptors:
-                os.close(fd)
-            raise self._gone(f"answers {type(reply).__name__} where {kind.__name__} is due")
-        return reply, descriptors
-
-    def _settle(self, within_s: float) -> None:
-        """Take the answer that is owed to a question which was left, before the next is asked."""
-        if self._owed:
-            _, descriptors = self._receive(self._owed, within_s)
-            for fd in descriptors:
-                os.close(fd)
-            LOG.info("the loader answers again")
-
-    def _receive(self, number: int, within_s: float) -> tuple[Answer, list[int]]:
-        self._owed = number
-        self._await(within_s)
-        self._owed, self._silent_s = 0, 0.0
-        try:
-            received = self._channel.receive()
-        except (OSError, OversizedError) as error:
-            raise self._gone("says what cannot be read") from error
-        if received is None:
-            raise self._gone("has ended")
-        data, descriptors = received
-        reply: Answer | None = None
-        try:
-            reply = found = self._replies.decode(data)
-        except msgspec.MsgspecError as error:
-            why = f"says what cannot be read: {error}"
-        else:
-            why = f"answers request {found.number} where {number} was asked"
-        # 0 is the answer to a request that it could not read: ours are read, unless one is too long.
-        if reply is None or (reply.number != number and not isinstance(reply, Failed)):
-            for fd in descriptors:
-                os.close(fd)
-            raise self._gone(why)
-        return reply, descriptors
-
-    def _await(self, within_s: float) -> None:
-        """Wait for an answer; counts slices and no clock: where both of us were frozen, one of them was long."""
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        left_s = within_s
-        while not poll.poll(SLICE_S * 1000):
-            left_s -= SLICE_S
-            self._silent_s += SLICE_S
-            if self.hurries():
-                left_s = min(left_s, HURRIED_S)
-            if left_s > 0:
-                continue
-            if within_s <= ASIDE_WITHIN_S and self._silent_s < ANSWER_WITHIN_S:
-                if self._silent_s < 2 * within_s:
-                    LOG.warning("the loader does not answer just now")
-                why = "it does not answer just now"
-                raise LoaderBusyError(
-                    "ask the loader", why=why, hint="is it stopped, or the machine too busy?"
-                )
-            # Whoever waits at ``fileno`` hears of it, and so does the loader, if it ever goes on.
-            self._is_silent = True
-            self._channel.shut()
-            raise self._gone("does not answer")
-
-    def _gone(self, why: str) -> LoaderError:
-        self._lost, self.loss = True, why
-        return LoaderError("ask the loader", why=f"it {why}", hint="end the agent and start it again")
+        return self._conversation.ask(request, kind, within_s=within_s)
 
     # ---- life -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End it, and wait until nothing of it is attached; again is fine."""
-        self._lost = True
         if self._trial is not None:
             self._trial.close()
-        self._channel.close()
+        self._conversation.close()
         self.await_end()
 
     def __enter__(self) -> Self:

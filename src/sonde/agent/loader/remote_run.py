@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +12,7 @@ from sonde.agent.loader.protocol import Started
 from sonde.agent.loader.remote_interfaces import RemoteInterfaces
 from sonde.bpf.object import ObjectSpec
 from sonde.bpf.received import ReceivedMap, ReceivedObject
-from sonde.errors import LoaderError
+from sonde.errors import LoaderError, SondeError
 from sonde.probe import Probe, Selection, Stream, Table
 from sonde.run.control import object_of, wait_for_programs
 from sonde.run.reading import Reading, is_clocked, skipped_runs
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sonde.agent.loader.loader import Loader
     from sonde.records.model import RecordBatch
     from sonde.records.sources import StreamSource, TableSource
+
+LOG = logging.getLogger("sonde.agent")
 
 
 class RemoteRun:
@@ -132,13 +135,25 @@ class RemoteRun:
             return
         self._stopped = True
         try:
-            skipped = self._loader.stop(self._started.run)
+            skipped = self._stop()
         except LoaderError:
             # What it attached goes with its process; the programs' own counts stay, for we hold them.
             self._loader.await_end()
             wait_for_programs()
             skipped = skipped_runs(self.loaded, self.output)
         self._reading.finish(skipped)
+
+    def _stop(self) -> int:
+        try:
+            return self._loader.stop(self._started.run)
+        except LoaderError:
+            raise
+        except SondeError as error:
+            # It cannot end in order: freed, it is detached all the same.
+            LOG.warning("%s.%s: %s", self.probe.name, self.output.name, error)
+            self._loader.free(self._started.run)
+            wait_for_programs()
+            return skipped_runs(self.loaded, self.output)
 
     def close(self) -> None:
         """Stop and free everything, here and in the loader; again is fine."""

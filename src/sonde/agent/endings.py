@@ -1,0 +1,62 @@
+"""Exporters that have ended, or are about to: what they delivered still counts, what they could not is said."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sonde.exporters.exporter import Exporter, Status
+
+
+@dataclass(slots=True)
+class Ending:
+    """An exporter that delivers what waits; ``dropped`` is what it had dropped before."""
+
+    exporter: Exporter
+    dropped: int
+    thread: threading.Thread
+
+
+@dataclass(slots=True)
+class Endings:
+    """Ends exporters beside the loop, which goes on; ``say`` is told what a person should know. From one thread."""
+
+    say: Callable[[str], None]
+    _under_way: list[Ending] = field(default_factory=list)
+    _counts: dict[str, Status] = field(default_factory=dict)
+
+    def begin(self, exporter: Exporter, *, timeout_s: float) -> None:
+        """Let one deliver what waits, for so long at most."""
+        before = exporter.status().dropped
+        close = threading.Thread(
+            target=exporter.close, kwargs={"timeout_s": timeout_s}, name="sonde-ending", daemon=True
+        )
+        close.start()
+        self._under_way.append(Ending(exporter, before, close))
+
+    def wait(self, *, timeout_s: float) -> None:
+        """Wait until all have ended, for so long at most."""
+        deadline = time.monotonic() + timeout_s
+        for each in self._under_way:
+            each.thread.join(max(0.0, deadline - time.monotonic()))
+        self.counts()
+
+    def counts(self) -> dict[str, Status]:
+        """Give what those of each name have counted; of them nothing else holds any more."""
+        found = dict(self._counts)
+        for each in list(self._under_way):
+            has_ended = not each.thread.is_alive()
+            status = each.exporter.status()
+            # Behind it one without anything: only the counts stay.
+            found[each.exporter.name] = found.get(each.exporter.name, Status()) + status + Status()
+            if has_ended:
+                self._under_way.remove(each)
+                self._counts[each.exporter.name] = (
+                    self._counts.get(each.exporter.name, Status()) + status + Status()
+                )
+                if status.dropped > each.dropped:
+                    count = status.dropped - each.dropped
+                    self.say(f"{each.exporter.name} has ended with {count:,} that it could not deliver")
+        return found

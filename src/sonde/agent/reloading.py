@@ -1,0 +1,161 @@
+"""A new configuration while the agent runs: what has not changed goes on, what has begins where the former ends."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sonde.agent.budget import Budget
+from sonde.agent.config import Changes, Config, RunConfig, difference
+from sonde.agent.exporting import make_exporter
+from sonde.agent.identity import who_of
+from sonde.agent.loader.remote_run import RemoteRun
+from sonde.agent.log import set_up
+from sonde.agent.resource import resource_of
+from sonde.errors import KernelError, SondeError
+
+if TYPE_CHECKING:
+    from sonde.agent.agent import Agent
+    from sonde.agent.measurement import Measurement
+    from sonde.exporters.exporter import Exporter
+
+LOG = logging.getLogger("sonde.agent")
+END_S = 4.0
+"""How long an exporter may deliver what waits, once it is not wanted any more."""
+BESIDE = frozenset({"otlp"})
+"""Exporters that may end beside those in their place: others have a port, or a file."""
+
+
+@dataclass(slots=True)
+class Reloading:
+    """Applies configurations to an agent. ``_stopped`` are measurements that may come back: their counters go on."""
+
+    agent: Agent
+    _stopped: dict[str, Measurement] = field(default_factory=dict)
+
+    def apply(self, new: Config) -> None:
+        """Run by this from now on; what cannot be is said, and stays as it was or detached."""
+        agent, runtime, old = self.agent, self.agent.runtime, self.agent.config
+        changes = difference(old, new)
+        for warning in new.warnings:
+            LOG.warning("%s", warning)
+        # What could not be until now is tried again, and said again where it still cannot.
+        runtime.board.problem = ""
+        self._apply_runs(new, changes.runs, is_series_new=old.series != new.series)
+        staying = self._apply_exporters(old, new, changes.exporters)
+        agent.config = replace(new, **{name: getattr(old, name) for name in staying})
+        runtime.resource = resource_of(new)
+        runtime.interval_s = runtime.board.interval_s = agent.config.read_interval_s
+        if old.budget != new.budget:
+            runtime.budget = Budget(new.budget.cpu, level=runtime.board.level)
+            runtime.vitals.budget_share = new.budget.cpu
+        set_up(new.log.level, new.log.format)
+        for key in changes.needs_restart:
+            LOG.warning("%s changes when sonde is started again", key)
+
+    # ---- what is measured -----------------------------------------------------------------------------------
+
+    def _apply_runs(self, new: Config, changes: Changes, *, is_series_new: bool) -> None:
+        runtime = self.agent.runtime
+        before = {each.name: each for each in runtime.measurements}
+        wanted = {each.name: each for each in new.runs}
+        successors: dict[str, RemoteRun] = {}
+        for name in (*changes.restarted, *self._reselect(wanted, before, changes.reselected)):
+            successor = self._successor(wanted[name], before[name])
+            if successor is not None:
+                successors[name] = successor
+            runtime.let_go(before[name])
+        for name in changes.stopped:
+            runtime.let_go(before[name])
+        if is_series_new or changes.stopped:
+            # The last counts of series that nobody goes on with.
+            runtime.export_now()
+        if is_series_new:
+            runtime.identity = who_of(new, self.agent.loader)
+            self._stopped.clear()
+        self._stopped |= {name: before[name] for name in changes.stopped}
+        now = self.agent.measurements(new)
+        for each in now:
+            former = before.get(each.name) or self._stopped.pop(each.name, None)
+            if former is not None:
+                each.succeed(former, with_series=not is_series_new, running=successors.get(each.name))
+        runtime.measurements[:] = now
+        runtime.attach_missing()
+
+    def _successor(self, run: RunConfig, former: Measurement) -> RemoteRun | None:
+        """Have another run go on where this one ends; None where it cannot be beside it, and has to begin afterwards."""
+        running = former.running
+        if not isinstance(running, RemoteRun) or not running.can_be_succeeded:
+            return None
+        try:
+            return self.agent.start(run, predecessor=running)
+        except SondeError as error:
+            LOG.info("%s: %s: it begins anew with a gap", former.name, error)
+            return None
+
+    def _reselect(
+        self, wanted: Mapping[str, RunConfig], before: Mapping[str, Measurement], names: Iterable[str]
+    ) -> Iterator[str]:
+        """Put runs on other interfaces while they count; gives those that have to begin anew for it."""
+        for name in names:
+            try:
+                before[name].select(wanted[name].selection)
+            except SondeError as error:
+                LOG.warning("%s: %s", name, error)
+                yield name
+
+    # ---- where it goes --------------------------------------------------------------------------------------
+
+    def _apply_exporters(self, old: Config, new: Config, changes: Changes) -> list[str]:
+        """Begin and end exporters; gives the names of those that cannot be as they should, and stay as they were."""
+        runtime, staying = self.agent.runtime, list[str]()
+        for exporter in [each for each in runtime.exporters if each.name in changes.stopped]:
+            self._end(exporter)
+        for name in (*changes.started, *changes.restarted):
+            former = next((each for each in runtime.exporters if each.name == name), None)
+            try:
+                self._begin(name, former, old, new)
+            except (SondeError, OSError) as error:
+                staying.append(name)
+                runtime.board.problem = str(error)
+                LOG.error("%s: %s stays as it was, until the next reload", error, name)
+        for exporter in runtime.exporters:
+            # A rotated file's name is another file's meanwhile, a certificate was renewed.
+            reopen = getattr(exporter, "reopen", None)
+            try:
+                if reopen is not None:
+                    reopen()
+            except SondeError as error:
+                runtime.board.problem = str(error)
+                LOG.error("%s: %s goes on with what it has, until the next reload", error, exporter.name)
+        return staying
+
+    def _begin(self, name: str, former: Exporter | None, old: Config, new: Config) -> None:
+        """Make an exporter, and end its former one when it is there: else that goes on. Raises what making it raises."""
+        runtime = self.agent.runtime
+        try:
+            made = make_exporter(name, new, runtime)
+        except KernelError as error:
+            if former is None or error.errno != errno.EADDRINUSE:
+                raise
+            # The address may be the former one's own, with another token, say.
+            self._end(former)
+            try:
+                made = make_exporter(name, new, runtime)
+            except BaseException:
+                runtime.exporters.append(make_exporter(name, old, runtime))
+                raise
+        else:
+            if former is not None:
+                self._end(former)
+        runtime.exporters.append(made)
+
+    def _end(self, exporter: Exporter) -> None:
+        runtime = self.agent.runtime
+        runtime.exporters.remove(exporter)
+        runtime.endings.begin(exporter, timeout_s=END_S)
+        if exporter.name not in BESIDE:
+            runtime.endings.wait(timeout_s=END_S)
