@@ -325,7 +325,7 @@ class Collector:
 
 def _names(given: object) -> tuple[str, ...]:
     """Take names of system calls: some, or one."""
-    each = (given,) if isinstance(given, str) else given
+    each = (given,) if isinstance(given, str | bytes) else given
     names = tuple(each) if isinstance(each, Iterable) else ()
     wrong = [name for name in names if not isinstance(name, str)]
     if not names or wrong:

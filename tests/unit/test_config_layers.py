@@ -246,7 +246,7 @@ def test_each_of_opentelemetrys_variables_is_checked(name: str) -> None:
         ({"OTEL_EXPORTER_OTLP_HEADERS": "hu sh=x"}, "OTEL_EXPORTER_OTLP_HEADERS: it is wrong: give headers"),
         (
             {"OTEL_EXPORTER_OTLP_HEADERS": "tenant=hush%C3%A9"},
-            "OTEL_EXPORTER_OTLP_HEADERS: the value of 'tenant' is wrong: give a text of one line, in ASCII",
+            "OTEL_EXPORTER_OTLP_HEADERS: number 1 is wrong: give a text of one line, in ASCII",
         ),
         (
             {"OTEL_EXPORTER_PROMETHEUS_PORT": "http"},

@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_metrics_are_handed_on_at_their_pace(clock: list[float]) -> None:
     """Every 5 s there are some, a little early or late, and they are wanted every 15 s."""
     recorder = Recorder()
-    paced = Paced(recorder, interval_s=15.0)
+    paced = Paced(recorder, interval_s=15.0, early_s=0.5)
     for second in (0.0, 5.1, 9.9, 14.8, 20.0, 25.0, 30.2, 35.0, 95.0, 100.0):
         clock[0] = 100.0 + second
         paced.export(Snapshot((), int(second * 10)))
@@ -55,7 +55,7 @@ def test_metrics_are_handed_on_at_their_pace(clock: list[float]) -> None:
 
 def test_the_last_metrics_are_not_kept(clock: list[float]) -> None:
     recorder = Recorder()
-    paced = Paced(recorder, interval_s=60.0)
+    paced = Paced(recorder, interval_s=60.0, early_s=0.5)
     for second in (0, 5, 10):
         clock[0] = 100.0 + second
         paced.export(Snapshot((), second))
@@ -74,7 +74,7 @@ def snapshot_of(counts: dict[str, int]) -> Snapshot:
 
 def test_a_series_that_ends_between_two_deliveries_is_delivered_with_its_last_count() -> None:
     recorder = Recorder()
-    paced = Paced(recorder, interval_s=3600.0)
+    paced = Paced(recorder, interval_s=3600.0, early_s=0.5)
     for counts in ({"a": 1}, {"a": 2, "b": 7}, {"a": 3}):
         paced.export(snapshot_of(counts))
     paced.close(timeout_s=1)

@@ -25,6 +25,6 @@ def test_counts_of_exporters_of_a_name_add_up() -> None:
     first = Status(points_delivered=3, points_dropped={"closed": 2}, failures={"timeout": 1}, requests=2)
     second = Status(points_delivered=4, failures={"timeout": 1, "closed": 1}, queue_length=7, problem="x")
     both = first + second
-    assert (both.points_delivered, both.requests, both.dropped) == (7, 2, 2)
+    assert (both.points_delivered, both.requests, both.lost) == (7, 2, 2)
     assert both.failures == {"timeout": 2, "closed": 1}
     assert (both.queue_length, both.problem) == (7, "x")

@@ -12,10 +12,10 @@ from sonde.exporters.exporter import Exporter, Status
 
 @dataclass(slots=True)
 class Ending:
-    """An exporter that delivers what waits; ``dropped`` is what it had dropped before."""
+    """An exporter that delivers what waits; ``lost`` is what it had lost before."""
 
     exporter: Exporter
-    dropped: int
+    lost: int
     thread: threading.Thread
 
 
@@ -29,7 +29,7 @@ class Endings:
 
     def begin(self, exporter: Exporter, *, timeout_s: float) -> None:
         """Let one deliver what waits, for so long at most."""
-        before = exporter.status().dropped
+        before = exporter.status().lost
         close = threading.Thread(
             target=exporter.close, kwargs={"timeout_s": timeout_s}, name="sonde-ending", daemon=True
         )
@@ -56,7 +56,7 @@ class Endings:
                 self._counts[each.exporter.name] = (
                     self._counts.get(each.exporter.name, Status()) + status + Status()
                 )
-                if status.dropped > each.dropped:
-                    count = status.dropped - each.dropped
+                if status.lost > each.lost:
+                    count = status.lost - each.lost
                     self.say(f"{each.exporter.name} has ended with {count:,} that it could not deliver")
         return found

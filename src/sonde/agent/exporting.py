@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from sonde.errors import CommandError
@@ -20,7 +21,8 @@ def make_exporter(name: str, config: Config, runtime: Runtime) -> Exporter:
             return exporter
         from sonde.agent.pace import Paced
 
-        return Paced(exporter, interval_s=pace_s)
+        # A tenth of the time between two readings.
+        return Paced(exporter, interval_s=pace_s, early_s=config.read_interval_s / 10)
     except ImportError as error:
         raise CommandError(
             f"export to {name}",
@@ -47,6 +49,8 @@ def _file(config: Config, _: Runtime) -> Exporter:
 def _otlp(config: Config, _: Runtime) -> Exporter:
     from sonde.exporters.otlp import OtlpExporter
 
+    # gRPC's C library writes lines of its own about each handshake that fails; what failed is said by us, once.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     return OtlpExporter(config.otlp.settings())
 
 

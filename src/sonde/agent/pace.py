@@ -20,12 +20,12 @@ class Paced:
     """Hands metrics on to another exporter, which it closes, every ``interval_s`` seconds at most.
 
     They are cumulative: nothing is lost in between, and the last ones are handed on when it is closed. Records go
-    through at once.
+    through at once. Metrics that come ``early_s`` before they are due are not kept for a whole interval more.
     """
 
-    def __init__(self, exporter: Exporter, *, interval_s: float) -> None:
+    def __init__(self, exporter: Exporter, *, interval_s: float, early_s: float) -> None:
         self._exporter = exporter
-        self._interval_s = interval_s
+        self._interval_s, self._early_s = interval_s, early_s
         self._due = float("-inf")
         self._waiting: Snapshot | None = None
 
@@ -37,11 +37,10 @@ class Paced:
     def export(self, snapshot: Snapshot) -> None:
         """Hand on the metrics of a moment, or keep them until they are wanted."""
         now = time.monotonic()
-        # Snapshots come at the agent's own interval: one that is a little early is not kept for a whole one more.
         if self._waiting is not None:
             # Series that ended in between have said their last count to nobody.
             snapshot, _ = carrying(self._waiting, snapshot, ended_max=ENDED_MAX)
-        if now < self._due - self._interval_s / 10:
+        if now < self._due - self._early_s:
             self._waiting = snapshot
             return
         self._due = max(now, self._due) + self._interval_s
@@ -56,6 +55,13 @@ class Paced:
         """Tell how the exporter does."""
         return self._exporter.status()
 
+    def unpaced(self) -> Exporter:
+        """Give the exporter itself, which has what waited by then."""
+        if self._waiting is not None:
+            self._exporter.export(self._waiting)
+            self._waiting = None
+        return self._exporter
+
     def reopen(self) -> None:
         """Have it open its files again, where it has some."""
         reopen = getattr(self._exporter, "reopen", None)
@@ -64,7 +70,4 @@ class Paced:
 
     def close(self, *, timeout_s: float) -> None:
         """Hand on what waits, and close the exporter."""
-        if self._waiting is not None:
-            self._exporter.export(self._waiting)
-            self._waiting = None
-        self._exporter.close(timeout_s=timeout_s)
+        self.unpaced().close(timeout_s=timeout_s)

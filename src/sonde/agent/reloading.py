@@ -14,6 +14,7 @@ from sonde.agent.exporting import make_exporter
 from sonde.agent.identity import who_of
 from sonde.agent.loader.remote_run import RemoteRun
 from sonde.agent.log import set_up
+from sonde.agent.pace import Paced
 from sonde.agent.resource import resource_of
 from sonde.errors import KernelError, SondeError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("sonde.agent")
 END_S = 4.0
 """How long an exporter may deliver what waits, once it is not wanted any more."""
+HAND_OVER_S = 1.0
+"""How long an attempt of an exporter may take that another goes on for: the loop waits."""
 BESIDE = frozenset({"otlp"})
 """Exporters that may end beside those in their place: others have a port, or a file."""
 
@@ -150,6 +153,7 @@ class Reloading:
                 raise
         else:
             if former is not None:
+                _hand_over(former, made)
                 self._end(former)
         runtime.exporters.append(made)
 
@@ -159,3 +163,11 @@ class Reloading:
         runtime.endings.begin(exporter, timeout_s=END_S)
         if exporter.name not in BESIDE:
             runtime.endings.wait(timeout_s=END_S)
+
+
+def _hand_over(former: Exporter, made: Exporter) -> None:
+    """Have an exporter go on with what waits at its former one, and with what that has delivered, where it can."""
+    before, after = (each.unpaced() if isinstance(each, Paced) else each for each in (former, made))
+    succeed = getattr(after, "succeed", None)
+    if succeed is not None:
+        succeed(before, timeout_s=HAND_OVER_S)

@@ -141,8 +141,8 @@ class Runtime:
             ready = self._wait(ends, planned)
             now = time.monotonic()
             self.board.turned(now)
-            if not ready:
-                self._lateness_s = max(self._lateness_s, now - planned)
+            # Also where it was busy until then, or stopped.
+            self._lateness_s = max(self._lateness_s, now - planned)
             ended = [fd for fd in ends if fd in ready]
             if ended or now >= deadline:
                 return ended
@@ -167,7 +167,11 @@ class Runtime:
         for each in sorted(self.measurements, key=lambda each: each.name == self.lives):
             self.let_go(each)
         self.board.is_over = True
+        share = self.vitals.overhead_share
         self._note_cost()
+        if time.monotonic() < self._judged_at + self.interval_s / 2:
+            # Of milliseconds the end is too much.
+            self.vitals.overhead_share = share
         self._make_snapshot()
         self._export()
 

@@ -15,12 +15,14 @@ AGAIN_S, AT_ONCE = 60.0, 5
 
 @dataclass(slots=True)
 class Told:
-    """What was last said of an exporter: no problem where it was said that it is over.
+    """What was last said of an exporter: no problem where it was said that it is over; ``lost`` is as of then.
 
     ``left`` is how many warnings there may have been at ``at``.
     """
 
+    exporter: Exporter
     at: float
+    lost: int = 0
     problem: str = ""
     left: float = AT_ONCE
 
@@ -39,17 +41,22 @@ class Troubles:
 
     warn: Callable[[str], None]
     inform: Callable[[str], None]
-    _told: dict[int, Told] = field(default_factory=dict)
+    _told: list[Told] = field(default_factory=list)
 
     def look(self, exporters: Iterable[Exporter], now: float) -> None:
         """Say what has changed; who is no longer among them is forgotten."""
-        before, self._told = self._told, {}
-        for exporter in exporters:
-            told = self._told[id(exporter)] = before.get(id(exporter)) or Told(now)
-            problem = exporter.status().problem
-            if problem and problem != told.problem and told.may_warn(now):
-                told.problem = problem
-                self.warn(problem)
-            elif told.problem and not problem:
-                told.problem = ""
-                self.inform(f"{exporter.name} delivers again")
+        self._told = [self._of(exporter, now) for exporter in exporters]
+        for told in self._told:
+            status = told.exporter.status()
+            if status.problem and status.problem != told.problem and told.may_warn(now):
+                # Of several problems in a row it is the first before which nothing was lost.
+                told.lost = told.lost if told.problem else status.lost
+                told.problem = status.problem
+                self.warn(status.problem)
+            elif told.problem and not status.problem:
+                told.problem, lost = "", status.lost - told.lost
+                more = f"; {lost:,} points and records were dropped meanwhile" if lost else ""
+                (self.warn if lost else self.inform)(f"{told.exporter.name} delivers again{more}")
+
+    def _of(self, exporter: Exporter, now: float) -> Told:
+        return next((each for each in self._told if each.exporter is exporter), None) or Told(exporter, now)

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from sonde.records.model import RecordBatch
 
 
+SUPERSEDED = "superseded"
+"""The cause of drops by which nothing is lost: later points have the same totals, and what was added."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """How an exporter does: cumulative counts since it was made, and what holds now.
@@ -52,9 +56,10 @@ class Status:
         )
 
     @property
-    def dropped(self) -> int:
-        """Count points and records that were dropped, whatever the cause."""
-        return sum(self.points_dropped.values()) + sum(self.records_dropped.values())
+    def lost(self) -> int:
+        """Count points and records that were dropped, but those in whose place others came."""
+        both = (*self.points_dropped.items(), *self.records_dropped.items())
+        return sum(count for cause, count in both if cause != SUPERSEDED)
 
 
 def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

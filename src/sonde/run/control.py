@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from sonde.bpf.map import possible_cpus
 from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
 from sonde.bpf.safe import read_packaged
-from sonde.errors import KernelError, KnobError, PermissionDeniedError, SondeError
+from sonde.errors import KernelError, KnobError, SondeError
 from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
+from sonde.run.failure import failure_of, let_go
 from sonde.run.knob_values import known, refuse_misplaced
 from sonde.run.reading import skipped_runs
 from sonde.run.room import can_grow, check_room, entries_of
@@ -88,7 +89,6 @@ class RunControl:
                 cells.start()
             if RATE_MAX in self.values:
                 self._object.variables[RATE_MAX].value = self.values[RATE_MAX]
-            self.skipped_before = skipped_runs(self._object, self.output)
             if self._naming is not None:
                 self._naming.start(first=[self.selection.pid] if self.selection.pid else [])
             self._begin(predecessor)
@@ -107,12 +107,14 @@ class RunControl:
         """Count from here on; between the end of a predecessor and that are two stores to memory, and nothing else."""
         ours = self.loaded.variables["active"]
         if predecessor is None:
+            self.skipped_before = skipped_runs(self.loaded, self.output)
             ours.value = 1
             return
         predecessor.refresh()
         theirs = predecessor.loaded.variables["active"]
         # What it takes to write ours for the first time is behind us then.
         ours.value = 0
+        self.skipped_before = skipped_runs(self.loaded, self.output)
         theirs.value = 0
         ours.value = 1
         predecessor.note_end()
@@ -135,32 +137,9 @@ class RunControl:
                 errors.append(error)
                 continue
             for each in errors:
-                _let_go(each)
+                let_go(each)
             return loaded
-        raise self._failure(errors)
-
-    def _failure(self, errors: Sequence[KernelError]) -> KernelError:
-        """Give what says most of why none of the variants could be loaded, in whose order the errors are."""
-        from sonde.bpf.capabilities import TRACING, missing
-
-        assert errors, "a probe has at least one variant"
-        denied = [each for each in errors if isinstance(each, PermissionDeniedError)]
-        others = [each for each in errors if not isinstance(each, PermissionDeniedError)]
-        lacking = missing(self.probe.capabilities)
-        if denied and (lacking or not others):
-            if not set(lacking) - set(TRACING):
-                return denied[0]
-            # The kernel only says that it is not permitted: name all that is missing, where it is more than tracing takes.
-            operation = f"load probe {self.probe.name}"
-            all_of_them = PermissionDeniedError(operation=operation, capability=", ".join(lacking))
-            all_of_them.__cause__ = denied[0]
-            return all_of_them
-        # Some kinds of program may be forbidden, and others not: what keeps these from loading says more. The first
-        # variant is the one for this kernel, unless the kernel is old.
-        first, *rest = others
-        for later in rest:
-            first.add_note(f"also: {later}")
-        return first
+        raise failure_of(self.probe, errors)
 
     def _prepare(self, spec: ObjectSpec, variant: Variant) -> None:
         self.variant = variant
@@ -372,16 +351,6 @@ class RunControl:
         shapes = [each.shape for each in self.loaded.maps.values()]
         shapes = [replace(each, max_entries=entries.get(each.name, each.max_entries)) for each in shapes]
         return sum(memory_bytes(each, cpus) for each in shapes)
-
-
-def _let_go(error: BaseException) -> None:
-    """Free what the frames of an error hold, which hold it: objects of a megabyte would wait for the garbage collector."""
-    import traceback
-
-    traceback.clear_frames(error.__traceback__)
-    error.__traceback__ = None
-    if error.__context__ is not None:
-        _let_go(error.__context__)
 
 
 def _belongs(name: str, output: Table | Stream) -> bool:

@@ -305,11 +305,11 @@ class Pairs(Kind):
         if not isinstance(value, Mapping):
             raise self.refuse(value)
         found: dict[str, Any] = {}
-        for name, item in value.items():
+        for number, (name, item) in enumerate(value.items(), 1):
             if isinstance(item, Mapping) and not self.is_plain:
                 found |= {f"{name}.{rest}": each for rest, each in self.read(item).items()}
             else:
-                found[self._name(name)] = self._item(name, item)
+                found[self._name(name)] = self._item(number, name, item)
         return found
 
     def read_text(self, text: str) -> dict[str, Any]:
@@ -317,13 +317,13 @@ class Pairs(Kind):
         from urllib.parse import unquote
 
         found = {}
-        for pair in (part.strip() for part in text.split(",")):
+        for number, pair in enumerate((part.strip() for part in text.split(",")), 1):
             name, equals, value = pair.partition("=")
             if pair and not equals:
                 raise HarmlessError("one has no =: give name=value,name=value")
             if pair:
                 name = unquote(name.strip())
-                found[self._name(name)] = self._item(name, unquote(value.strip()))
+                found[self._name(name)] = self._item(number, name, unquote(value.strip()))
         return found
 
     def write(self, value: Mapping[str, Any]) -> str:
@@ -336,15 +336,17 @@ class Pairs(Kind):
             raise ValueError(f"{shown(name)} is no name of {self.noun}: letters, digits and - make one")
         return name.lower() if self.is_folded else name
 
-    def _item(self, name: str, item: object) -> Any:
+    def _item(self, number: int, name: str, item: object) -> Any:
         types = (str,) if self.is_plain else (str, bool, int, float)
         is_text_right = not isinstance(item, str) or (
             item.isprintable() and (item.isascii() or not self.is_folded)
         )
         if not isinstance(item, types) or not is_text_right:
             words = "a text of one line" if self.is_plain else "a text of one line, a number or a boolean"
-            words = "a text of one line, in ASCII" if self.is_folded else words
-            raise HarmlessError(f"the value of {shown(name)} is wrong: give {words}")
+            if self.is_folded:
+                # Of a secret that was given without a name, what is before its = looks like one.
+                raise HarmlessError(f"number {number} is wrong: give a text of one line, in ASCII")
+            raise ValueError(f"the value of {shown(name)} is wrong: give {words}")
         return item
 
 

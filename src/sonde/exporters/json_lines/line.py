@@ -121,9 +121,7 @@ def _encoded(lines: list[dict[str, Any]]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Give what the encoder knows for what it does not: NumPy's numbers, bytes that are text."""
-    if isinstance(value, bytes):
-        return encodable(value.decode(errors="surrogateescape"))
+    """Give what the encoder knows for what it does not: NumPy's numbers."""
     return value.item() if hasattr(value, "item") else str(value)
 
 

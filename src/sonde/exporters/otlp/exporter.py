@@ -97,6 +97,21 @@ class OtlpExporter:
             problem="; ".join(problems),
         )
 
+    def succeed(self, former: OtlpExporter, *, timeout_s: float) -> None:
+        """Go on where another ends, which is closed then: with what waits there, and with what was delivered.
+
+        Attempts that are under way there may take so long. Before anything is given to this one.
+        """
+        for ours, theirs in ((self._metrics, former._metrics), (self._records, former._records)):
+            if theirs is None:
+                continue
+            theirs[0].stop(timeout_s=timeout_s)
+            if ours is not None:
+                with theirs[0].changed, ours[0].changed:
+                    ours[1].succeed(theirs[1])  # type: ignore[arg-type]
+                    ours[0].wake()
+        former.close(timeout_s=0)
+
     def close(self, *, timeout_s: float) -> None:
         """Deliver what waits, for so long at most; then count it as dropped, and end. Again is fine."""
         deadline = time.monotonic() + timeout_s

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
-
-# Its C library writes lines of its own about each handshake that fails; what failed is said by us, once.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
@@ -38,6 +34,7 @@ CAUSES = {Code.UNAVAILABLE: "unavailable", Code.DEADLINE_EXCEEDED: "timeout", Co
 TLS_FAILURE = re.compile(r"certificate|handshake|SSL_ERROR|TLS|verification check failed", re.IGNORECASE)
 NO_TLS = "WRONG_VERSION_NUMBER"
 PREAMBLE = re.compile(r"^failed to connect to all addresses; last error: (UNKNOWN|UNAVAILABLE): ")
+CONNECTING = re.compile(r"failed to connect|connections to all backends|resolution", re.IGNORECASE)
 CLOSED = re.compile(r"socket closed|connection reset|goaway|stream removed", re.IGNORECASE)
 
 
@@ -74,10 +71,10 @@ class GrpcTransport:
         except grpc.FutureCancelledError:
             return Outcome("timeout", "ended before an answer came", is_retryable=True)
         except grpc.RpcError as error:
-            if error.code() is Code.UNAVAILABLE:
+            if error.code() is Code.UNAVAILABLE and CONNECTING.search(error.details() or ""):
                 # A channel goes on connecting by itself, ten times a second: when to try again is retry.py's.
                 self.close()
-            return _failure(error)
+            return _failure(error, is_tls=self._target.is_tls)
         finally:
             self._pending = None
         return Outcome(rejected=rejected, message=shortened(message))
@@ -124,11 +121,11 @@ class GrpcTransport:
             channel.close()
 
 
-def _failure(error: Any) -> Outcome:
+def _failure(error: Any, *, is_tls: bool) -> Outcome:
     code, details = error.code(), PREAMBLE.sub("", error.details() or "")
     asked_s = _retry_info_s(error)
     cause = CAUSES.get(code, f"status {code.name}")
-    if code is Code.UNAVAILABLE and TLS_FAILURE.search(details):
+    if is_tls and code is Code.UNAVAILABLE and TLS_FAILURE.search(details):
         cause = "certificate"
         details = SPEAKS_NO_TLS if NO_TLS in details else details
     elif code is Code.UNAVAILABLE and CLOSED.search(details):

@@ -9,6 +9,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -83,7 +84,7 @@ class HttpTransport:
         """Post one request. The time is for all of it: a receiver that sends a byte a second gets no longer."""
         if self._is_gzip:
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-        self._is_aborted = False
+        self._is_aborted, begun = False, time.monotonic()
         watchdog = threading.Timer(timeout_s, self.abort)
         watchdog.daemon = True
         watchdog.start()
@@ -92,7 +93,8 @@ class HttpTransport:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if self._is_aborted or isinstance(error, TimeoutError):
-                return Outcome("timeout", f"no answer within {timeout_s:.3g} s", is_retryable=True)
+                waited_s = time.monotonic() - begun
+                return Outcome("timeout", f"no answer within {waited_s:.3g} s", is_retryable=True)
             # Who has answered before speaks what we do.
             return _failure(error, may_speak_tls=not (self._target.is_tls or self._is_answered))
         finally:

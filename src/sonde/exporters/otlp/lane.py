@@ -87,6 +87,14 @@ class Lane:
                 self._deadline = deadline
             self.changed.notify()
 
+    def stop(self, *, timeout_s: float) -> None:
+        """Make no further attempt, and let the one under way end, for so long at most; ``join`` follows."""
+        with self.changed:
+            self._deadline = time.monotonic()
+            self.changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
     def join(self) -> None:
         """Wait until it has ended, or its moment has come; then what is left is dropped."""
         assert self._deadline is not None, "finish_by comes first"
@@ -105,7 +113,11 @@ class Lane:
         while (work := self._next()) is not None:
             passed = self._deliver_all(work)
             with self.changed:
+                # At the end what could not be delivered in time is not tried again; who comes later may.
+                is_over = self._deadline is not None and passed < work.items and not self._supply.is_newer()
                 work.finish(passed=passed)
+            if is_over:
+                return
 
     def _next(self) -> Work | None:
         with self.changed:

@@ -58,6 +58,11 @@ class Ledger:
             if self._is_closed:
                 self._dropped["closed"] += items
 
+    def withdraw(self, items: int) -> None:
+        """Count no more what waited, and is another ledger's now."""
+        with self._lock:
+            self._offered -= items
+
     def deliver(self, items: int, *, rejected: int = 0) -> None:
         """Count what a receiver has, but what it rejected of that."""
         with self._lock:

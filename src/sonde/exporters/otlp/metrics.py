@@ -47,6 +47,11 @@ class MetricsEncoder:
         packer = Packer(envelope, size_max_bytes=self._size_max_bytes)
         return packer.pack(self._group(series) for series in snapshot.series if len(series))
 
+    def succeed(self, former: MetricsEncoder) -> None:
+        """Go on with the differences of another, so that nothing is told twice."""
+        if self._deltas is not None and former._deltas is not None:
+            self._deltas = former._deltas
+
     def settle(self) -> None:
         """End a snapshot: what its requests delivered is not in the next differences."""
         if self._deltas is not None:

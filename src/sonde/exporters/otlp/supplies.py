@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonde.exporters.exporter import SUPERSEDED
 from sonde.exporters.otlp.ended import carrying, points_of, without_first
 
 if TYPE_CHECKING:
@@ -50,12 +51,22 @@ class LatestSnapshot:
         carried = points_of(self._waiting) - points
         self._carried += carried
         self._ledger.drop(lost, "ended")
-        self._ledger.drop(points_of(before) - carried - lost, "superseded")
+        self._ledger.drop(points_of(before) - carried - lost, SUPERSEDED)
 
     def put_back(self, rest: Snapshot) -> None:
-        """Take back what was not delivered of a snapshot; it is dropped where nothing newer takes its place."""
-        if self._waiting is not None:
+        """Take back what was not delivered of a snapshot: what is newer takes its place."""
+        if self._waiting is None:
+            self._waiting = rest
+        else:
             self._replace(rest)
+
+    def succeed(self, former: LatestSnapshot) -> None:
+        """Take over what waits at another, and what was delivered from there; with the former lane's condition held."""
+        self._encoder.succeed(former._encoder)
+        waiting, former._waiting = former._waiting, None
+        if waiting is not None:
+            former._ledger.withdraw(points_of(waiting))
+            self.put(waiting)
 
     def due_s(self) -> float | None:
         """A snapshot waits for nothing."""
@@ -147,6 +158,20 @@ class RecordQueue:
         self.size_bytes -= size_of(batch)
         return batch
 
+    def put_back(self, batches: Iterable[RecordBatch], *, passed: int) -> None:
+        """Take back what was not delivered of batches that were taken: the oldest."""
+        left = [batch for batch in _behind(batches, passed) if len(batch)]
+        self._batches.extendleft(reversed(left))
+        self.records += sum(map(len, left))
+        self.size_bytes += sum(map(size_of, left))
+
+    def succeed(self, former: RecordQueue) -> None:
+        """Take over what waits at another; with the former lane's condition held."""
+        while former._batches:
+            batch = former._pop()
+            former._ledger.withdraw(len(batch))
+            self.put(batch)
+
     def due_s(self) -> float | None:
         """Tell when the oldest has waited long enough."""
         if not self._batches:
@@ -163,7 +188,7 @@ class RecordQueue:
             taken.append(self._pop())
             records += len(taken[-1])
         self._since_s = time.monotonic()
-        return RecordsWork(tuple(taken), self._encoder, self._resource()) if taken else None
+        return RecordsWork(self, tuple(taken), self._encoder, self._resource()) if taken else None
 
     def is_newer(self) -> bool:
         """Every record counts: none takes the place of another."""
@@ -174,6 +199,7 @@ class RecordQueue:
 class RecordsWork:
     """Batches on their way."""
 
+    supply: RecordQueue
     batches: tuple[RecordBatch, ...]
     encoder: LogsEncoder
     resource: Mapping[str, Any]
@@ -188,7 +214,16 @@ class RecordsWork:
         return self.encoder.requests(self.batches, resource=self.resource)
 
     def finish(self, *, passed: int) -> None:
-        """What is left when it ends is dropped with what waits."""
+        """End it; what is left goes back, which happens at the end alone."""
+        if passed < self.items:
+            self.supply.put_back(self.batches, passed=passed)
+
+
+def _behind(batches: Iterable[RecordBatch], passed: int) -> Iterator[RecordBatch]:
+    """Give what is behind so many records."""
+    for batch in batches:
+        yield batch.picking(slice(min(passed, len(batch)), None)) if passed else batch
+        passed = max(0, passed - len(batch))
 
 
 def size_of(batch: RecordBatch) -> int:
