@@ -228,6 +228,26 @@ def test_another_program_may_rename_the_file(tmp_path: Path) -> None:
     assert (3, 5) == (len(read(tmp_path / "old.jsonl")), len(read(path)))
 
 
+def test_where_the_path_cannot_be_opened_again_lines_go_to_the_file_that_is(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with exporter(path) as made:
+        made.log(batch(3))
+        until(lambda: made.status().records_waiting == 0)
+        path.rename(tmp_path / "old.jsonl")
+        path.mkdir()
+        made.reopen()
+        made.log(batch(5))
+        until(lambda: made.status().records_waiting == 0)
+        assert "lines go to the file that was open" in made.status().problem
+        path.rmdir()
+        made.reopen()
+        made.log(batch(7))
+        until(lambda: made.status().records_waiting == 0)
+        assert made.status().problem == ""
+
+    assert (8, 7) == (len(read(tmp_path / "old.jsonl")), len(read(path)))
+
+
 def test_a_line_that_a_crash_left_unfinished_swallows_none(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_bytes(b'{"whole":1}\n{"cut')

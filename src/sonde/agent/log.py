@@ -6,8 +6,9 @@ import json
 import logging
 import sys
 import time
-from typing import Literal
+from typing import Literal, TextIO
 
+from sonde.agent.patience import is_taken
 from sonde.exporters.text import visible
 
 LOGGER = logging.getLogger("sonde")
@@ -41,9 +42,28 @@ class TextFormatter(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
+class PatientHandler(logging.StreamHandler[TextIO]):
+    """Writes lines for who reads them: where nobody does, they are left out, and told of once somebody does again."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, if it is taken at once."""
+        if not is_taken(self.stream):
+            self._left_out += 1
+            return
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            told = f"{left_out} lines were not written, for nobody read them"
+            super().emit(logging.LogRecord(record.name, logging.WARNING, "", 0, told, None, None))
+        super().emit(record)
+
+
 def set_up(level: str, form: Literal["text", "json"] | str) -> None:
     """Send what sonde's loggers say from this level on to standard error, in this form; again replaces it."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = PatientHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level.upper())

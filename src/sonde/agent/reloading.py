@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sonde.agent.budget import Budget
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("sonde.agent")
 END_S = 4.0
 """How long an exporter may deliver what waits, once it is not wanted any more."""
-HAND_OVER_S = 1.0
+HAND_OVER_S = 0.5
 """How long an attempt of an exporter may take that another goes on for: the loop waits."""
 BESIDE = frozenset({"otlp"})
 """Exporters that may end beside those in their place: others have a port, or a file."""
@@ -34,10 +34,9 @@ BESIDE = frozenset({"otlp"})
 
 @dataclass(slots=True)
 class Reloading:
-    """Applies configurations to an agent. ``_stopped`` are measurements that may come back: their counters go on."""
+    """Applies configurations to an agent."""
 
     agent: Agent
-    _stopped: dict[str, Measurement] = field(default_factory=dict)
 
     def apply(self, new: Config) -> None:
         """Run by this from now on; what cannot be is said, and stays as it was or detached."""
@@ -78,13 +77,15 @@ class Reloading:
             runtime.export_now()
         if is_series_new:
             runtime.identity = who_of(new, self.agent.loader)
-            self._stopped.clear()
-        self._stopped |= {name: before[name] for name in changes.stopped}
+            for each in runtime.stopped.values():
+                each.totals = ()
+        runtime.stopped |= {name: before[name] for name in changes.stopped}
         now = self.agent.measurements(new)
         for each in now:
-            former = before.get(each.name) or self._stopped.pop(each.name, None)
+            former = before.get(each.name) or runtime.stopped.pop(each.name, None)
             if former is not None:
-                each.succeed(former, with_series=not is_series_new, running=successors.get(each.name))
+                goes_on = not is_series_new and len(former.totals) == len(each.totals)
+                each.succeed(former, with_series=goes_on, running=successors.get(each.name))
         runtime.measurements[:] = now
         runtime.attach_missing()
 

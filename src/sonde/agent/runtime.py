@@ -73,6 +73,7 @@ class Runtime:
     """Measures until it is told to end; made with everything that it owns, which ``run`` closes.
 
     ``lives`` names the stream that tells the agent of all processes' lives; ``say`` is told what a person should know;
+    ``stopped`` are measurements that may come back, by name: their counters go on then.
     ``open_window`` has the kernel keep statistics of programs for so many seconds (None: it cannot be).
     """
 
@@ -89,6 +90,7 @@ class Runtime:
     open_window: Callable[[float], None] | None = None
     say: Callable[[str], None] = lambda _: None
     started_ns: int = field(default_factory=time.time_ns)
+    stopped: dict[str, Measurement] = field(default_factory=dict)
     vitals: Vitals = field(init=False)
     board: Board = field(init=False)
     endings: Endings = field(init=False)
@@ -187,6 +189,11 @@ class Runtime:
         if self.board.wake >= 0:
             os.close(self.board.wake)
             self.board.wake = -1
+
+    @property
+    def every_measurement(self) -> list[Measurement]:
+        """Give all of which there is an account: also those that a reload has stopped."""
+        return [*self.measurements, *self.stopped.values()]
 
     def statuses(self) -> dict[str, Status]:
         """Tell how exporters do; counts are those of all of a name since the agent began."""
@@ -300,7 +307,7 @@ class Runtime:
         series = [each for measurement in self.measurements for each in measurement.series(now_ns)]
         self.vitals.lateness_s, self._lateness_s = self._lateness_s, 0.0
         here = {each.name for each in self.exporters}
-        own = self.vitals.series(self.measurements, self.statuses(), here, now_ns)
+        own = self.vitals.series(self.every_measurement, self.statuses(), here, now_ns)
         self.board.put(Snapshot((*series, *own), now_ns, self.resource))
 
     def _export(self) -> None:

@@ -70,7 +70,7 @@ def summary_of(runtime: Runtime, seconds: float) -> Summary:
         seconds,
         {
             each.name: {**each.accounting.as_dict(), "equation": str(each.accounting)}
-            for each in runtime.measurements
+            for each in runtime.every_measurement
         },
         {
             name: {**_metric(series[name]), "ended": totals.ended}

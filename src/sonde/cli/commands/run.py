@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import select
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,6 @@ def COMMAND(  # noqa: N802  # found by this name
 
 def _agent(config: Config, read: Any, ready_fd: int | None) -> Agent:
     """Start the loader while there are privileges, give them up, and only then import what parses and serves."""
-    import logging
-
     from sonde.agent.loader.loader import Loader
     from sonde.agent.privileges import drop_privileges
     from sonde.enrich.kernel_symbol import kernel_symbols
@@ -142,7 +141,9 @@ def _user(name: str) -> str:
 
 def _print(summary: Summary, form: str, *, beside_lines: bool) -> None:
     """Write it to standard output; where JSON lines go there, text goes beside them, and all where nobody reads any more."""
-    is_beside = beside_lines and (form != "json" or not select.select([], [1], [], READ_WITHIN_S)[1])
-    lines = [json.dumps({"summary": summary.as_dict()})] if form == "json" else summary.lines()
-    for line in lines:
-        click.echo(line, err=is_beside)
+    from sonde.agent.patience import is_taken, write_patiently
+
+    text = json.dumps({"summary": summary.as_dict()}) if form == "json" else "\n".join(summary.lines())
+    is_beside = (beside_lines and form != "json") or not is_taken(sys.stdout, READ_WITHIN_S)
+    if not write_patiently(sys.stderr if is_beside else sys.stdout, f"{text}\n", READ_WITHIN_S):
+        logging.getLogger("sonde.agent").warning("the summary was not written: nobody reads it")

@@ -64,7 +64,7 @@ class JsonLinesExporter:
         self._failures: Counter[str] = Counter()
         self._writes = 0
         self._latency_s = 0.0
-        self._cause = self._problem = ""
+        self._cause = self._problem = self._stale = ""
         self._resource: Mapping[str, Any] | None = None
         self._thread = threading.Thread(target=self._work, name="sonde-json-lines", daemon=True)
         self._thread.start()
@@ -122,7 +122,7 @@ class JsonLinesExporter:
     def status(self) -> Status:
         """Tell how it does."""
         with self._changed:
-            problem = self._problem
+            problem = self._problem or self._stale
             if not self._thread.is_alive() and not self._is_closing:
                 problem = (
                     "the thread that writes has ended: a bug of sonde's, its traceback is on standard error"
@@ -193,9 +193,17 @@ class JsonLinesExporter:
             return self._queue[0] if self._queue else _NOTHING
 
     def _reopen_if_asked(self) -> None:
-        if self._is_reopening:
+        """Open the path; where it cannot be opened, lines go to where they went until it is asked for again, and it is said."""
+        if not self._is_reopening:
+            return
+        stale = ""
+        try:
             self._file.reopen()
-            self._is_reopening = False
+        except OSError as error:
+            why = errno_text(error.errno or 0)
+            stale = f"open {self.settings.path} again: {why}: lines go to the file that was open"
+        with self._changed:
+            self._is_reopening, self._stale = False, stale
 
     def _write(self, item: Item, chunk: Chunk) -> None:
         began = time.monotonic()
