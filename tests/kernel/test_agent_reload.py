@@ -158,7 +158,7 @@ def test_what_the_loader_gave_up_is_said_and_warnings_too(tmp_path: Path) -> Non
             packets = "[probes.packets]\ninterfaces = ['sonde-none*']\n[otlp]\ninterval = '750ms'\n"
             told = reload(running, path, f"{counting(made)}{packets}endpoint = 'http://127.0.0.1:1'\n")
             assert "CAP_NET_ADMIN, which the loader gave up at its start: start sonde again" in told
-            assert "750ms is no multiple of interval" in told
+            assert "750ms is no multiple of 500ms" in told
             assert "measures syscalls.counts; " in told
 
 

@@ -217,6 +217,13 @@ def test_otlp_may_be_sent_more_often_than_all_else() -> None:
     assert (config.pace_s("otlp"), config.pace_s("file"), config.pace_s("prometheus")) == (None, 5.0, None)
 
 
+def test_a_file_that_is_written_less_often_for_that_is_said() -> None:
+    config = config_with(otlp__endpoint="http://a:4318", otlp__interval="4s", file__path="-")
+    (warning,) = config.warnings
+    assert warning.startswith("interval: 5s is no multiple of 4s")
+    assert warning.endswith("metrics are written every 8s")
+
+
 @pytest.mark.parametrize(("interval", "pace_s", "said"), [("7s", 7.0, 1), ("15s", 15.0, 0), ("5s", None, 0)])
 def test_or_less_often(interval: str, pace_s: float | None, said: int) -> None:
     """Metrics are handed on when they are read: what is no multiple of that is rounded, and said to be."""

@@ -64,13 +64,18 @@ class Config:
 
     def warnings_of_pace(self) -> Iterator[str]:
         """Say what is rounded: metrics are handed on when they are read."""
-        times = self._otlp_interval_s / self.interval_s
-        if times > 1 and not math.isclose(times, round(times), abs_tol=0.01):
-            given, read, sent = (
-                Duration().write(each)[1:-1]
-                for each in (self._otlp_interval_s, self.interval_s, math.ceil(times) * self.interval_s)
-            )
-            yield f"otlp.interval: {given} is no multiple of interval, {read}: metrics are sent every {sent}"
+        for setting, name, words in (("otlp.interval", "otlp", "sent"), ("interval", "file", "written")):
+            pace_s = self.pace_s(name) if name in self.exporters else None
+            times = (pace_s or 0.0) / self.read_interval_s
+            if pace_s is not None and not math.isclose(times, round(times), abs_tol=0.01):
+                given, read, rounded = (
+                    Duration().write(each)[1:-1]
+                    for each in (pace_s, self.read_interval_s, math.ceil(times) * self.read_interval_s)
+                )
+                yield (
+                    f"{setting}: {given} is no multiple of {read}, how often tables are read: "
+                    f"metrics are {words} every {rounded}"
+                )
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:
