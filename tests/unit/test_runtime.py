@@ -108,3 +108,36 @@ def test_after_a_stall_no_interval_of_milliseconds_is_judged(monkeypatch: pytest
     apart = [after - before for before, after in pairwise(judged)]
     assert len(apart) >= 5
     assert min(apart) >= 0.5
+
+
+def test_lateness_is_also_what_the_loop_itself_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading of four seconds makes the next one late by three; nothing else is late."""
+    now, works, late = 1000.0, iter([0.0, 4.0]), list[float]()
+
+    def wait(_: Runtime, ends: Sequence[int], until: float) -> list[int]:
+        nonlocal now
+        now = max(now, until)
+        return []
+
+    def read(runtime: Runtime) -> None:
+        nonlocal now
+        late.append(runtime._lateness_s)
+        runtime._lateness_s = 0.0
+        now += next(works, 0.0)
+
+    monkeypatch.setattr(
+        "sonde.agent.runtime.time", SimpleNamespace(**{**vars(time), "monotonic": lambda: now})
+    )
+    monkeypatch.setattr(Runtime, "_wait", wait)
+    monkeypatch.setattr(Runtime, "_judge", lambda _: None)
+    monkeypatch.setattr(Runtime, "_export", lambda _: None)
+    monkeypatch.setattr(Runtime, "_read_tables", read)
+    exporter = SimpleNamespace(name="otlp", close=lambda **_: None)
+    runtime = Runtime([], [cast(Any, exporter)], cast(Any, None), interval_s=1.0)
+    try:
+        runtime.loop(ends=[], duration_s=12.0)
+    finally:
+        runtime.close()
+
+    assert max(late) == pytest.approx(3.0)
+    assert sum(late) == pytest.approx(3.0)

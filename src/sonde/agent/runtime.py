@@ -132,6 +132,7 @@ class Runtime:
         May be called again: what happened at a descriptor in ``ends`` is the caller's.
         """
         now = time.monotonic()
+        self._next_drain = max(self._next_drain, now)
         deadline = float("inf") if duration_s is None else now + duration_s
         if self._paced_by_s != self.interval_s:
             # Else it goes on: who has it look at something else more often than that still has its exports.
@@ -144,7 +145,7 @@ class Runtime:
             now = time.monotonic()
             self.board.turned(now)
             # Also where it was busy until then, or stopped.
-            self._lateness_s = max(self._lateness_s, now - planned)
+            self._lateness_s = max(self._lateness_s, now - min(self._next_read, self._next_export))
             ended = [fd for fd in ends if fd in ready]
             if ended or now >= deadline:
                 return ended
