@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -24,7 +25,7 @@ from sonde.agent.loader.protocol import (
     Failed,
     Reply,
 )
-from sonde.errors import LoaderBusyError, LoaderError, SondeError
+from sonde.errors import KernelError, LoaderBusyError, LoaderError, SondeError
 
 # What the loader makes of messages is its own doing, the same on every kernel; test_privileges.py asks the kernel.
 pytestmark = pytest.mark.host_only
@@ -246,6 +247,21 @@ def test_a_loader_that_is_silent_is_lost_and_ends(
         account = run.read().accounting
         assert account.final
         assert account.balanced
+
+
+def test_what_cannot_be_stopped_in_order_is_final_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader may want memory for an iterator, say: freed, the run is detached, and what it counted is read."""
+
+    def stop(_: Loader, run: int) -> int:
+        raise KernelError(errno.ENOMEM, operation="run", subject=f"iterator of run {run}")
+
+    with Loader.spawn(("syscalls",)) as other, other.start("syscalls", "counts") as run:
+        monkeypatch.setattr(Loader, "stop", stop)
+        run.stop()
+        account = run.read().accounting
+        assert account.final
+        assert account.balanced
+        assert not other.lost
 
 
 def test_a_first_message_that_is_no_configuration_ends_it(tmp_path: Any) -> None:
