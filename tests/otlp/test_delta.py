@@ -158,3 +158,13 @@ def _read(body: bytes) -> Any:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
     return ExportMetricsServiceRequest.FromString(body)
+
+
+def test_a_metric_that_is_away_for_a_while_is_not_told_twice() -> None:
+    """A probe that a reload switched off, and another on again, goes on with its counts."""
+    made = encoder()
+    other = counted([1], of=metric(name="other"))
+    encoded(snapshot(counted([5]), other), encoder=made)
+    encoded(snapshot(other), encoder=made)
+    later = TIME_NS + 5 * SECOND
+    assert points(encoded(snapshot(counted([7], time_ns=later)), encoder=made)) == [(0, 2, TIME_NS, later)]
