@@ -284,10 +284,6 @@ class LoaderError(SondeError):
     """The agent's loader, the process that has the privileges, has ended or does not answer."""
 
 
-class LoaderBusyError(LoaderError):
-    """The loader does not answer just now: what it was asked for can be left."""
-
-
 class ConfigError(SondeError):
     """A configuration ``file`` says something impossible at ``key``, in ``line`` (0: not known); ``reason`` says what.
 

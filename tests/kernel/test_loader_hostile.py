@@ -15,6 +15,7 @@ import pytest
 
 from kernel.agent_process import descriptors
 from kernel.sonde_process import wait_until_gone
+from sonde.agent.loader.conversation import LoaderBusyError
 from sonde.agent.loader.loader import Loader
 from sonde.agent.loader.protocol import (
     DESCRIPTORS_MAX,
@@ -25,7 +26,7 @@ from sonde.agent.loader.protocol import (
     Failed,
     Reply,
 )
-from sonde.errors import KernelError, LoaderBusyError, LoaderError, SondeError
+from sonde.errors import KernelError, LoaderError, SondeError
 
 # What the loader makes of messages is its own doing, the same on every kernel; test_privileges.py asks the kernel.
 pytestmark = pytest.mark.host_only

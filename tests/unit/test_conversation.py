@@ -15,9 +15,9 @@ import pytest
 
 from sonde.agent.loader import conversation
 from sonde.agent.loader.channel import Channel
-from sonde.agent.loader.conversation import ASIDE_WITHIN_S, Conversation
+from sonde.agent.loader.conversation import ASIDE_WITHIN_S, Conversation, LoaderBusyError
 from sonde.agent.loader.protocol import Count, Done, Question, Ready
-from sonde.errors import LoaderBusyError, LoaderError
+from sonde.errors import LoaderError
 
 ASKED = Count(0, 0.0)
 

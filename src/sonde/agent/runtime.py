@@ -14,10 +14,11 @@ from sonde.agent.budget import Budget, Level
 from sonde.agent.clock import Clock
 from sonde.agent.cost import Cost
 from sonde.agent.endings import Endings
+from sonde.agent.loader.conversation import LoaderBusyError
 from sonde.agent.notify import Notifier
 from sonde.agent.troubles import Troubles
 from sonde.agent.vitals import Vitals
-from sonde.errors import LoaderBusyError, SondeError
+from sonde.errors import SondeError
 from sonde.exporters.exporter import Status
 from sonde.records.metrics import Snapshot
 from sonde.records.waiting import Waiting

@@ -15,7 +15,7 @@ import msgspec
 from sonde.agent.loader.channel import Channel, OversizedError
 from sonde.agent.loader.failure import error_of
 from sonde.agent.loader.protocol import Answer, Failed, Reply, Request
-from sonde.errors import LoaderBusyError, LoaderError
+from sonde.errors import LoaderError
 
 LOG = logging.getLogger("sonde.agent")
 LOAD_WITHIN_S, ANSWER_WITHIN_S = 120.0, 30.0
@@ -28,6 +28,10 @@ HURRIED_S, SLICE_S = 2.5, 0.1
 
 Wanted = TypeVar("Wanted", bound=Answer)
 Answered = tuple[Answer, list[int]]
+
+
+class LoaderBusyError(LoaderError):
+    """The loader does not answer just now: what it was asked for can be left."""
 
 
 class Conversation:
