@@ -60,4 +60,4 @@ def test_a_summary_that_nobody_takes_is_said(tmp_path: Path) -> None:
         running.process.wait(timeout=PATIENCE_S)
         told = running.said.read_text()
 
-    assert "the summary was not written: nobody reads it" in told
+    assert "the summary was not written: nobody takes it" in told

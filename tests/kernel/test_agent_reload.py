@@ -134,6 +134,39 @@ def test_counters_go_on_where_a_probe_was_switched_off_for_a_while(tmp_path: Pat
     assert account["seen"] == account["aggregated"] + account["filtered"] + sum(account["lost"].values())
 
 
+def test_a_probe_that_was_off_while_series_changed_comes_back(tmp_path: Path) -> None:
+    """Its totals are of other attributes: they begin anew, and its account goes on."""
+    path = tmp_path / "sonde.toml"
+    with child(GETPPID) as made:
+        path.write_text(counting(made))
+        with agent(tmp_path, "-c", str(path)) as running:
+            made.run()
+            page_with(running, CALLS)
+            other = counting(made).replace('by = ["pid"]', 'by = ["executable"]')
+            reload(running, path, f"{other}enabled = false\n")
+            reload(running, path, other)
+            made.run()
+            page = page_with(running, CALLS)
+            account = running.end()["outputs"]["syscalls.counts"]
+
+    assert getppids(page) == CALLS
+    assert account["aggregated"] >= 2 * CALLS
+
+
+def test_without_a_budget_everything_is_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "sonde.toml"
+    with child(GETPPID) as made:
+        path.write_text(f"{counting(made)}[budget]\ncpu = '0.01%'\n")
+        with agent(tmp_path, "-c", str(path), budget__cpu=None) as running:
+            running.until(lambda: "now detached" in running.said.read_text())
+            reload(running, path, f"{counting(made)}[budget]\ncpu = 'off'\n")
+            assert json.loads(running.page("readyz"))["ok"]
+            made.run()
+            page = page_with(running, CALLS)
+
+    assert getppids(page) == CALLS
+
+
 def test_who_reloads_all_the_time_is_still_exported_to(tmp_path: Path) -> None:
     """More often than the interval, which each reload had begin anew."""
     path, lines = tmp_path / "sonde.toml", tmp_path / "lines"

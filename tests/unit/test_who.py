@@ -200,3 +200,15 @@ def test_a_hostile_name_survives() -> None:
 
     assert b'\x1b[31m\xff"\n' == os.fsencode(row["process.executable.name"])
     assert path == row["process.executable.path"]
+
+
+def test_who_cannot_be_told_just_now_is_asked_for_again() -> None:
+    """The loader may be stopped for a while: a process that lives has its name afterwards."""
+    answers = iter([None, None, None])
+    asked = who("executable", processes=Processes(lambda pids: next(answers, ask_files(pids))))
+    (row,) = asked.identify(own_row()).rows()
+    assert row["process.executable.name"] is None
+    for _ in range(3):
+        (row,) = asked.identify(own_row()).rows()
+
+    assert os.path.basename(os.readlink("/proc/self/exe")) == row["process.executable.name"]

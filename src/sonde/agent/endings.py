@@ -26,15 +26,24 @@ class Endings:
     say: Callable[[str], None]
     _under_way: list[Ending] = field(default_factory=list)
     _counts: dict[str, Status] = field(default_factory=dict)
+    _last: dict[str, Exporter] = field(default_factory=dict)
 
-    def begin(self, exporter: Exporter, *, timeout_s: float) -> None:
-        """Let one deliver what waits, for so long at most."""
-        before = exporter.status().lost
-        close = threading.Thread(
-            target=exporter.close, kwargs={"timeout_s": timeout_s}, name="sonde-ending", daemon=True
+    def begin(self, exporter: Exporter, end: Callable[[], None]) -> Ending:
+        """Have one deliver what waits, and end, by this."""
+        ending = Ending(
+            exporter, exporter.status().lost, threading.Thread(target=end, name="sonde-ending", daemon=True)
         )
-        close.start()
-        self._under_way.append(Ending(exporter, before, close))
+        ending.thread.start()
+        self._under_way.append(ending)
+        return ending
+
+    def last(self, name: str) -> Exporter | None:
+        """Give the last of a name that has ended, once: who comes in its place may go on where it ended."""
+        return (
+            None
+            if any(each.exporter.name == name for each in self._under_way)
+            else self._last.pop(name, None)
+        )
 
     def wait(self, *, timeout_s: float) -> None:
         """Wait until all have ended, for so long at most."""
@@ -53,6 +62,7 @@ class Endings:
             found[each.exporter.name] = found.get(each.exporter.name, Status()) + status + Status()
             if has_ended:
                 self._under_way.remove(each)
+                self._last[each.exporter.name] = each.exporter
                 self._counts[each.exporter.name] = (
                     self._counts.get(each.exporter.name, Status()) + status + Status()
                 )

@@ -46,12 +46,14 @@ def _file(config: Config, _: Runtime) -> Exporter:
     )
 
 
-def _otlp(config: Config, _: Runtime) -> Exporter:
+def _otlp(config: Config, runtime: Runtime) -> Exporter:
     from sonde.exporters.otlp import OtlpExporter
 
     # gRPC's C library writes lines of its own about each handshake that fails; what failed is said by us, once.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    return OtlpExporter(config.otlp.settings())
+    exporter = OtlpExporter(config.otlp.settings())
+    exporter.describe(runtime.resource)
+    return exporter
 
 
 def _prometheus(config: Config, runtime: Runtime) -> Exporter:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Literal, TextIO
 
-from sonde.agent.patience import is_taken
+from sonde.agent.patience import is_taken, write_patiently
 from sonde.exporters.text import visible
 
 LOGGER = logging.getLogger("sonde")
@@ -45,26 +45,25 @@ class TextFormatter(logging.Formatter):
 class PatientHandler(logging.StreamHandler[TextIO]):
     """Writes lines for who reads them: where nobody does, they are left out, and told of once somebody does again."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._left_out = 0
+    left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, if it is taken at once."""
-        if not is_taken(self.stream):
-            self._left_out += 1
-            return
-        left_out, self._left_out = self._left_out, 0
-        if left_out:
-            told = f"{left_out} lines were not written, for nobody read them"
-            super().emit(logging.LogRecord(record.name, logging.WARNING, "", 0, told, None, None))
-        super().emit(record)
+        if self.left_out and is_taken(self.stream):
+            told = f"{self.left_out} lines were not written, for nobody read them"
+            self.left_out = 0
+            self._write(logging.LogRecord(record.name, logging.WARNING, "", 0, told, None, None))
+        self._write(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        self.left_out += not write_patiently(self.stream, f"{self.format(record)}\n")
 
 
 def set_up(level: str, form: Literal["text", "json"] | str) -> None:
     """Send what sonde's loggers say from this level on to standard error, in this form; again replaces it."""
     handler = PatientHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.left_out = sum(each.left_out for each in LOGGER.handlers if isinstance(each, PatientHandler))
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level.upper())
     LOGGER.propagate = False

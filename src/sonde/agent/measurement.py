@@ -158,11 +158,7 @@ class Measurement:
         while self.is_stream and more:
             more = self.read()
             batches += more
-        self._running = None
-        # What is sampled out by now is so for good.
-        notes = {name: count for name, count in self.accounting.notes.items() if name != UNREPRESENTED}
-        self._before, self._now = replace(self.accounting, in_flight=0, notes=notes), Accounting(final=True)
-        running.close()
+        self.close()
         return batches
 
     def select(self, selection: Selection) -> None:
@@ -198,7 +194,13 @@ class Measurement:
         return [totals.series(time_ns) for totals in self.totals if len(totals)]
 
     def close(self) -> None:
-        """Free everything; again is fine."""
+        """Free everything; again is fine. What was read counts."""
         if self._running is not None:
-            self._running.close()
-            self._running = None
+            running, self._running = self._running, None
+            # What is sampled out by now is so for good.
+            notes = {name: count for name, count in self.accounting.notes.items() if name != UNREPRESENTED}
+            self._before, self._now = (
+                replace(self.accounting, in_flight=0, notes=notes),
+                Accounting(final=True),
+            )
+            running.close()

@@ -55,8 +55,8 @@ class Paced:
         """Tell how the exporter does."""
         return self._exporter.status()
 
-    def unpaced(self) -> Exporter:
-        """Give the exporter itself, which has what waited by then."""
+    def flushed(self) -> Exporter:
+        """Hand on what waits; gives the exporter itself."""
         if self._waiting is not None:
             self._exporter.export(self._waiting)
             self._waiting = None
@@ -70,4 +70,9 @@ class Paced:
 
     def close(self, *, timeout_s: float) -> None:
         """Hand on what waits, and close the exporter."""
-        self.unpaced().close(timeout_s=timeout_s)
+        self.flushed().close(timeout_s=timeout_s)
+
+
+def unpaced(exporter: Exporter) -> Exporter:
+    """Give an exporter without its pace; what waited for that was handed on."""
+    return exporter.flushed() if isinstance(exporter, Paced) else exporter

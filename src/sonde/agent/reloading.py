@@ -6,15 +6,14 @@ import errno
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from sonde.agent.budget import Budget
 from sonde.agent.config import Changes, Config, RunConfig, difference
 from sonde.agent.exporting import make_exporter
 from sonde.agent.identity import who_of
 from sonde.agent.loader.remote_run import RemoteRun
 from sonde.agent.log import set_up
-from sonde.agent.pace import Paced
+from sonde.agent.pace import unpaced
 from sonde.agent.resource import resource_of
 from sonde.errors import KernelError, SondeError
 
@@ -26,10 +25,25 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("sonde.agent")
 END_S = 4.0
 """How long an exporter may deliver what waits, once it is not wanted any more."""
-HAND_OVER_S = 0.5
-"""How long an attempt of an exporter may take that another goes on for: the loop waits."""
 BESIDE = frozenset({"otlp"})
 """Exporters that may end beside those in their place: others have a port, or a file."""
+
+
+@runtime_checkable
+class Successor(Protocol):
+    """An exporter that goes on where another of its kind ends."""
+
+    def hold(self) -> None:
+        """Deliver nothing until ``succeed`` has come to its end."""
+        ...
+
+    def resume(self, former: Any) -> None:
+        """Go on with what one has delivered that ended some time ago."""
+        ...
+
+    def succeed(self, former: Any, *, timeout_s: float) -> None:
+        """Have the other one end, and go on with what waits there."""
+        ...
 
 
 @dataclass(slots=True)
@@ -47,13 +61,12 @@ class Reloading:
         # What could not be until now is tried again, and said again where it still cannot.
         runtime.board.problem = ""
         self._apply_runs(new, changes.runs, is_series_new=old.series != new.series)
+        runtime.resource = resource_of(new)
         staying = self._apply_exporters(old, new, changes.exporters)
         agent.config = replace(new, **{name: getattr(old, name) for name in staying})
-        runtime.resource = resource_of(new)
         runtime.interval_s = runtime.board.interval_s = agent.config.read_interval_s
         if old.budget != new.budget:
-            runtime.budget = Budget(new.budget.cpu, level=runtime.board.level)
-            runtime.vitals.budget_share = new.budget.cpu
+            runtime.change_budget(new.budget.cpu)
         set_up(new.log.level, new.log.format)
         for key in changes.needs_restart:
             LOG.warning("%s changes when sonde is started again", key)
@@ -75,11 +88,11 @@ class Reloading:
         if is_series_new or changes.stopped:
             # The last counts of series that nobody goes on with.
             runtime.export_now()
+        runtime.stopped |= {name: before[name] for name in changes.stopped}
         if is_series_new:
             runtime.identity = who_of(new, self.agent.loader)
             for each in runtime.stopped.values():
                 each.totals = ()
-        runtime.stopped |= {name: before[name] for name in changes.stopped}
         now = self.agent.measurements(new)
         for each in now:
             former = before.get(each.name) or runtime.stopped.pop(each.name, None)
@@ -153,22 +166,28 @@ class Reloading:
                 runtime.exporters.append(make_exporter(name, old, runtime))
                 raise
         else:
-            if former is not None:
-                _hand_over(former, made)
-                self._end(former)
+            self._hand_over(former, made)
         runtime.exporters.append(made)
+
+    def _hand_over(self, former: Exporter | None, made: Exporter) -> None:
+        """End the former exporter; who can goes on with what waits there, and with what has been delivered."""
+        endings = self.agent.runtime.endings
+        after = unpaced(made)
+        last = endings.last(made.name) if former is None else None
+        if not isinstance(after, Successor):
+            if former is not None:
+                self._end(former)
+        elif former is not None:
+            before = unpaced(former)
+            self.agent.runtime.exporters.remove(former)
+            after.hold()
+            endings.begin(former, lambda: after.succeed(before, timeout_s=END_S))
+        elif last is not None:
+            after.resume(unpaced(last))
 
     def _end(self, exporter: Exporter) -> None:
         runtime = self.agent.runtime
         runtime.exporters.remove(exporter)
-        runtime.endings.begin(exporter, timeout_s=END_S)
+        ending = runtime.endings.begin(exporter, lambda: exporter.close(timeout_s=END_S))
         if exporter.name not in BESIDE:
-            runtime.endings.wait(timeout_s=END_S)
-
-
-def _hand_over(former: Exporter, made: Exporter) -> None:
-    """Have an exporter go on with what waits at its former one, and with what that has delivered, where it can."""
-    before, after = (each.unpaced() if isinstance(each, Paced) else each for each in (former, made))
-    succeed = getattr(after, "succeed", None)
-    if succeed is not None:
-        succeed(before, timeout_s=HAND_OVER_S)
+            ending.thread.join(END_S)

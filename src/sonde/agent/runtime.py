@@ -16,6 +16,7 @@ from sonde.agent.cost import Cost
 from sonde.agent.endings import Endings
 from sonde.agent.loader.conversation import LoaderBusyError
 from sonde.agent.notify import Notifier
+from sonde.agent.pace import unpaced
 from sonde.agent.troubles import Troubles
 from sonde.agent.vitals import Vitals
 from sonde.errors import SondeError
@@ -217,6 +218,17 @@ class Runtime:
         """Give exporters what there is: of what ends now it is the last."""
         self._make_snapshot()
         self._export()
+        for each in self.exporters:
+            # What comes next does not have these counts.
+            unpaced(each)
+
+    def change_budget(self, share: float | None) -> None:
+        """Have another budget from now on; without one nothing keeps it from measuring everything."""
+        former, level = self.budget, Level.RECORDS if share is None else self.board.level
+        self.budget = Budget(share, level=level, steps_down=former.steps_down, recoveries=former.recoveries)
+        self.vitals.budget_share, self.vitals.level = share, level
+        if level != self.board.level:
+            self._go_to(level)
 
     def attach_missing(self) -> None:
         """Attach what the level wants and is not attached; what fails is said, and stays detached."""
@@ -294,7 +306,7 @@ class Runtime:
         if step_ns:
             self.say(f"the wall clock was set by {step_ns / 1e9:+.1f} s: starts of counts move with it")
             self.vitals.start_ns += step_ns
-            for measurement in self.measurements:
+            for measurement in self.every_measurement:
                 for totals in measurement.totals:
                     totals.shift(step_ns)
 

@@ -68,13 +68,15 @@ class Processes:
             self._snapshot()
 
     def _snapshot(self) -> None:
-        self._snapshot_at = self._clock_s()
+        now = self._clock_s()
         pids = self._pids()
         for slot in self.rows.living_but(pids).tolist():
             # Which may be hidden from us, and not gone.
             if not lives(int(self.rows.pid[slot]), int(self.rows.start_ns[slot])):
-                self.rows.end(slot, self._snapshot_at)
-        self._before = dict(self._ask([pid for pid in pids if self.rows.newest(pid) < 0]))
+                self.rows.end(slot, now)
+        found = self._ask([pid for pid in pids if self.rows.newest(pid) < 0])
+        if found is not None:
+            self._snapshot_at, self._before = now, dict(found)
 
     def take(self, batch: RecordBatch) -> None:
         """Learn from a batch of the stream ``processes.lifecycle``."""
@@ -207,9 +209,17 @@ class Processes:
         return np.flatnonzero((slots < 0) & (pid > 0) | is_unsure)[:ASKED_MAX]
 
     def _ask_for(self, wanted: Array, slots: Slots, pid: Array, start_ns: Array, now: float) -> None:
+        import numpy as np
+
         processes = list(zip(wanted.tolist(), pid[wanted].tolist(), start_ns[wanted].tolist(), strict=True))
         told = {number: self._from_before(number, start) for _, number, start in processes}
-        told |= self._ask([number for number, each in told.items() if each is None])
+        found = self._ask([number for number, each in told.items() if each is None])
+        if found is None:
+            # They are asked for again, when they are wanted next.
+            processes = [each for each in processes if told[each[1]] is not None]
+            wanted = np.array([at for at, _, _ in processes], dtype=wanted.dtype)
+        else:
+            told |= found
         new = wanted[slots[wanted] < 0]
         slots[new] = self.rows.make(pid[new], start_ns[new], now)
         for at, number, start in processes:

@@ -32,8 +32,8 @@ class Told(Protocol):
     def cgroup(self) -> bytes: ...
 
 
-Ask = Callable[[Sequence[int]], Mapping[int, Told]]
-"""Tells of those processes, among many, that are there."""
+Ask = Callable[[Sequence[int]], Mapping[int, Told] | None]
+"""Tells of those processes, among many, that are there; None where it cannot be told just now."""
 
 
 class ProcessFile(NamedTuple):

@@ -165,6 +165,8 @@ class RemoteRun:
             self._loader.free(self._started.run)
         except LoaderError:
             return
+        except SondeError as error:
+            LOG.warning("%s.%s: %s", self.probe.name, self.output.name, error)
 
     def describe(self) -> dict[str, Any]:
         """Tell what was chosen: the variant, each program's hook, the memory of the maps, and each interface."""

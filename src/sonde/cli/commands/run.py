@@ -146,4 +146,4 @@ def _print(summary: Summary, form: str, *, beside_lines: bool) -> None:
     text = json.dumps({"summary": summary.as_dict()}) if form == "json" else "\n".join(summary.lines())
     is_beside = (beside_lines and form != "json") or not is_taken(sys.stdout, READ_WITHIN_S)
     if not write_patiently(sys.stderr if is_beside else sys.stdout, f"{text}\n", READ_WITHIN_S):
-        logging.getLogger("sonde.agent").warning("the summary was not written: nobody reads it")
+        logging.getLogger("sonde.agent").warning("the summary was not written: nobody takes it")

@@ -54,6 +54,12 @@ class Deltas:
         self._delivered: dict[Name, Delivered] = {}
         self._attempts: dict[Name, Attempt] = {}
 
+    def copy(self) -> Deltas:
+        """Give one that goes on from here, whatever becomes of this one."""
+        made = Deltas()
+        made._delivered = dict(self._delivered)
+        return made
+
     def since_delivered(self, series: Series, keys: Sequence[Key]) -> tuple[Series, Callable[[slice], None]]:
         """Give what was added to each series since it was delivered, and what to call with the rows that now are."""
         name = self._name(series)

@@ -97,20 +97,43 @@ class OtlpExporter:
             problem="; ".join(problems),
         )
 
-    def succeed(self, former: OtlpExporter, *, timeout_s: float) -> None:
-        """Go on where another ends, which is closed then: with what waits there, and with what was delivered.
+    def describe(self, resource: Mapping[str, Any]) -> None:
+        """Say what records are of until there is a snapshot."""
+        if self._given_resource is None:
+            self._resource = resource
 
-        Attempts that are under way there may take so long. Before anything is given to this one.
+    def resume(self, former: OtlpExporter) -> None:
+        """Go on with the differences to what one has delivered that ended some time ago."""
+        if self._metrics is not None and former._metrics is not None:
+            self._metrics[1].resume(former._metrics[1])
+
+    def hold(self) -> None:
+        """Deliver nothing until ``succeed`` has come to its end."""
+        for found in (self._metrics, self._records):
+            if found is not None:
+                found[0].hold()
+
+    def succeed(self, former: OtlpExporter, *, timeout_s: float) -> None:
+        """Go on where another ends: with what waits there, and with what its receiver has; it is closed then.
+
+        Attempts that are under way there may take so long, and a signal that this one does not send is delivered there.
+        Meanwhile this one takes what it is given, if it is on ``hold``.
         """
-        for ours, theirs in ((self._metrics, former._metrics), (self._records, former._records)):
-            if theirs is None:
-                continue
-            theirs[0].stop(timeout_s=timeout_s)
-            if ours is not None:
+        deadline = time.monotonic() + timeout_s
+        both = [(self._metrics, former._metrics), (self._records, former._records)]
+        handed = [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+        for _, theirs in handed:
+            theirs[0].stop()
+        try:
+            for ours, theirs in handed:
+                theirs[0].wait_for_end(max(0.0, deadline - time.monotonic()))
                 with theirs[0].changed, ours[0].changed:
                     ours[1].succeed(theirs[1])  # type: ignore[arg-type]
-                    ours[0].wake()
-        former.close(timeout_s=0)
+        finally:
+            for found in (self._metrics, self._records):
+                if found is not None:
+                    found[0].release()
+            former.close(timeout_s=max(0.0, deadline - time.monotonic()))
 
     def close(self, *, timeout_s: float) -> None:
         """Deliver what waits, for so long at most; then count it as dropped, and end. Again is fine."""

@@ -94,6 +94,8 @@ class HttpTransport:
             self.close()
             if self._is_aborted or isinstance(error, TimeoutError):
                 waited_s = time.monotonic() - begun
+                # Its time, but where it was ended before: the same words for the same trouble.
+                waited_s = timeout_s if waited_s > 0.9 * timeout_s else waited_s
                 return Outcome("timeout", f"no answer within {waited_s:.3g} s", is_retryable=True)
             # Who has answered before speaks what we do.
             return _failure(error, may_speak_tls=not (self._target.is_tls or self._is_answered))

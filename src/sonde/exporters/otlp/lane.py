@@ -69,16 +69,20 @@ class Lane:
         self._timeout_s = timeout_s
         self._thread: threading.Thread | None = None
         self._deadline: float | None = None
+        self._is_held = False
 
     # ---- what others call -----------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Say that there is work; the caller holds ``changed``."""
-        if self._thread is None and self._deadline is None:
-            # A thread that hangs in a resolver must not keep the process.
-            self._thread = threading.Thread(target=self._run, name=f"otlp {self.name}", daemon=True)
-            self._thread.start()
+        if self._thread is None and self._deadline is None and not self._is_held:
+            self._start()
         self.changed.notify()
+
+    def _start(self) -> None:
+        # A thread that hangs in a resolver must not keep the process.
+        self._thread = threading.Thread(target=self._run, name=f"otlp {self.name}", daemon=True)
+        self._thread.start()
 
     def finish_by(self, deadline: float) -> None:
         """Deliver what waits until a moment (of time.monotonic), then end; again is fine."""
@@ -87,17 +91,39 @@ class Lane:
                 self._deadline = deadline
             self.changed.notify()
 
-    def stop(self, *, timeout_s: float) -> None:
-        """Make no further attempt, and let the one under way end, for so long at most; ``join`` follows."""
+    def hold(self) -> None:
+        """Deliver nothing until ``release``."""
+        with self.changed:
+            self._is_held = True
+
+    def release(self) -> None:
+        """Deliver what waits, and what comes."""
+        with self.changed:
+            self._is_held = False
+            # Also where its end has come meanwhile, and it waits for this.
+            if self._thread is None and self._supply.due_s() is not None:
+                self._start()
+            self.changed.notify_all()
+
+    def stop(self) -> None:
+        """Make no further attempt; ``wait_for_end`` and ``join`` follow."""
         with self.changed:
             self._deadline = time.monotonic()
             self.changed.notify()
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Let the attempt under way end, for so long at most: then it is given up."""
         if self._thread is not None:
             self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                self._transport.abort()
+                self._thread.join(0.2)
 
     def join(self) -> None:
         """Wait until it has ended, or its moment has come; then what is left is dropped."""
         assert self._deadline is not None, "finish_by comes first"
+        with self.changed:
+            self.changed.wait_for(lambda: not self._is_held, max(0.0, self._deadline - time.monotonic()))
         if self._thread is not None:
             self._thread.join(max(0.0, self._deadline - time.monotonic()))
             if self._thread.is_alive():

@@ -50,7 +50,7 @@ class MetricsEncoder:
     def succeed(self, former: MetricsEncoder) -> None:
         """Go on with the differences of another, so that nothing is told twice."""
         if self._deltas is not None and former._deltas is not None:
-            self._deltas = former._deltas
+            self._deltas = former._deltas.copy()
 
     def settle(self) -> None:
         """End a snapshot: what its requests delivered is not in the next differences."""

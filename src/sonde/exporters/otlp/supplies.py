@@ -33,6 +33,7 @@ class LatestSnapshot:
         self._encoder, self._ledger = encoder, ledger
         self._ended_max = ended_max
         self._waiting: Snapshot | None = None
+        self._older: Snapshot | None = None
         self._carried = 0
 
     def put(self, snapshot: Snapshot) -> None:
@@ -40,8 +41,10 @@ class LatestSnapshot:
         self._ledger.offer(points_of(snapshot))
         before, self._waiting = self._waiting, snapshot
         self._carried = 0
-        if before is not None:
-            self._replace(before)
+        for each in (self._older, before):
+            if each is not None:
+                self._replace(each)
+        self._older = None
 
     def _replace(self, before: Snapshot) -> None:
         assert self._waiting is not None
@@ -60,13 +63,27 @@ class LatestSnapshot:
         else:
             self._replace(rest)
 
-    def succeed(self, former: LatestSnapshot) -> None:
-        """Take over what waits at another, and what was delivered from there; with the former lane's condition held."""
+    def resume(self, former: LatestSnapshot) -> None:
+        """Take over what was delivered from another."""
         self._encoder.succeed(former._encoder)
-        waiting, former._waiting = former._waiting, None
-        if waiting is not None:
-            former._ledger.withdraw(points_of(waiting))
-            self.put(waiting)
+
+    def succeed(self, former: LatestSnapshot) -> None:
+        """Take over what waits at another, and what was delivered from there; with both lanes' conditions held.
+
+        It is not sent alone: a part of a snapshot would have the rest of it forgotten, which was delivered.
+        """
+        self.resume(former)
+        before = [each for each in (former._older, former._waiting) if each is not None]
+        former._older = former._waiting = None
+        for each in before:
+            former._ledger.withdraw(points_of(each))
+            self._ledger.offer(points_of(each))
+            if self._waiting is not None:
+                self._replace(each)
+            elif self._older is None:
+                self._older = each
+            else:
+                self._ledger.drop(points_of(each), SUPERSEDED)
 
     def due_s(self) -> float | None:
         """A snapshot waits for nothing."""
@@ -141,6 +158,9 @@ class RecordQueue:
         self._batches.append(batch)
         self.records += len(batch)
         self.size_bytes += size_of(batch)
+        self._drop_what_is_too_much()
+
+    def _drop_what_is_too_much(self) -> None:
         while self.records > self._records_max or self.size_bytes > self._bytes_max:
             self._ledger.drop(len(self._pop()), "queue full")
 
@@ -166,11 +186,13 @@ class RecordQueue:
         self.size_bytes += sum(map(size_of, left))
 
     def succeed(self, former: RecordQueue) -> None:
-        """Take over what waits at another; with the former lane's condition held."""
-        while former._batches:
-            batch = former._pop()
-            former._ledger.withdraw(len(batch))
-            self.put(batch)
+        """Take over what waits at another, before what waits here; with both lanes' conditions held."""
+        older = [former._pop() for _ in range(len(former._batches))]
+        records = sum(map(len, older))
+        former._ledger.withdraw(records)
+        self._ledger.offer(records)
+        self.put_back(older, passed=0)
+        self._drop_what_is_too_much()
 
     def due_s(self) -> float | None:
         """Tell when the oldest has waited long enough."""
