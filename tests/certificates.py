@@ -47,7 +47,17 @@ def signed(
     _openssl(*new, "-subj", f"/CN={name}", "-keyout", made.key, "-out", request)
     extensions = folder / f"{name}.names"
     extensions.write_text(f"subjectAltName={names}\n")
-    sign = ["x509", "-req", "-days", "2", "-CAcreateserial", "-CA", by.file, "-CAkey", by.key]
+    sign: list[str | Path] = [
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-CAcreateserial",
+        "-CA",
+        by.file,
+        "-CAkey",
+        by.key,
+    ]
     _openssl(*sign, "-in", request, "-out", made.file, "-extfile", extensions)
     return made
 

@@ -8,6 +8,8 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,35 +28,39 @@ def counting(made: Child) -> str:
     )
 
 
-def test_a_reload_keeps_counters_and_takes_what_is_new(tmp_path: Path) -> None:
+@contextmanager
+def measured(tmp_path: Path, **settings: str) -> Iterator[tuple[Child, Path, Agent]]:
+    """A child whose calls an agent counts, and the file that says so."""
     path = tmp_path / "sonde.toml"
     with child(GETPPID) as made:
         path.write_text(counting(made))
-        with agent(tmp_path, "-c", str(path)) as running:
-            made.run()
-            reload(running, path, f'{counting(made)}syscall = ["getppid"]\n')
-            made.run()
-            page = page_with(running, 2 * CALLS)
-            before = counts(page, "sonde_syscall_count_total", sonde_syscall_name="read")
-            made.run()
-            page = page_with(running, 3 * CALLS)
+        with agent(tmp_path, "-c", str(path), **settings) as running:
+            yield made, path, running
+
+
+def test_a_reload_keeps_counters_and_takes_what_is_new(tmp_path: Path) -> None:
+    with measured(tmp_path) as (made, path, running):
+        made.run()
+        reload(running, path, f'{counting(made)}syscall = ["getppid"]\n')
+        made.run()
+        page = page_with(running, 2 * CALLS)
+        before = counts(page, "sonde_syscall_count_total", sonde_syscall_name="read")
+        made.run()
+        page = page_with(running, 3 * CALLS)
 
     assert getppids(page) == 3 * CALLS
     assert counts(page, "sonde_syscall_count_total", sonde_syscall_name="read") == before
 
 
 def test_a_reload_of_the_same_probes_has_no_gap(tmp_path: Path) -> None:
-    path = tmp_path / "sonde.toml"
-    with child(GETPPID) as made:
-        path.write_text(counting(made))
-        with agent(tmp_path, "-c", str(path)) as running:
-            for times in range(5):
-                running.process.send_signal(signal.SIGHUP)
-                made.run()
-                running.until(
-                    lambda: running.said.read_text().count("configuration reloaded") == times + 1  # noqa: B023
-                )
-            page = page_with(running, 5 * CALLS)
+    with measured(tmp_path) as (made, _, running):
+        for times in range(5):
+            running.process.send_signal(signal.SIGHUP)
+            made.run()
+            running.until(
+                lambda: running.said.read_text().count("configuration reloaded") == times + 1  # noqa: B023
+            )
+        page = page_with(running, 5 * CALLS)
 
     assert getppids(page) == 5 * CALLS
 
@@ -116,18 +122,15 @@ def test_what_ends_at_a_reload_has_its_last_counts_exported(tmp_path: Path, chan
 
 
 def test_counters_go_on_where_a_probe_was_switched_off_for_a_while(tmp_path: Path) -> None:
-    path = tmp_path / "sonde.toml"
-    with child(GETPPID) as made:
-        path.write_text(counting(made))
-        with agent(tmp_path, "-c", str(path)) as running:
-            made.run()
-            page_with(running, CALLS)
-            reload(running, path, f"{counting(made)}enabled = false\n")
-            made.run()
-            reload(running, path, counting(made))
-            made.run()
-            page = page_with(running, 2 * CALLS)
-            account = running.end()["outputs"]["syscalls.counts"]
+    with measured(tmp_path) as (made, path, running):
+        made.run()
+        page_with(running, CALLS)
+        reload(running, path, f"{counting(made)}enabled = false\n")
+        made.run()
+        reload(running, path, counting(made))
+        made.run()
+        page = page_with(running, 2 * CALLS)
+        account = running.end()["outputs"]["syscalls.counts"]
 
     assert getppids(page) == 2 * CALLS
     assert account["aggregated"] >= 2 * CALLS
@@ -136,18 +139,15 @@ def test_counters_go_on_where_a_probe_was_switched_off_for_a_while(tmp_path: Pat
 
 def test_a_probe_that_was_off_while_series_changed_comes_back(tmp_path: Path) -> None:
     """Its totals are of other attributes: they begin anew, and its account goes on."""
-    path = tmp_path / "sonde.toml"
-    with child(GETPPID) as made:
-        path.write_text(counting(made))
-        with agent(tmp_path, "-c", str(path)) as running:
-            made.run()
-            page_with(running, CALLS)
-            other = counting(made).replace('by = ["pid"]', 'by = ["executable"]')
-            reload(running, path, f"{other}enabled = false\n")
-            reload(running, path, other)
-            made.run()
-            page = page_with(running, CALLS)
-            account = running.end()["outputs"]["syscalls.counts"]
+    with measured(tmp_path) as (made, path, running):
+        made.run()
+        page_with(running, CALLS)
+        other = counting(made).replace('by = ["pid"]', 'by = ["executable"]')
+        reload(running, path, f"{other}enabled = false\n")
+        reload(running, path, other)
+        made.run()
+        page = page_with(running, CALLS)
+        account = running.end()["outputs"]["syscalls.counts"]
 
     assert getppids(page) == CALLS
     assert account["aggregated"] >= 2 * CALLS
@@ -169,30 +169,25 @@ def test_without_a_budget_everything_is_measured_again(tmp_path: Path) -> None:
 
 def test_who_reloads_all_the_time_is_still_exported_to(tmp_path: Path) -> None:
     """More often than the interval, which each reload had begin anew."""
-    path, lines = tmp_path / "sonde.toml", tmp_path / "lines"
-    with child(GETPPID) as made:
-        path.write_text(counting(made))
-        with agent(tmp_path, "-c", str(path), interval="2s", file__path=str(lines)) as running:
-            made.run()
-            for _ in range(30):
-                reload(running, path, counting(made))
-                if last_counts(lines) == CALLS:
-                    break
-                time.sleep(0.2)
-            assert last_counts(lines) == CALLS
+    lines = tmp_path / "lines"
+    with measured(tmp_path, interval="2s", file__path=str(lines)) as (made, path, running):
+        made.run()
+        for _ in range(30):
+            reload(running, path, counting(made))
+            if last_counts(lines) == CALLS:
+                break
+            time.sleep(0.2)
+        assert last_counts(lines) == CALLS
 
 
 def test_what_the_loader_gave_up_is_said_and_warnings_too(tmp_path: Path) -> None:
     """It kept what the probes of its start take; of what is new it is said that it takes another start."""
-    path = tmp_path / "sonde.toml"
-    with child(GETPPID) as made:
-        path.write_text(counting(made))
-        with agent(tmp_path, "-c", str(path)) as running:
-            packets = "[probes.packets]\ninterfaces = ['sonde-none*']\n[otlp]\ninterval = '750ms'\n"
-            told = reload(running, path, f"{counting(made)}{packets}endpoint = 'http://127.0.0.1:1'\n")
-            assert "CAP_NET_ADMIN, which the loader gave up at its start: start sonde again" in told
-            assert "750ms is no multiple of 500ms" in told
-            assert "measures syscalls.counts; " in told
+    with measured(tmp_path) as (made, path, running):
+        packets = "[probes.packets]\ninterfaces = ['sonde-none*']\n[otlp]\ninterval = '750ms'\n"
+        told = reload(running, path, f"{counting(made)}{packets}endpoint = 'http://127.0.0.1:1'\n")
+        assert "CAP_NET_ADMIN, which the loader gave up at its start: start sonde again" in told
+        assert "750ms is no multiple of 500ms" in told
+        assert "measures syscalls.counts; " in told
 
 
 def test_a_reload_takes_another_bound_of_series(tmp_path: Path) -> None:

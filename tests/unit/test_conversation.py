@@ -72,7 +72,9 @@ def test_who_answers_nonsense_is_lost_and_hears_of_it(said: Any, words: str) -> 
             made.ask(ASKED, Done)
 
 
-def test_what_can_be_left_is_left_and_its_answer_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def left_alone(monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[Conversation]:
+    """A conversation in which so many questions were left; who was asked answers from now on."""
     answers = threading.Event()
     monkeypatch.setattr(conversation, "SLICE_S", 0.01)
 
@@ -81,27 +83,22 @@ def test_what_can_be_left_is_left_and_its_answer_is_nobodys(monkeypatch: pytest.
         return Done(number)
 
     with talking(late) as made:
-        for _ in range(2):
+        for _ in range(times):
             with pytest.raises(LoaderBusyError):
                 made.ask(ASKED, Done, within_s=ASIDE_WITHIN_S / 5)
         answers.set()
+        yield made
+
+
+def test_what_can_be_left_is_left_and_its_answer_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    with left_alone(monkeypatch, 2) as made:
         made.ask(ASKED, Done)
         assert not made.look()
 
 
 def test_a_late_answer_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits at the descriptor is woken by it, and finds nothing lost."""
-    answers = threading.Event()
-    monkeypatch.setattr(conversation, "SLICE_S", 0.01)
-
-    def late(number: int) -> Done:
-        answers.wait(60)
-        return Done(number)
-
-    with talking(late) as made:
-        with pytest.raises(LoaderBusyError):
-            made.ask(ASKED, Done, within_s=ASIDE_WITHIN_S / 5)
-        answers.set()
+    with left_alone(monkeypatch, 1) as made:
         assert select.select([made.channel], [], [], 60)[0]
         assert not made.look()
         assert not select.select([made.channel], [], [], 0)[0]

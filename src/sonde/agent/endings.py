@@ -39,11 +39,9 @@ class Endings:
 
     def last(self, name: str) -> Exporter | None:
         """Give the last of a name that has ended, once: who comes in its place may go on where it ended."""
-        return (
-            None
-            if any(each.exporter.name == name for each in self._under_way)
-            else self._last.pop(name, None)
-        )
+        if any(each.exporter.name == name for each in self._under_way):
+            return None
+        return self._last.pop(name, None)
 
     def wait(self, *, timeout_s: float) -> None:
         """Wait until all have ended, for so long at most."""
