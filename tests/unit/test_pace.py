@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -81,3 +84,13 @@ def test_a_series_that_ends_between_two_deliveries_is_delivered_with_its_last_co
 
     (last,) = recorder.snapshots[-1].series
     assert dict(zip(last.attributes["name"].tolist(), last.values.tolist(), strict=True)) == {"a": 3, "b": 7}
+
+
+def test_an_agent_without_otlp_loads_nothing_of_it() -> None:
+    """Its packages are an extra, which may not be installed, and take memory."""
+    code = (
+        "import sys, sonde.agent.agent, sonde.agent.pace\n"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('google', 'grpc', 'opentelemetry')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from sonde.exporters.otlp.ended import carrying
-
 if TYPE_CHECKING:
     from sonde.exporters.exporter import Exporter, Status
     from sonde.records.metrics import Snapshot
@@ -38,6 +36,9 @@ class Paced:
         """Hand on the metrics of a moment, or keep them until they are wanted."""
         now = time.monotonic()
         if self._waiting is not None:
+            # It brings protobuf along, which an agent without OTLP has no use for, and may not have.
+            from sonde.exporters.otlp.ended import carrying
+
             # Series that ended in between have said their last count to nobody.
             snapshot, _ = carrying(self._waiting, snapshot, ended_max=ENDED_MAX)
         if now < self._due - self._early_s:
