@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-WORK = HERE / "work"
+WORK = HERE / "workloads"
 BUILD = ROOT / "build" / "benchmarks"
 
 

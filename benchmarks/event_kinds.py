@@ -23,7 +23,7 @@ from benchmarks.contenders.contender import (
     wrapping,
 )
 from benchmarks.crowds import said_lost
-from benchmarks.work.works import seconds_of, switch_ns
+from benchmarks.workloads.works import seconds_of, switch_ns
 
 PORT = 18081
 SAMPLES_PER_S = 99

@@ -20,7 +20,7 @@ from benchmarks import syscalls
 from benchmarks.contenders import resources, syscall_tools
 from benchmarks.contenders.contender import Contender, running
 from benchmarks.virtual import ATTACHED, COLUMNS, SYSTEMTAP
-from benchmarks.work.works import storms
+from benchmarks.workloads.works import storms
 
 CALLS = 20_000
 WORKS = ("tight_1", "mixed")

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 
 from benchmarks.contenders.contender import nothing, running, sonde
 from benchmarks.options import Options, run_report
-from benchmarks.work.works import switch_ns
+from benchmarks.workloads.works import switch_ns
 
 PEERS = {"offcputime": "libbpf-tools", "offcputime-bpfcc": "bpfcc-tools"}
 """Debian's two of that name, and their packages."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.contenders import floors
-from benchmarks.work import works
+from benchmarks.workloads import works
 from sonde.bpf import Program, RunStatistics
 from sonde.probe import Selection
 from sonde.probes import probe

@@ -26,7 +26,7 @@ from benchmarks.contenders.finished import Finished, finish
 from benchmarks.contenders.lifetime import WITH_US
 from benchmarks.off_cpu import why_not
 from benchmarks.options import Options, run_report
-from benchmarks.work.mixed_load import mixed_load
+from benchmarks.workloads.mixed_load import mixed_load
 
 sys.path.insert(0, str(built.ROOT / "tests"))
 from kernel.profiled import perf

@@ -98,7 +98,7 @@ def in_kernel() -> set[str]:
 @contextmanager
 def _target() -> Iterator[tuple[subprocess.Popen[str], dict[str, float]]]:
     """Run the target; what it says of itself is there after the block."""
-    command = [*WITH_US, "taskset", "-c", str(WORK_CPU), sys.executable, "-m", "benchmarks.work.pulse"]
+    command = [*WITH_US, "taskset", "-c", str(WORK_CPU), sys.executable, "-m", "benchmarks.workloads.pulse"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=built.ROOT)
     assert process.stdout is not None
     process.stdout.readline()

@@ -15,7 +15,7 @@ from benchmarks.contenders.contender import Contender, add_session, started
 from benchmarks.gathering import Gathering, in_turn
 from benchmarks.options import Options, run_part
 from benchmarks.results import Column, Part
-from benchmarks.work.works import Work, programs, storms
+from benchmarks.workloads.works import Work, programs, storms
 
 WHAT = """\
 Every tool that counts system calls, by process where it can, over the whole machine; strace starts its target, for it can look at one

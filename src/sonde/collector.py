@@ -112,7 +112,9 @@ class Collector:
         one, sonde's own probe ``syscalls`` counts them. A second call counts these instead of the former ones. Raises
         KnobError for a name that is none, AttachError, and SondeError for what is no name.
         """
-        wanted = _names(names)
+        from sonde.enrich.syscall_name import names_of
+
+        wanted = names_of(names)
         if self._object is not None:
             self._attach_each(wanted)
             return
@@ -321,17 +323,6 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _names(given: object) -> tuple[str, ...]:
-    """Take names of system calls: some, or one."""
-    each = (given,) if isinstance(given, str | bytes) else given
-    names = tuple(each) if isinstance(each, Iterable) else ()
-    wrong = [name for name in names if not isinstance(name, str)]
-    if not names or wrong:
-        why = f"{(wrong or [given])[0]!r} is no name of a system call"
-        raise SondeError("trace system calls", why=why, hint='give names, as ["openat", "read"]')
-    return names
 
 
 def _profile(run: Run, duration_s: float) -> Iterator[PerformanceStats]:

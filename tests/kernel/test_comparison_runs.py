@@ -90,7 +90,7 @@ def test_a_floor_takes_nothing() -> None:
 @pytest.mark.parametrize(
     ("running", "processes_min"),
     [
-        ("from benchmarks.work.mixed_load import mixed_load as started", 8),
+        ("from benchmarks.workloads.mixed_load import mixed_load as started", 8),
         ("from benchmarks.ease import busy as started", 1),
         ("from benchmarks.contenders.contender import sonde\nstarted = lambda: sonde('top', 'syscalls')", 1),
         ("from benchmarks.otlp import receiver\nstarted = lambda: receiver('http/protobuf')", 1),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sonde.enrich.numbered import numbered
-from sonde.errors import KnobError
+from sonde.errors import KnobError, SondeError
 from sonde.nearest import nearest
 
 if TYPE_CHECKING:
@@ -154,3 +154,14 @@ def with_syscall_name(batch: RecordBatch) -> RecordBatch:
             names[np.asarray(batch["is_other"])] = "other"
         added[column.name] = names
     return batch.adding(added)
+
+
+def names_of(given: object) -> tuple[str, ...]:
+    """Take names of system calls that a program gives: some, or one; raises SondeError for what is no name at all."""
+    each = (given,) if isinstance(given, str | bytes) else given
+    names = tuple(each) if isinstance(each, Iterable) else ()
+    wrong = [name for name in names if not isinstance(name, str)]
+    if not names or wrong:
+        why = f"{(wrong or [given])[0]!r} is no name of a system call"
+        raise SondeError("trace system calls", why=why, hint='give names, as ["openat", "read"]')
+    return names
