@@ -216,12 +216,19 @@ def test_without_rotated_files_the_old_one_goes(tmp_path: Path) -> None:
     assert 5 == len(read(tmp_path / "out.jsonl"))
 
 
-def test_another_program_may_rename_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
+@contextmanager
+def renamed(path: Path) -> Iterator[JsonLinesExporter]:
+    """One that has written three lines to a file that another program has renamed."""
     with exporter(path) as made:
         made.log(batch(3))
         until(lambda: made.status().records_waiting == 0)
-        path.rename(tmp_path / "old.jsonl")
+        path.rename(path.with_name("old.jsonl"))
+        yield made
+
+
+def test_another_program_may_rename_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with renamed(path) as made:
         made.reopen()
         made.log(batch(5))
 
@@ -230,10 +237,7 @@ def test_another_program_may_rename_the_file(tmp_path: Path) -> None:
 
 def test_where_the_path_cannot_be_opened_again_lines_go_to_the_file_that_is(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    with exporter(path) as made:
-        made.log(batch(3))
-        until(lambda: made.status().records_waiting == 0)
-        path.rename(tmp_path / "old.jsonl")
+    with renamed(path) as made:
         path.mkdir()
         made.reopen()
         made.log(batch(5))
