@@ -158,10 +158,13 @@ def test_a_full_table_adds_the_rest_up_in_other() -> None:
     """Seven rows for more ports than that: nothing is missing from the sum."""
     code = "for _ in range(23): Workload(3, 0, 0).run()"
     rows, batch, _ = table_of("peers", code, max_entries=7)
-    others = [row for row in rows if row["is_other"]]
+    (other,) = [row for row in rows if row["is_other"]]
     assert len(rows) == 8
-    assert others[0]["connections"] == 2 * 3 * 23 - 3 * 7
-    assert others[0]["peer_address"] is None
+    # The kernel may give one server a port that another has had: its row has three more.
+    assert {row["connections"] % 3 for row in rows} == {0}
+    assert total(rows, "connections") == 2 * 3 * 23
+    assert other["connections"] > total(rows, "connections") / 2
+    assert other["peer_address"] is None
     assert total(rows, "sent_bytes") == 23 * Workload(3, 0, 0).sent_bytes
     assert batch.accounting.balanced, str(batch.accounting)
 
