@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonde.errors import SondeError
+from sonde.homes import asked_for
 from sonde.probe import Selection
 from sonde.probes import all_probes, probe
 from sonde.version import VERSION
@@ -35,28 +35,21 @@ __all__ = [
 
 __version__ = VERSION
 
-_HOMES = {
-    "Accounting": "sonde.records.accounting",
-    "Collector": "sonde.collector",
-    "Object": "sonde.bpf",
-    "ObjectSpec": "sonde.bpf",
-    "RecordBatch": "sonde.records.model",
-    "Run": "sonde.run",
-    "export_to_opentelemetry": "sonde.metering",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what loads the extension when it is first asked for.
-
-    This file is imported before every other one of the package: so ``sonde --help`` loads no libbpf, an interrupt
-    finds the command line ready for it, and on another system than Linux one sentence says so.
-    """
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+# What loads the extension is imported when it is first asked for. This file is imported before every other one of the
+# package: so ``sonde --help`` loads no libbpf, an interrupt finds the command line ready for it, and on another system
+# than Linux one sentence says so.
+__getattr__ = asked_for(
+    __name__,
+    {
+        "Accounting": "sonde.records.accounting",
+        "Collector": "sonde.collector",
+        "Object": "sonde.bpf",
+        "ObjectSpec": "sonde.bpf",
+        "RecordBatch": "sonde.records.model",
+        "Run": "sonde.run",
+        "export_to_opentelemetry": "sonde.metering",
+    },
+)
 
 
 def __dir__() -> list[str]:

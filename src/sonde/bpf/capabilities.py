@@ -6,7 +6,6 @@ import errno
 import functools
 from collections.abc import Iterable
 
-from sonde.bpf import trial
 from sonde.errors import PermissionDeniedError, errno_text
 
 TRACING = ("CAP_BPF", "CAP_PERFMON")
@@ -55,6 +54,8 @@ def refusal() -> str | None:
 
     The answer is kept for the life of the process.
     """
+    from sonde.bpf import trial
+
     try:
         with trial.program("tracepoint"):
             return None
@@ -96,6 +97,8 @@ def _why_refused() -> str:
 
 def _accounts_by_cgroup() -> bool:
     # Memory cgroups and this helper both came with 5.11; the limit only matters where both are missing.
+    from sonde.bpf import trial
+
     return trial.kernel_btf_has("bpf_ktime_get_coarse_ns")
 
 

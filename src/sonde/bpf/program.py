@@ -36,6 +36,11 @@ def attach_types() -> dict[str, int]:
     return types
 
 
+def wait_for_programs() -> None:
+    """Wait until no program that began before this call is still running (membarrier(2), Linux 4.3)."""
+    lib.sonde_membarrier_global()
+
+
 class ProgramSpec:
     """A program of an opened object, which can still be changed."""
 

@@ -6,7 +6,6 @@ Nothing stays: each is closed before its function returns. An answer of the kern
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import mmap
@@ -125,6 +124,8 @@ def link(program_fd: int, target: int, attach_type: int, *, flags: int = 0, rest
 
     The bare system call: cffi cannot declare the unnamed structs in libbpf's options.
     """
+    import ctypes  # here and below: processes that stay for weeks try less than this
+
     attributes = struct.pack("=IiII", program_fd, target, attach_type, flags) + rest
     bpf_link_create = 28
     libc = ctypes.CDLL(None, use_errno=True)
@@ -160,6 +161,8 @@ def perf_event(source: str, *, text: str = "", config: int = 0, offset: int = 0,
 
 def in_own_network(action: Callable[[], None]) -> None:
     """Run an action on a thread that has a network namespace of its own: with ``LOOPBACK``, which is down, and no more."""
+    import ctypes
+
     raised: list[BaseException] = []
 
     def run() -> None:

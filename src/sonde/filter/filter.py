@@ -12,6 +12,7 @@ import numpy as np
 from sonde.bpf.capabilities import missing
 from sonde.bpf.hooks import Xdp
 from sonde.bpf.link.interface import Interface, interface_index, interfaces
+from sonde.bpf.program import wait_for_programs
 from sonde.errors import AttachError, PermissionDeniedError, SondeError
 from sonde.filter import buckets
 from sonde.filter.compiled import compile_rules
@@ -32,7 +33,6 @@ from sonde.filter.rule import RuleSet
 from sonde.filter.slots import Assignment, Slots
 from sonde.records.accounting import Accounting
 from sonde.records.model import Column, RecordBatch, Schema
-from sonde.run.control import wait_for_programs
 
 if TYPE_CHECKING:
     from sonde.bpf.link.xdp import Mode, XdpLink

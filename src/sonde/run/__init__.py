@@ -5,8 +5,23 @@
 
 from __future__ import annotations
 
-from sonde.run.control import RunControl, wait_for_programs
-from sonde.run.reading import Reading
-from sonde.run.run import Run
+from typing import TYPE_CHECKING
 
-__all__ = ["Reading", "Run", "RunControl", "wait_for_programs"]
+from sonde.homes import asked_for
+
+if TYPE_CHECKING:
+    from sonde.run.control import RunControl
+    from sonde.run.reading import Reading
+    from sonde.run.run import Run
+
+__all__ = ["Reading", "Run", "RunControl"]
+
+# Who starts does not always read, and who reads has not always started: the loader and the agent are two processes.
+__getattr__ = asked_for(
+    __name__,
+    {
+        "Reading": "sonde.run.reading",
+        "Run": "sonde.run.run",
+        "RunControl": "sonde.run.control",
+    },
+)

@@ -11,12 +11,13 @@ from sonde._libbpf import lib
 from sonde.bpf.map import possible_cpus
 from sonde.bpf.map.memory import memory_bytes
 from sonde.bpf.object import Object, ObjectSpec
-from sonde.bpf.safe import read_packaged
+from sonde.bpf.program import wait_for_programs
 from sonde.errors import KernelError, KnobError, SondeError
 from sonde.probe import FOLLOWERS, HOOK, RATE_MAX, Probe, Selection, Stream, Table, Variant
 from sonde.records.cells import Cells
 from sonde.run.failure import failure_of, let_go
 from sonde.run.knob_values import known, refuse_misplaced
+from sonde.run.packaged import object_of
 from sonde.run.reading import skipped_runs
 from sonde.run.room import can_grow, check_room, entries_of
 from sonde.run.selection import checked, fill_filters, globals_of
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 STACK_DEPTH_MAX = "stack_depth_max"
 """The knob of probes that take stacks (stack.bpf.h), and the kernel's own bound."""
 PERF_EVENT_MAX_STACK = "/proc/sys/kernel/perf_event_max_stack"
-
-
-def object_of(probe: Probe) -> bytes:
-    """Read a probe's compiled object; raises UnsafeObjectError where it is not the one that was built."""
-    return read_packaged(f"probes/{probe.name}/probe.bpf.o")
 
 
 class RunControl:
@@ -366,8 +362,3 @@ def _hook_text(link: Link) -> str:
         return hook
     direction = place.partition(":")[2]
     return ":".join(each for each in (mechanism or kind, direction) if each)
-
-
-def wait_for_programs() -> None:
-    """Wait until no program that began before this call is still running (membarrier(2), Linux 4.3)."""
-    lib.sonde_membarrier_global()

@@ -15,10 +15,10 @@ def why_refused(run: RunConfig) -> Iterator[tuple[Path, str]]:
     if not run.values:
         return
     from sonde.bpf.object import ObjectSpec
-    from sonde.bpf.safe import read_packaged
+    from sonde.run.packaged import object_of
 
     probe = find_probe(run.probe)
-    with ObjectSpec.open(read_packaged(f"probes/{probe.name}/probe.bpf.o"), name=probe.name) as spec:
+    with ObjectSpec.open(object_of(probe), name=probe.name) as spec:
         for knob in probe.knobs:
             if knob.name not in run.values:
                 continue

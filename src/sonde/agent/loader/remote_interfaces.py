@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sonde.errors import LoaderError
-from sonde.run.interfaces import KNOWN_MAX
 
 if TYPE_CHECKING:
     from sonde.agent.loader.loader import Loader
@@ -61,6 +60,8 @@ class RemoteInterfaces:
         self._waiting = answer.waiting
 
     def _take(self, news: InterfacePlaced) -> None:
+        from sonde.run.interfaces import KNOWN_MAX  # here, for it brings all hooks of interfaces
+
         before = self._known.pop(news.index, None)
         self._known[news.index] = news
         self._last = news.number

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 from sonde.agent.loader.protocol import Started
 from sonde.agent.loader.remote_interfaces import RemoteInterfaces
 from sonde.bpf.object import ObjectSpec
+from sonde.bpf.program import wait_for_programs
 from sonde.bpf.received import ReceivedMap, ReceivedObject
 from sonde.errors import LoaderError, SondeError
 from sonde.probe import Probe, Selection, Stream, Table
-from sonde.run.control import object_of, wait_for_programs
+from sonde.run.packaged import object_of
 from sonde.run.reading import Reading, is_clocked, skipped_runs
 
 if TYPE_CHECKING:

@@ -15,7 +15,20 @@ Times are RFC 3339 in UTC, to the nanosecond. What is unknown is left out. Text 
 that are no UTF-8 become ``\xff``; control characters, and all that could break a line or turn its direction, are escaped.
 """
 
-from sonde.exporters.json_lines.exporter import JsonLinesExporter
-from sonde.exporters.json_lines.settings import JsonLinesSettings
+from typing import TYPE_CHECKING
+
+from sonde.homes import asked_for
+
+if TYPE_CHECKING:
+    from sonde.exporters.json_lines.exporter import JsonLinesExporter
+    from sonde.exporters.json_lines.settings import JsonLinesSettings
 
 __all__ = ["JsonLinesExporter", "JsonLinesSettings"]
+
+__getattr__ = asked_for(
+    __name__,
+    {
+        "JsonLinesExporter": "sonde.exporters.json_lines.exporter",
+        "JsonLinesSettings": "sonde.exporters.json_lines.settings",
+    },
+)

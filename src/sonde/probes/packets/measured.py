@@ -11,7 +11,7 @@ from sonde.errors import KernelError
 from sonde.probe import Probe, Table
 from sonde.probes import probe
 from sonde.records.cells import Cells
-from sonde.run.control import object_of
+from sonde.run.packaged import object_of
 from sonde.run.reading import Reading
 
 PASSES = {"xdp": 2, "sched_cls": 0xFFFFFFFF}
