@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sonde.agent.config.kind import OFF, Kind, quoted
+from sonde.exporters.host import is_loopback, octets_of
 
 PORT_MAX = 65535
 
@@ -20,12 +20,7 @@ class Address(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Tell whether only this machine reaches it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -90,7 +85,7 @@ class Endpoint(Kind):
 
 
 def _is_host(host: str, *, is_six: bool) -> bool:
-    try:
-        return (ipaddress.ip_address(host.partition("%")[0]).version == 6) == is_six
-    except ValueError:
-        return not is_six and bool(host) and all(part.replace("-", "").isalnum() for part in host.split("."))
+    octets = octets_of(host)
+    if octets is not None:
+        return (len(octets) == 16) == is_six
+    return not is_six and bool(host) and all(part.replace("-", "").isalnum() for part in host.split("."))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from sonde.errors import ConfigError
+from sonde.exporters.host import is_loopback
 
 PORT = 9464
 """OpenTelemetry's default for Prometheus endpoints."""
@@ -58,10 +58,7 @@ class PrometheusSettings:
     @property
     def is_loopback(self) -> bool:
         """Tell whether only this machine can reach it; a name that is not ``localhost`` may mean any address."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def address(self) -> str:
