@@ -285,6 +285,24 @@ def test_the_command_line_is_told_by_its_key() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("resource.team", "resource is a key itself, with none below it: give attributes, a table"),
+        ("interval.a.b", "interval is a key itself, with none below it: give a time from 100ms to 1h"),
+        ("otlp.headers.token", "otlp.headers is a key itself, with none below it: give headers"),
+        ("otlp", "it is a section: give one of its keys: endpoint, protocol, "),
+        ("probes.syscalls", "it is a section: give one of its keys: enabled, output, "),
+        ("otpl.endpoint", "there is no such section: did you mean otlp?"),
+        ("probes.nothing.pid", "there is no such probe: valid: cpu, "),
+        ("a.b.c", "there is no such section: valid: interval, resource, "),
+    ],
+)
+def test_a_key_that_leads_nowhere_is_told_as_far_as_it_leads(key: str, said: str) -> None:
+    (only,) = problems({}, {key: "1"})
+    assert only.startswith(f"command line: {key}: {said}")
+
+
 def test_the_other_protocols_port_is_a_warning() -> None:
     config = load_config(None, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there:4317"})
     assert len(config.warnings) == 2
