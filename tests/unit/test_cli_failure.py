@@ -7,7 +7,8 @@ import errno
 import click
 import pytest
 
-from sonde.cli.failure import FORESEEN, ReaderGoneError, status_after
+from sonde.cli.failure import ReaderGoneError
+from sonde.cli.misuse import FORESEEN_OF_COMMANDS, status_after
 from sonde.errors import (
     AttachError,
     CommandError,
@@ -43,12 +44,12 @@ from sonde.errors import (
 def test_each_failure_is_a_sentence_and_a_status(
     error: Exception, status: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert isinstance(error, FORESEEN)
+    assert isinstance(error, FORESEEN_OF_COMMANDS)
     assert status_after(error) == status
     assert capsys.readouterr() == ("", words)
 
 
 def test_a_bug_is_not_foreseen() -> None:
     """A traceback is right for what no user can cause."""
-    assert not isinstance(KeyError("x"), FORESEEN)
-    assert not isinstance(TypeError("x"), FORESEEN)
+    assert not isinstance(KeyError("x"), FORESEEN_OF_COMMANDS)
+    assert not isinstance(TypeError("x"), FORESEEN_OF_COMMANDS)

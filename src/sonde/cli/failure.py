@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-
-import click
+from collections.abc import Callable
 
 from sonde.cli.standard_streams import forget, say
 from sonde.errors import (
@@ -18,14 +17,7 @@ from sonde.errors import (
 )
 
 FAILED, MISUSED, DENIED = 1, 2, 77
-FORESEEN = (
-    SondeError,
-    click.ClickException,
-    click.exceptions.Exit,
-    click.exceptions.Abort,
-    OSError,
-    MemoryError,
-)
+FORESEEN: tuple[type[Exception], ...] = (SondeError, OSError, MemoryError)
 """What a user can cause. Anything else is a bug of sonde's, and comes with its traceback."""
 
 
@@ -42,27 +34,37 @@ PIPE_CLOSED = 128 + signal.SIGPIPE
 
 def status_after(error: Exception) -> int:
     """Say on stderr what went wrong, and give the exit status; ``error`` is one of ``FORESEEN``."""
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.ctx.get_help(), err=True)
-        return MISUSED
     if isinstance(error, ReaderGoneError):
         return error.status
     status, sentence = _told(error)
-    # A misuse names the whole command already.
-    say(sentence if sentence.startswith(("sonde ", "sonde:")) else f"sonde: {sentence}")
+    say(f"sonde: {sentence}")
     return status
+
+
+def carried_out(
+    work: Callable[[], object],
+    *,
+    is_debugging: bool,
+    foreseen: tuple[type[Exception], ...] = FORESEEN,
+    told: Callable[[Exception], int] = status_after,
+) -> int:
+    """Do the work of a process, and give its exit status; what is ``foreseen`` and goes wrong is ``told``."""
+    try:
+        status = work()
+        # It is None where it was closed before the start: with -o nobody needs it.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except foreseen as error:
+        if is_debugging:
+            import traceback
+
+            traceback.print_exc()
+        return told(error)
+    return status if isinstance(status, int) else 0
 
 
 def _told(error: Exception) -> tuple[int, str]:
     match error:
-        case click.exceptions.Abort():
-            return 130, "aborted"
-        case click.UsageError():
-            return MISUSED, usage(error)
-        case click.ClickException():
-            return FAILED, error.format_message()
         case CommandError():
             return error.status, str(error)
         case PermissionDeniedError():
@@ -97,39 +99,3 @@ def denied(error: PermissionDeniedError) -> str:
         return f"{error.what}: the process lacks {names}: {how}"
     reason = capabilities.refusal()
     return f"{error.what}: {reason}: sonde doctor tells more" if reason else str(error)
-
-
-def usage(error: click.UsageError) -> str:
-    """Make one sentence of a misuse: the command, the option, what is wrong, the valid values."""
-    where = error.ctx.command_path if error.ctx else "sonde"
-    if isinstance(error, click.NoSuchOption):
-        return f"{where}: {_no_such_option(error)}"
-    if isinstance(error, click.MissingParameter) and error.param is not None:
-        return f"{where}: {_name_of(error.param)} is missing: see {where} --help"
-    message = error.message if isinstance(error, click.BadParameter) else error.format_message()
-    # click's own sentences begin with a capital and end with a stop.
-    message = " ".join(message.split()).removesuffix(".")
-    if message[1:2].islower():
-        message = message[0].lower() + message[1:]
-    if isinstance(error, click.BadParameter) and error.param is not None:
-        return f"{where}: {_name_of(error.param)}: {message}"
-    return f"{where}: {message}"
-
-
-def _name_of(parameter: click.Parameter) -> str:
-    # An argument has no dashes; of an option's spellings the long one says most.
-    return (
-        max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name
-    )
-
-
-def _no_such_option(error: click.NoSuchOption) -> str:
-    what = f"there is no option {error.option_name}"
-    if error.possibilities:
-        return f"{what}: did you mean {' or '.join(sorted(error.possibilities))}?"
-    valid = [
-        max(parameter.opts, key=len)
-        for parameter in (error.ctx.command.get_params(error.ctx) if error.ctx else [])
-        if isinstance(parameter, click.Option) and not parameter.hidden
-    ]
-    return f"{what}: valid: {', '.join(valid)}"

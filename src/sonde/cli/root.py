@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from sonde.cli import commands
-from sonde.cli.failure import FORESEEN, status_after
+from sonde.cli.failure import carried_out
+from sonde.cli.misuse import FORESEEN_OF_COMMANDS, status_after
 from sonde.cli.parameter import unknown
 
 WIDTH_MAX = 110
@@ -77,33 +76,16 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option("--debug", is_flag=True, help="libbpf's log on stderr, and a traceback with every error.")
 def root(debug: bool) -> None:  # noqa: FBT001  # click calls it
     """Measure the Linux kernel with eBPF: what processes ask of it, how long it takes, and nothing lost silently."""
-    from sonde.cli.allocation import give_back_large_blocks
+    from sonde.cli.own_process import set_up
 
-    give_back_large_blocks()
-    if debug:
-        _log_to_stderr()
-
-
-def _log_to_stderr() -> None:
-    import logging
-
-    from sonde._libbpf import log
-
-    logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
-    log.start(debug=True)
+    set_up(is_debugging=debug)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives its exit status, and has said on stderr why it is not 0."""
-    try:
-        status: Any = root.main(list(arguments), prog_name="sonde", standalone_mode=False)
-        # It is None where it was closed before the start: with -o nobody needs it.
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except FORESEEN as error:
-        if "--debug" in arguments[:1]:
-            import traceback
-
-            traceback.print_exc()
-        return status_after(error)
-    return status if isinstance(status, int) else 0
+    return carried_out(
+        lambda: root.main(list(arguments), prog_name="sonde", standalone_mode=False),
+        is_debugging="--debug" in arguments[:1],
+        foreseen=FORESEEN_OF_COMMANDS,
+        told=status_after,
+    )
