@@ -32,6 +32,7 @@ def measure(options: Options) -> list[Part]:
     add("entries out of a hash, M/s", throughput.hash_entries_per_s(rounds=rounds) / 1e6)
     at_rest = idle_agent.measure(seconds=options.of(20, 5))
     add("idle agent, resident in all, MB", at_rest.pss_mb)
+    add("idle agent, RSS of its two processes, MB", at_rest.agent_rss_mb + at_rest.loader_rss_mb)
     add("idle agent, CPU, % of a core", at_rest.cpu_share * 100)
     for protocol in ("grpc", "http/protobuf"):
         for kind in ("counter", "histogram"):

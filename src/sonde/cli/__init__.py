@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
+
+RESUMED = "_SONDE_AGENT"
+"""The variable of the environment by which a process that is the agent knows it, and what it was asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -17,10 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"sonde: this is {sys.platform}: eBPF is part of Linux, run sonde there", file=sys.stderr)
         sys.exit(2)
     try:
-        from sonde.cli.root import run
-
-        status = run(sys.argv[1:] if arguments is None else list(arguments))
+        status = _status(arguments)
     except KeyboardInterrupt:
         # Before there was anything to show; from then on an interrupt ends the measurement in order.
         status = 130
     sys.exit(status)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    if arguments is None and (told := os.environ.pop(RESUMED, None)) is not None:
+        from sonde.cli.agent import resume
+
+        return resume(told)
+    from sonde.cli.root import run
+
+    return run(sys.argv[1:] if arguments is None else list(arguments), is_process=arguments is None)

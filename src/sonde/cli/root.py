@@ -81,10 +81,13 @@ def root(debug: bool) -> None:  # noqa: FBT001  # click calls it
     set_up(is_debugging=debug)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command line; gives its exit status, and has said on stderr why it is not 0."""
+def run(arguments: Sequence[str], *, is_process: bool = False) -> int:
+    """Run a command line; gives its exit status, and has said on stderr why it is not 0.
+
+    With ``is_process`` it is what the process was started for, which may start itself again (the context's ``obj``).
+    """
     return carried_out(
-        lambda: root.main(list(arguments), prog_name="sonde", standalone_mode=False),
+        lambda: root.main(list(arguments), prog_name="sonde", standalone_mode=False, obj=is_process),
         is_debugging="--debug" in arguments[:1],
         foreseen=FORESEEN_OF_COMMANDS,
         told=status_after,

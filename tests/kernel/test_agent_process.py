@@ -1,0 +1,122 @@
+"""``sonde run`` starts itself once more, without what reads command lines: the process stays what it was for others."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.sonde_process import PATIENCE_S
+
+# The same on every kernel: the loader's and the probes' tests run there.
+pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
+
+SCRIPT = """#!{python}
+import os, sys
+os.write(2, b"begun\\n")
+from sonde.cli import main
+if sys.argv[1] == "whole":
+    del sys.argv[1]
+    main()
+main(["run", *sys.argv[2:]])
+"""
+LITTLE = ("--set", "prometheus.listen=127.0.0.1:0", "--set", "probes.syscalls.enabled=false")
+
+
+@contextmanager
+def measuring(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start an agent by this command, and go on once it measures."""
+    ready, told = os.pipe()
+    command = [*command, *LITTLE, "--format", "json", "--ready-fd", str(told)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    with subprocess.Popen(command, pass_fds=(told,), **pipes) as process:
+        os.close(told)
+        try:
+            assert select.select([ready], [], [], PATIENCE_S)[0]
+            yield process
+        finally:
+            os.close(ready)
+            process.terminate()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A program of another name that is sonde's command line (``whole``), or calls it amid its own work."""
+    path = tmp_path / "watcher"
+    path.write_text(SCRIPT.format(python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+def test_pid_name_and_command_line_stay(script: Path) -> None:
+    with measuring([str(script), "whole", "run"]) as process:
+        proc = Path(f"/proc/{process.pid}")
+        name, words = (proc / "comm").read_text(), (proc / "cmdline").read_bytes().split(b"\0")
+        process.terminate()
+        out, said = process.communicate(timeout=PATIENCE_S)
+
+    assert name == "watcher\n"
+    assert words[1:4] == [os.fsencode(script), b"whole", b"run"]
+    assert process.returncode == 0
+    assert "processes.events" in json.loads(out)["summary"]["outputs"]
+    assert said.count(b"begun") == 2
+
+
+def test_a_program_of_which_it_is_a_part_is_not_started_again(script: Path) -> None:
+    with measuring([str(script), "part"]) as process:
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, said.count(b"begun")) == (0, 1)
+
+
+def test_a_program_that_came_in_by_a_pipe_is_not_looked_for_again(script: Path) -> None:
+    program, source = os.pipe()
+    os.write(source, script.read_bytes())
+    os.close(source)
+    with measuring([sys.executable, "-", "whole", "run"], stdin=program) as process:
+        os.close(program)
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, said.count(b"begun")) == (0, 1)
+
+
+def test_words_that_no_variable_holds_are_taken_all_the_same(script: Path) -> None:
+    """The kernel takes 128 KiB of one: with more the process goes on as it is."""
+    with measuring([str(script), "whole", "run", "--set", f"resource=text={'x' * 131_000}"]) as process:
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, said.count(b"begun")) == (0, 1)
+
+
+def test_bytes_that_are_no_text_come_through() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "sonde", "run", "-c", b"/no/\xff"],
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert run.returncode == 2
+    assert run.stderr.startswith(rb"sonde: '/no/\udcff': no such file")
+
+
+def test_debugging_shows_the_log_and_a_traceback() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "sonde", "--debug", "run", "-c", "/no/such/file"],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+
+    assert run.returncode == 2
+    assert "Traceback" in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("sonde: /no/such/file: ")
