@@ -44,3 +44,27 @@ def test_large_blocks_are_given_back_when_they_are_freed(program: str, *, is_kep
 
     grown_kb = int(told.stdout.splitlines()[-1])
     assert is_kept == (grown_kb > 1000), grown_kb
+
+
+THREADS = """
+import ctypes, sys, threading
+from sonde.cli.root import run
+
+if sys.argv[1] == "sonde":
+    run(["config", "example"])
+kept = []
+for _ in range(3):
+    thread = threading.Thread(target=lambda: kept.append(bytearray(b"x" * 100_000)))
+    thread.start()
+    thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.parametrize(("program", "is_shared"), [("sonde", True), ("another", False)])
+def test_threads_allocate_from_one_heap(program: str, *, is_shared: bool) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", THREADS, program], capture_output=True, text=True, check=True
+    )
+
+    assert is_shared == (told.stderr.count("Arena ") == 1), told.stderr

@@ -1,8 +1,9 @@
 """The agent as a process: what ``sonde run`` becomes (exec) once its command line is read, and what it does then.
 
-An agent stays for weeks, and what reads command lines (click, gettext) would stay with it: 2 MB, never used again. So
-the process starts itself a second time, by the words that it was started with, and finds in its environment what they
-were read as. Its pid, its command line and its name stay what they were.
+An agent stays for weeks, and what reads command lines (click, gettext) and looks users up (the name service's
+libraries) would stay with it: 2 MB, never used again. So the process starts itself a second time, by the words that it
+was started with, and finds in its environment what they were read as. Its pid, its words and its name stay what they
+were.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ COMM = "/proc/self/comm"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What ``sonde run`` was asked for; ``comm`` is the name of the process that was asked."""
+    """What ``sonde run`` was asked for, and what only the process that was asked knows: its name, and who is there.
+
+    ``own_user`` is who the agent shall be where the configuration says ``sonde``.
+    """
 
     path: str | None
     overrides: Mapping[str, str]
@@ -39,6 +43,7 @@ class Request:
     form: str
     ready_fd: int | None
     is_debugging: bool
+    own_user: str
     comm: str = ""
 
 
@@ -78,7 +83,8 @@ def serve(request: Request) -> int:
 
     config = read()
     set_up(config.log.level, config.log.format)
-    agent = _agent(config, read, request.ready_fd)
+    user = request.own_user if config.process.user == OWN_USER else config.process.user
+    agent = _agent(config, read, request.ready_fd, user)
     summary = agent.run(duration_s=request.for_s)
     from sonde.exporters.json_lines.settings import STDOUT
 
@@ -87,7 +93,7 @@ def serve(request: Request) -> int:
     return 0 if agent.failure is None else 1
 
 
-def _agent(config: Config, read: Callable[[], Config], ready_fd: int | None) -> Agent:
+def _agent(config: Config, read: Callable[[], Config], ready_fd: int | None, user: str) -> Agent:
     """Start the loader while there are privileges, give them up, and only then import what parses and serves."""
     from sonde.agent.loader.loader import Loader
     from sonde.agent.privileges import drop_privileges
@@ -102,7 +108,6 @@ def _agent(config: Config, read: Callable[[], Config], ready_fd: int | None) -> 
     try:
         _ = loader.ready
         kept = [fd for fd in (loader.fileno(), ready_fd) if fd is not None]
-        user = _user(config.process.user)
         # The kernel shows addresses to whoever opened their list.
         kernel_symbols().open()
         dropped = drop_privileges(trial=loader.try_reading, user=user, keep_descriptors=kept)
@@ -122,14 +127,14 @@ def _agent(config: Config, read: Callable[[], Config], ready_fd: int | None) -> 
         raise
 
 
-def _user(name: str) -> str:
-    """Take nobody where the package's own user was not made, as when sonde was installed by pip."""
+def own_user() -> str:
+    """Name the package's own user; nobody where it was not made, as when sonde was installed by pip."""
     import pwd
 
     try:
-        return pwd.getpwnam(name).pw_name
+        return pwd.getpwnam(OWN_USER).pw_name
     except KeyError:
-        return "nobody" if name == OWN_USER else name
+        return "nobody"
 
 
 def _print(summary: Summary, form: str, *, beside_lines: bool) -> None:

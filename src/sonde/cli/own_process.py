@@ -1,4 +1,4 @@
-"""What a process that is sonde's own sets up first: how its memory is given back, and who hears of everything."""
+"""What a process that is sonde's own sets up first: how little memory it keeps, and who hears of everything."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import sys
 
 
 def set_up(*, is_debugging: bool) -> None:
-    """Have large blocks given back; with ``is_debugging`` (--debug) libbpf's log, and sonde's, go to stderr."""
-    from sonde.cli.allocation import give_back_large_blocks
+    """Have the C library keep little; with ``is_debugging`` (--debug) libbpf's log, and sonde's, go to stderr."""
+    from sonde.cli.allocation import give_back_large_blocks, share_one_arena
 
     give_back_large_blocks()
+    share_one_arena()
     if not is_debugging:
         return
     import logging

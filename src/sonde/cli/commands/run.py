@@ -71,9 +71,10 @@ def COMMAND(  # noqa: N802  # found by this name
 
     Exit status: 0 at its end, 1 if it had to end, 2 for a wrong configuration, 77 without the needed capabilities.
     """
-    from sonde.cli.agent import Request, become, serve
+    from sonde.cli.agent import Request, become, own_user, serve
 
-    request = Request(path, overrides, for_s, form, ready_fd, is_debugging=ctx.find_root().params["debug"])
+    is_debugging = ctx.find_root().params["debug"]
+    request = Request(path, overrides, for_s, form, ready_fd, is_debugging, own_user())
     if ctx.obj:
         become(request)
     return serve(request)
