@@ -38,7 +38,7 @@ __version__ = VERSION
 # What loads the extension is imported when it is first asked for. This file is imported before every other one of the
 # package: so ``sonde --help`` loads no libbpf, an interrupt finds the command line ready for it, and on another system
 # than Linux one sentence says so.
-__getattr__ = asked_for(
+__getattr__, __dir__ = asked_for(
     __name__,
     {
         "Accounting": "sonde.records.accounting",
@@ -50,7 +50,3 @@ __getattr__ = asked_for(
         "export_to_opentelemetry": "sonde.metering",
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 
-def asked_for(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Give a package's ``__getattr__``: each name is taken from the module that is its home, once."""
+def asked_for(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Give a package's ``__getattr__``, which takes each name from the module that is its home, once; and ``__dir__``."""
 
     def take(name: str) -> Any:
         if name not in homes:
@@ -18,4 +18,7 @@ def asked_for(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         setattr(sys.modules[package], name, value)
         return value
 
-    return take
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return take, names

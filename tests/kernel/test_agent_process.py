@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kernel.sonde_process import PATIENCE_S
+from sonde.cli import RESUMED
 
 # The same on every kernel: the loader's and the probes' tests run there.
 pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
@@ -97,6 +98,16 @@ def test_words_that_no_variable_holds_are_taken_all_the_same(script: Path) -> No
         _, said = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, said.count(b"begun")) == (0, 1)
+
+
+def test_an_environment_that_was_handed_on_makes_no_agent() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "sonde", "--version"],
+        capture_output=True, timeout=PATIENCE_S, check=False, env={**os.environ, RESUMED: "1 {}"},
+    )  # fmt: skip
+
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert run.stdout.startswith(b"sonde ")
 
 
 def test_bytes_that_are_no_text_come_through() -> None:

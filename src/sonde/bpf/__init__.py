@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # Who reads maps needs no objects, and the agent's process neither.
-__getattr__ = asked_for(
+__getattr__, __dir__ = asked_for(
     __name__,
     {
         "Btf": "sonde.bpf.btf",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 RESUMED = "_SONDE_AGENT"
-"""The variable of the environment by which a process that is the agent knows it, and what it was asked for."""
+"""The variable of the environment by which a process that is the agent knows it: its pid, and what it was asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
-    if arguments is None and (told := os.environ.pop(RESUMED, None)) is not None:
+    pid, _, told = os.environ.pop(RESUMED, "").partition(" ") if arguments is None else ("", "", "")
+    # Of another pid it is an agent's environment that somebody has handed on.
+    if pid == str(os.getpid()):
         from sonde.cli.agent import resume
 
         return resume(told)

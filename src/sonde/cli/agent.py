@@ -55,7 +55,7 @@ def become(request: Request) -> None:
     with suppress(OSError), open(COMM, encoding="utf-8", errors="surrogateescape") as file:
         arguments = [sys.executable, *sys.orig_argv[1:]]
         told = json.dumps({**asdict(request), "comm": file.read().rstrip("\n")})
-        os.execve(sys.executable, arguments, {**os.environ, RESUMED: told})
+        os.execve(sys.executable, arguments, {**os.environ, RESUMED: f"{os.getpid()} {told}"})
 
 
 def resume(told: str) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "Run", "RunControl"]
 
 # Who starts does not always read, and who reads has not always started: the loader and the agent are two processes.
-__getattr__ = asked_for(
+__getattr__, __dir__ = asked_for(
     __name__,
     {
         "Reading": "sonde.run.reading",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonLinesExporter", "JsonLinesSettings"]
 
-__getattr__ = asked_for(
+__getattr__, __dir__ = asked_for(
     __name__,
     {
         "JsonLinesExporter": "sonde.exporters.json_lines.exporter",
