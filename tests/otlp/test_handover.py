@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
-from otlp.reading import attributes_of, log_records_in, summed, totals
+from otlp.reading import attributes_of, data_of, log_records_in, metrics_in, summed, totals
 from otlp.receiver import Answer, HttpReceiver, closed_port, http_receiver, until
 from otlp.shapes import TIME_NS, counted, snapshot
 from otlp.test_faults_http import QUICK, assert_balanced, records
+from sonde.agent.endings import Endings
 from sonde.exporters.otlp import OtlpExporter, OtlpSettings
 from sonde.exporters.otlp.settings import OtlpDelivery, Temporality
 
@@ -18,8 +23,8 @@ SECOND = 1_000_000_000
 MADE: dict[str, Any] = {"service.name": "made"}
 
 
-def exporter(port: int, *, logs: bool = True, **options: Any) -> OtlpExporter:
-    delivery = OtlpDelivery(f"http://127.0.0.1:{port}")
+def exporter(port: int, *, logs: bool = True, timeout_s: float = 10.0, **options: Any) -> OtlpExporter:
+    delivery = OtlpDelivery(f"http://127.0.0.1:{port}", timeout_s=timeout_s)
     chosen = {"logs": delivery} if logs else {}
     return OtlpExporter(OtlpSettings(metrics=delivery, **chosen, **{**QUICK, **options}))
 
@@ -27,7 +32,7 @@ def exporter(port: int, *, logs: bool = True, **options: Any) -> OtlpExporter:
 def hand_over(former: OtlpExporter, made: OtlpExporter) -> threading.Thread:
     """As a reload does: beside what goes on."""
     made.hold()
-    thread = threading.Thread(target=lambda: made.succeed(former, timeout_s=30))
+    thread = threading.Thread(target=lambda: made.succeed(former))
     thread.start()
     return thread
 
@@ -162,3 +167,83 @@ def test_who_comes_back_does_not_tell_everything_again() -> None:
         made.export(snapshot(counted([7], time_ns=TIME_NS + SECOND)))
         made.close(timeout_s=30)
         assert summed(messages(receiver, "metrics"), "sonde.test") == 7
+
+
+def test_two_reloads_within_one_attempt_hand_everything_on() -> None:
+    """The second takes over from one that has nothing yet: it waits until that has taken over itself."""
+    endings = Endings(say=lambda _: None)
+    with http_receiver() as receiver:
+        receiver.answers = lambda _: Answer(delay_s=1.0)
+        first, second, third = (exporter(receiver.port, temporality="delta") for _ in range(3))
+        first.export(snapshot(counted([5])))
+        first.log(records(3))
+        until(lambda: len(receiver.requests) >= 2)
+        first.log(records(2_000, first=3))
+        for former, made in ((first, second), (second, third)):
+            made.hold()
+            endings.begin(former, partial(made.succeed, former), is_succeeded=True)
+        third.export(snapshot(counted([7], time_ns=TIME_NS + SECOND)))
+        third.log(records(2, first=2_003))
+        endings.wait(timeout_s=30)
+        third.close(timeout_s=30)
+        assert summed(messages(receiver, "metrics"), "sonde.test") == 7
+        assert sorted(numbers(receiver)) == list(range(2_005))
+    assert_balanced(first.status() + second.status() + third.status())
+
+
+def test_metrics_that_were_off_for_a_while_go_on() -> None:
+    """Logs were sent meanwhile, by an exporter that sent no metrics."""
+    with http_receiver() as receiver:
+        delivery = OtlpDelivery(f"http://127.0.0.1:{receiver.port}")
+        without = OtlpExporter(OtlpSettings(logs=delivery, temporality="delta", **QUICK))
+        former, made = (exporter(receiver.port, temporality="delta") for _ in range(2))
+        former.export(snapshot(counted([5])))
+        hand_over(former, without).join()
+        without.export(snapshot(counted([6], time_ns=TIME_NS + SECOND)))
+        hand_over(without, made).join()
+        made.export(snapshot(counted([7], time_ns=TIME_NS + 2 * SECOND)))
+        made.close(timeout_s=30)
+        assert summed(messages(receiver, "metrics"), "sonde.test") == 7
+
+
+def test_differences_go_on_after_cumulative_counts() -> None:
+    with http_receiver() as receiver:
+        ways: tuple[Temporality, ...] = ("delta", "cumulative", "delta")
+        each = [exporter(receiver.port, temporality=way, logs=False) for way in ways]
+        for turn, made in enumerate(each):
+            if turn:
+                hand_over(each[turn - 1], made).join()
+            made.export(snapshot(counted([5 + turn], time_ns=TIME_NS + turn * SECOND)))
+            until(lambda turn=turn: len(receiver.taken) > turn)
+        each[-1].close(timeout_s=30)
+        assert [
+            data_of(metric).data_points[0].as_int for metric in metrics_in(messages(receiver, "metrics"))
+        ] == [5, 6, 2]
+
+
+def test_a_receiver_that_lets_nobody_connect_keeps_nothing() -> None:
+    """As behind a firewall that drops what begins a connection: the work of that attempt is handed on, too."""
+    with full_listener() as away, http_receiver() as receiver:
+        former, made = exporter(away, timeout_s=1.0), exporter(receiver.port)
+        former.log(records(9_000))
+        former.export(snapshot(counted([5])))
+        until(lambda: former.status().failures["timeout"] >= 2)
+        former.log(records(100, first=9_000))
+        hand_over(former, made).join()
+        made.close(timeout_s=30)
+        assert sorted(numbers(receiver)) == list(range(9_100))
+    assert_balanced(former.status() + made.status())
+
+
+@contextmanager
+def full_listener() -> Iterator[int]:
+    """A port whose backlog is full: the kernel answers no more beginnings."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.connect(listener.getsockname())
+        yield listener.getsockname()[1]

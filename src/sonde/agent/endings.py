@@ -7,47 +7,95 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sonde.agent.pace import unpaced
 from sonde.exporters.exporter import Exporter, Status
 
 
 @dataclass(slots=True)
 class Ending:
-    """An exporter that delivers what waits; ``lost`` is what it had lost before."""
+    """An exporter that delivers what waits; ``lost`` is what it had lost before.
+
+    ``is_succeeded`` where another goes on with what it has delivered.
+    """
 
     exporter: Exporter
     lost: int
     thread: threading.Thread
+    is_succeeded: bool
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it has ended, for so long at most."""
+        # One that could not be started has done its work before.
+        if self.thread.is_alive():
+            self.thread.join(max(0.0, timeout_s))
 
 
 @dataclass(slots=True)
 class Endings:
-    """Ends exporters beside the loop, which goes on; ``say`` is told what a person should know. From one thread."""
+    """Ends exporters beside the loop, which goes on; ``say`` is told what a person should know. From one thread.
+
+    Of a name they end in their order: each has what was delivered and what waits before the next one asks for it.
+    """
 
     say: Callable[[str], None]
     _under_way: list[Ending] = field(default_factory=list)
+    _threads: dict[str, list[threading.Thread]] = field(default_factory=dict)
     _counts: dict[str, Status] = field(default_factory=dict)
     _last: dict[str, Exporter] = field(default_factory=dict)
 
-    def begin(self, exporter: Exporter, end: Callable[[], None]) -> Ending:
-        """Have one deliver what waits, and end, by this."""
-        ending = Ending(
-            exporter, exporter.status().lost, threading.Thread(target=end, name="sonde-ending", daemon=True)
-        )
-        ending.thread.start()
+    def begin(self, exporter: Exporter, end: Callable[[], None], *, is_succeeded: bool = False) -> Ending:
+        """Have one deliver what waits, and end, by this, when those of its name before it have."""
+        lost = exporter.status().lost
+        ending = Ending(exporter, lost, self._in_turn(exporter.name, end), is_succeeded)
         self._under_way.append(ending)
         return ending
 
-    def last(self, name: str) -> Exporter | None:
-        """Give the last of a name that has ended, once: who comes in its place may go on where it ended."""
-        if any(each.exporter.name == name for each in self._under_way):
-            return None
-        return self._last.pop(name, None)
+    def follow(self, name: str, then: Callable[[Exporter], None]) -> bool:
+        """Have this done with the last of a name that was ended, once it has; False where there was none.
+
+        At once where it has ended; who comes in its place may go on where it ended, once.
+        """
+        self.counts()
+        last = next((each.exporter for each in reversed(self._under_way) if each.exporter.name == name), None)
+        if last is not None:
+            ending = last
+            self._in_turn(name, lambda: then(ending))
+        elif (last := self._last.pop(name, None)) is not None:
+            then(last)
+        return last is not None
+
+    def _in_turn(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        before = [each for each in self._threads.get(name, ()) if each.is_alive()]
+
+        def in_turn() -> None:
+            for each in before:
+                each.join()
+            work()
+
+        thread = threading.Thread(target=in_turn, name="sonde-ending", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # No more threads may be (TasksMax=): the loop waits.
+            in_turn()
+        self._threads[name] = [*before, thread]
+        return thread
+
+    def hurry(self, *, timeout_s: float) -> None:
+        """Have all end, for the agent does: attempts under way have so long, and are given up then."""
+        deadline = time.monotonic() + timeout_s
+        for each in self._under_way:
+            each.wait(deadline - time.monotonic())
+        for each in self._under_way:
+            give_up = getattr(unpaced(each.exporter), "give_up", None)
+            if give_up is not None and each.thread.is_alive():
+                give_up()
 
     def wait(self, *, timeout_s: float) -> None:
         """Wait until all have ended, for so long at most."""
         deadline = time.monotonic() + timeout_s
         for each in self._under_way:
-            each.thread.join(max(0.0, deadline - time.monotonic()))
+            each.wait(deadline - time.monotonic())
         self.counts()
 
     def counts(self) -> dict[str, Status]:
@@ -60,7 +108,8 @@ class Endings:
             found[each.exporter.name] = found.get(each.exporter.name, Status()) + status + Status()
             if has_ended:
                 self._under_way.remove(each)
-                self._last[each.exporter.name] = each.exporter
+                if not each.is_succeeded:
+                    self._last[each.exporter.name] = each.exporter
                 self._counts[each.exporter.name] = (
                     self._counts.get(each.exporter.name, Status()) + status + Status()
                 )

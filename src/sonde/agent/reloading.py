@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -34,14 +35,18 @@ class Successor(Protocol):
     """An exporter that goes on where another of its kind ends."""
 
     def hold(self) -> None:
-        """Deliver nothing until ``succeed`` has come to its end."""
+        """Deliver nothing until ``succeed`` has come to its end, or ``release`` is called."""
         ...
 
     def resume(self, former: Any) -> None:
-        """Go on with what one has delivered that ended some time ago."""
+        """Go on with what one has delivered that has ended."""
         ...
 
-    def succeed(self, former: Any, *, timeout_s: float) -> None:
+    def release(self) -> None:
+        """Deliver what waits, and what comes."""
+        ...
+
+    def succeed(self, former: Any) -> None:
         """Have the other one end, and go on with what waits there."""
         ...
 
@@ -131,14 +136,19 @@ class Reloading:
         runtime, staying = self.agent.runtime, list[str]()
         for exporter in [each for each in runtime.exporters if each.name in changes.stopped]:
             self._end(exporter)
-        for name in (*changes.started, *changes.restarted):
+        here = {each.name for each in runtime.exporters}
+        # Also one that at an earlier reload could be neither as it should nor as it was.
+        gone = [name for name in changes.kept if name not in here]
+        for name in (*changes.started, *changes.restarted, *gone):
             former = next((each for each in runtime.exporters if each.name == name), None)
             try:
                 self._begin(name, former, old, new)
             except (SondeError, OSError) as error:
                 staying.append(name)
                 runtime.board.problem = str(error)
-                LOG.error("%s: %s stays as it was, until the next reload", error, name)
+                is_here = any(each.name == name for each in runtime.exporters)
+                how = "stays as it was" if is_here or name in changes.started else "has ended"
+                LOG.error("%s: %s %s, until the next reload", error, name, how)
         for exporter in runtime.exporters:
             # A rotated file's name is another file's meanwhile, a certificate was renewed.
             reopen = getattr(exporter, "reopen", None)
@@ -156,14 +166,16 @@ class Reloading:
         try:
             made = make_exporter(name, new, runtime)
         except KernelError as error:
-            if former is None or error.errno != errno.EADDRINUSE:
+            if former is None or error.errno != errno.EADDRINUSE or not _has_port(former, new):
                 raise
             # The address may be the former one's own, with another token, say.
             self._end(former)
             try:
                 made = make_exporter(name, new, runtime)
-            except BaseException:
-                runtime.exporters.append(make_exporter(name, old, runtime))
+            except (SondeError, OSError):
+                # The first reason is what has to be mended, whatever keeps the former one from coming back.
+                with suppress(SondeError, OSError):
+                    runtime.exporters.append(make_exporter(name, old, runtime))
                 raise
         else:
             self._hand_over(former, made)
@@ -173,21 +185,33 @@ class Reloading:
         """End the former exporter; who can goes on with what waits there, and with what has been delivered."""
         endings = self.agent.runtime.endings
         after = unpaced(made)
-        last = endings.last(made.name) if former is None else None
         if not isinstance(after, Successor):
             if former is not None:
                 self._end(former)
-        elif former is not None:
+            return
+        after.hold()
+        if former is not None:
             before = unpaced(former)
             self.agent.runtime.exporters.remove(former)
-            after.hold()
-            endings.begin(former, lambda: after.succeed(before, timeout_s=END_S))
-        elif last is not None:
-            after.resume(unpaced(last))
+            endings.begin(former, lambda: after.succeed(before), is_succeeded=True)
+        elif not endings.follow(made.name, lambda last: _resume(after, last)):
+            after.release()
 
     def _end(self, exporter: Exporter) -> None:
         runtime = self.agent.runtime
         runtime.exporters.remove(exporter)
         ending = runtime.endings.begin(exporter, lambda: exporter.close(timeout_s=END_S))
         if exporter.name not in BESIDE:
-            ending.thread.join(END_S)
+            ending.wait(END_S)
+
+
+def _resume(after: Successor, last: Exporter) -> None:
+    """Go on where another has ended that was not wanted for a while."""
+    after.resume(unpaced(last))
+    after.release()
+
+
+def _has_port(exporter: Exporter, config: Config) -> bool:
+    """Tell whether an endpoint has the port that a configuration wants, at whatever address."""
+    listen = config.prometheus.listen
+    return listen is not None and getattr(exporter, "port", None) == listen.port

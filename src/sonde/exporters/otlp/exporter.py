@@ -12,6 +12,8 @@ from sonde.exporters.exporter import Status
 from sonde.exporters.otlp.ledger import State
 
 if TYPE_CHECKING:
+    from sonde.exporters.otlp.delta import Deltas
+    from sonde.exporters.otlp.lane import Lane
     from sonde.exporters.otlp.settings import OtlpSettings
     from sonde.records.metrics import Snapshot
     from sonde.records.model import RecordBatch
@@ -39,6 +41,8 @@ class OtlpExporter:
         self._settings = settings
         self._given_resource = resource
         self._resource: Mapping[str, Any] = resource or {}
+        # Where this one sends no metrics: what was delivered before, for who sends them again.
+        self._delivered: Deltas | None = None
         try:
             # Protobuf, and what carries it, are loaded by whoever sends.
             from sonde.exporters.otlp.opening import open_metrics, open_records
@@ -103,45 +107,62 @@ class OtlpExporter:
             self._resource = resource
 
     def resume(self, former: OtlpExporter) -> None:
-        """Go on with the differences to what one has delivered that ended some time ago."""
-        if self._metrics is not None and former._metrics is not None:
-            self._metrics[1].resume(former._metrics[1])
+        """Go on with the differences to what one has delivered that has ended."""
+        delivered = former._metrics[1].delivered if former._metrics is not None else former._delivered
+        if self._metrics is None:
+            self._delivered = delivered
+        elif delivered is not None:
+            self._metrics[1].resume(delivered)
 
     def hold(self) -> None:
-        """Deliver nothing until ``succeed`` has come to its end."""
-        for found in (self._metrics, self._records):
-            if found is not None:
-                found[0].hold()
+        """Deliver nothing until ``succeed`` has come to its end, or ``release`` is called."""
+        for lane in self._lanes():
+            lane.hold()
 
-    def succeed(self, former: OtlpExporter, *, timeout_s: float) -> None:
+    def release(self) -> None:
+        """Deliver what waits, and what comes."""
+        for lane in self._lanes():
+            lane.release()
+
+    def give_up(self) -> None:
+        """Make no further attempt, and end the one that is under way: who follows, or the end, waits for it."""
+        for lane in self._lanes():
+            lane.give_up()
+
+    def _lanes(self) -> list[Lane]:
+        return [found[0] for found in (self._metrics, self._records) if found is not None]
+
+    def succeed(self, former: OtlpExporter) -> None:
         """Go on where another ends: with what waits there, and with what its receiver has; it is closed then.
 
-        Attempts that are under way there may take so long, and a signal that this one does not send is delivered there.
-        Meanwhile this one takes what it is given, if it is on ``hold``.
+        Attempts that are under way there have the time that attempts have, and a signal that this one does not send is
+        delivered there in it. Meanwhile this one takes what it is given, if it is on ``hold``.
         """
-        deadline = time.monotonic() + timeout_s
+        deliveries = (former._settings.metrics, former._settings.logs)
+        deadline = time.monotonic() + max((each.timeout_s for each in deliveries if each), default=0.0)
         both = [(self._metrics, former._metrics), (self._records, former._records)]
         handed = [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
         for _, theirs in handed:
             theirs[0].stop()
+        if former._metrics is None:
+            self.resume(former)
         try:
             for ours, theirs in handed:
                 theirs[0].wait_for_end(max(0.0, deadline - time.monotonic()))
                 with theirs[0].changed, ours[0].changed:
                     ours[1].succeed(theirs[1])  # type: ignore[arg-type]
         finally:
-            for found in (self._metrics, self._records):
-                if found is not None:
-                    found[0].release()
+            self.release()
             former.close(timeout_s=max(0.0, deadline - time.monotonic()))
+            if self._metrics is None:
+                self.resume(former)
 
     def close(self, *, timeout_s: float) -> None:
         """Deliver what waits, for so long at most; then count it as dropped, and end. Again is fine."""
         deadline = time.monotonic() + timeout_s
-        lanes = [found[0] for found in (self._metrics, self._records) if found is not None]
-        for lane in lanes:
+        for lane in self._lanes():
             lane.finish_by(deadline)
-        for lane in lanes:
+        for lane in self._lanes():
             lane.join()
 
     def __enter__(self) -> Self:

@@ -39,7 +39,7 @@ GZIP_LEVEL = 3  # level 6 takes twice the time for a fifth less
 
 
 class Connection(http.client.HTTPConnection):
-    """A connection whose socket is at hand while it greets the receiver, so that this can be ended, too."""
+    """A connection whose socket is at hand while it connects and greets the receiver, so that this can be ended, too."""
 
     def __init__(self, host: str, port: int, *, timeout_s: float, context: ssl.SSLContext | None) -> None:
         super().__init__(host, port, timeout=timeout_s)
@@ -47,13 +47,29 @@ class Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connect, and greet; raises OSError, which ssl.SSLError is."""
-        super().connect()
+        self._connect()
         if self._context is not None:
             greeting = self._context.wrap_socket(
                 self.sock, server_hostname=self.host, do_handshake_on_connect=False
             )
             self.sock = greeting
             greeting.do_handshake()
+
+    def _connect(self) -> None:
+        failed = OSError(f"{self.host} has no address")
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            self.sock = socket.socket(family, kind, protocol)
+            try:
+                self.sock.settimeout(self.timeout)
+                self.sock.connect(address)
+            except OSError as error:
+                failed = error
+                self.close()
+            else:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return
+        raise failed
 
 
 class HttpTransport:

@@ -81,8 +81,15 @@ class Lane:
 
     def _start(self) -> None:
         # A thread that hangs in a resolver must not keep the process.
-        self._thread = threading.Thread(target=self._run, name=f"otlp {self.name}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f"otlp {self.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No more threads may be (TasksMax=): what comes next tries again.
+            problem = f"deliver {self.name} by OTLP: {error}: too many run"
+            self.ledger.attempt(latency_s=0.0, cause="no thread", problem=problem)
+            return
+        self._thread = thread
 
     def finish_by(self, deadline: float) -> None:
         """Deliver what waits until a moment (of time.monotonic), then end; again is fine."""
@@ -110,6 +117,11 @@ class Lane:
         with self.changed:
             self._deadline = time.monotonic()
             self.changed.notify()
+
+    def give_up(self) -> None:
+        """Make no further attempt, and end the one that is under way."""
+        self.stop()
+        self._transport.abort()
 
     def wait_for_end(self, timeout_s: float) -> None:
         """Let the attempt under way end, for so long at most: then it is given up."""

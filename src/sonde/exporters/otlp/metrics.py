@@ -35,7 +35,9 @@ class MetricsEncoder:
     def __init__(self, *, temporality: Temporality, size_max_bytes: int) -> None:
         self._size_max_bytes = size_max_bytes
         self._caches: dict[tuple[str, bool, tuple[str, ...]], AttributeCache] = {}
-        self._deltas = Deltas() if temporality == "delta" else None
+        self._is_delta = temporality == "delta"
+        self.deltas = Deltas()
+        """What was delivered as differences; where it is cumulative now, what was before: it may be so again."""
 
     def requests(self, snapshot: Snapshot) -> Iterator[Request]:
         """Give the requests, each encoded when it is asked for; ``settle`` must follow."""
@@ -47,21 +49,19 @@ class MetricsEncoder:
         packer = Packer(envelope, size_max_bytes=self._size_max_bytes)
         return packer.pack(self._group(series) for series in snapshot.series if len(series))
 
-    def succeed(self, former: MetricsEncoder) -> None:
-        """Go on with the differences of another, so that nothing is told twice."""
-        if self._deltas is not None and former._deltas is not None:
-            self._deltas = former._deltas.copy()
+    def resume(self, delivered: Deltas) -> None:
+        """Go on with the differences to what another has delivered, so that nothing is told twice."""
+        self.deltas = delivered.copy()
 
     def settle(self) -> None:
         """End a snapshot: what its requests delivered is not in the next differences."""
-        if self._deltas is not None:
-            self._deltas.settle()
+        self.deltas.settle()
 
     def _group(self, series: Series) -> Group:
         keys = keys_of(series)
-        if self._deltas is None or series.metric.kind not in ("counter", "histogram"):
+        if not self._is_delta or series.metric.kind not in ("counter", "histogram"):
             return Group(self._points(series, keys), _envelope(series.metric, CUMULATIVE))
-        difference, delivered = self._deltas.since_delivered(series, keys)
+        difference, delivered = self.deltas.since_delivered(series, keys)
         return Group(self._points(difference, keys), _envelope(series.metric, DELTA), delivered)
 
     def _points(self, series: Series, keys: list[tuple[object, ...]]) -> list[bytes]:

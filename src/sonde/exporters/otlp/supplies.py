@@ -12,6 +12,7 @@ from sonde.exporters.exporter import SUPERSEDED
 from sonde.exporters.otlp.ended import carrying, points_of, without_first
 
 if TYPE_CHECKING:
+    from sonde.exporters.otlp.delta import Deltas
     from sonde.exporters.otlp.ledger import Ledger
     from sonde.exporters.otlp.logs import LogsEncoder
     from sonde.exporters.otlp.metrics import MetricsEncoder
@@ -63,16 +64,21 @@ class LatestSnapshot:
         else:
             self._replace(rest)
 
-    def resume(self, former: LatestSnapshot) -> None:
-        """Take over what was delivered from another."""
-        self._encoder.succeed(former._encoder)
+    @property
+    def delivered(self) -> Deltas:
+        """Give what a receiver that wants differences has of each series."""
+        return self._encoder.deltas
+
+    def resume(self, delivered: Deltas) -> None:
+        """Go on with the differences to what another has delivered."""
+        self._encoder.resume(delivered)
 
     def succeed(self, former: LatestSnapshot) -> None:
         """Take over what waits at another, and what was delivered from there; with both lanes' conditions held.
 
         It is not sent alone: a part of a snapshot would have the rest of it forgotten, which was delivered.
         """
-        self.resume(former)
+        self.resume(former.delivered)
         before = [each for each in (former._older, former._waiting) if each is not None]
         former._older = former._waiting = None
         for each in before:
