@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sonde.cli import main
+from sonde.cli import start
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -23,11 +23,12 @@ pytestmark = [pytest.mark.kernel, pytest.mark.host_only]
 SCRIPT = """#!{python}
 import os, sys
 os.write(2, b"begun\\n")
-from sonde.cli import main
+from sonde.cli import main, start
 if sys.argv[1] == "whole":
     del sys.argv[1]
-    main()
-main(["run", *sys.argv[2:]])
+    start()
+del sys.argv[1]
+main()
 """
 LITTLE = ("--set", "prometheus.listen=127.0.0.1:0", "--set", "probes.syscalls.enabled=false")
 
@@ -72,7 +73,7 @@ def test_pid_name_and_command_line_stay(script: Path) -> None:
 
 
 def test_a_program_of_which_it_is_a_part_is_not_started_again(script: Path) -> None:
-    with measuring([str(script), "part"]) as process:
+    with measuring([str(script), "part", "run"]) as process:
         process.terminate()
         _, said = process.communicate(timeout=PATIENCE_S)
 
@@ -83,7 +84,7 @@ def test_a_program_that_came_in_by_a_pipe_is_not_looked_for_again(script: Path) 
     program, source = os.pipe()
     os.write(source, script.read_bytes())
     os.close(source)
-    with measuring([sys.executable, "-", "whole", "run"], stdin=program) as process:
+    with measuring([sys.executable, "-", "part", "run"], stdin=program) as process:
         os.close(program)
         process.terminate()
         _, said = process.communicate(timeout=PATIENCE_S)

@@ -295,7 +295,7 @@ def test_the_command_line_is_told_by_its_key() -> None:
         ("probes.syscalls", "it is a section: give one of its keys: enabled, output, "),
         ("otpl.endpoint", "there is no such section: did you mean otlp?"),
         ("probes.nothing.pid", "there is no such probe: valid: cpu, "),
-        ("a.b.c", "there is no such section: valid: interval, resource, "),
+        ("a.b.c", "there is no such section: valid: series, otlp, "),
     ],
 )
 def test_a_key_that_leads_nowhere_is_told_as_far_as_it_leads(key: str, said: str) -> None:

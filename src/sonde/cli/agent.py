@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from sonde.cli import RESUMED
@@ -34,7 +35,8 @@ COMM = "/proc/self/comm"
 class Request:
     """What ``sonde run`` was asked for, and what only the process that was asked knows: its name, and who is there.
 
-    ``own_user`` is who the agent shall be where the configuration says ``sonde``.
+    ``own_user`` is who the agent shall be where the configuration says ``sonde``; ``blocked`` are signals that whoever
+    started the process has it not hear.
     """
 
     path: str | None
@@ -45,17 +47,23 @@ class Request:
     is_debugging: bool
     own_user: str
     comm: str = ""
+    blocked: tuple[int, ...] = ()
 
 
 def become(request: Request) -> None:
     """Start this process again, with the request in its environment (``RESUMED``); returns where that cannot be."""
-    # What came in by standard input, or a frozen program, is not there a second time.
-    if not sys.executable or sys.argv[:1] == ["-"] or getattr(sys, "frozen", False):
+    if not sys.executable:
         return
-    with suppress(OSError), open(COMM, encoding="utf-8", errors="surrogateescape") as file:
-        arguments = [sys.executable, *sys.orig_argv[1:]]
-        told = json.dumps({**asdict(request), "comm": file.read().rstrip("\n")})
-        os.execve(sys.executable, arguments, {**os.environ, RESUMED: f"{os.getpid()} {told}"})
+    # A Ctrl-C that comes while the interpreter starts would be its traceback; it is heard as soon as it has.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with open(COMM, encoding="utf-8", errors="surrogateescape") as file:
+            comm = file.read().rstrip("\n")
+        told = json.dumps(asdict(replace(request, comm=comm, blocked=tuple(map(int, blocked)))))
+        environment = {**os.environ, RESUMED: f"{os.getpid()} {told}"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def resume(told: str) -> int:
@@ -64,6 +72,7 @@ def resume(told: str) -> int:
     from sonde.cli.own_process import set_up
 
     request = Request(**json.loads(told))
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
     with suppress(OSError), open(COMM, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(request.comm)
     set_up(is_debugging=request.is_debugging)

@@ -24,8 +24,8 @@ ln -s "/opt/base/bin/$PYTHON_NAME" "$root/opt/sonde/bin/python"
 cat >"$root/opt/sonde/bin/sonde" <<-'END'
 	#!/opt/sonde/bin/python
 	import sys
-	from sonde.cli import main
-	sys.exit(main())
+	from sonde.cli import start
+	sys.exit(start())
 END
 chmod 755 "$root/opt/sonde/bin/sonde"
 cp -r "$UNITS/." "$root/run/units"

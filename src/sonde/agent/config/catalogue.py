@@ -35,7 +35,10 @@ def why_unknown(path: Path, keys: Mapping[Path, Any]) -> str:
         return f"it is a section: give one of its keys: {', '.join(beside)}"
     name = path[len(known)]
     # A list that grows with everything that can be configured would be no sentence: the nearest, or all where few are.
-    noun = "probe" if known == ("probes",) else "key" if len(known) == len(path) - 1 else "section"
+    is_key = len(known) == len(path) - 1
+    if not is_key:
+        beside = {each: None for each in beside if is_section((*known, each), keys)}
+    noun = "probe" if known == ("probes",) else "key" if is_key else "section"
     near = nearest(name.lower(), beside)
     # A key may be known elsewhere: ``listen`` at the top belongs to [prometheus].
     elsewhere = [dotted(each) for each in keys if each[-1] == path[-1] and each[:-1] != path[:-1]]
