@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import sonde
 from kernel.sonde_process import PATIENCE_S
 from sonde.cli import RESUMED
 
@@ -132,3 +135,44 @@ def test_debugging_shows_the_log_and_a_traceback() -> None:
     assert run.returncode == 2
     assert "Traceback" in run.stderr
     assert run.stderr.splitlines()[-1].startswith("sonde: /no/such/file: ")
+
+
+def test_with_standard_input_and_output_closed_it_measures() -> None:
+    """Their numbers are other files' then: the summary goes to standard error."""
+    run = subprocess.run(
+        ["sh", "-c", '"$@" <&- >&-', "sh", sys.executable, "-m", "sonde", "run", *LITTLE, "--for", "300ms"],
+        stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+
+    assert run.returncode == 0, run.stderr
+    assert "processes.events: seen" in run.stderr
+
+
+def test_signals_that_its_parent_has_blocked_end_it(script: Path) -> None:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        with measuring([str(script), "whole", "run"]) as process:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    assert process.returncode == 0
+
+
+def test_what_was_imported_is_enough_for_the_end(tmp_path: Path) -> None:
+    """As when the package is updated, or taken away, while it runs."""
+    place = tmp_path / "packages"
+    (place / "sonde").parent.mkdir()
+    shutil.copytree(
+        Path(sonde.__file__).parent, place / "sonde", ignore=shutil.ignore_patterns("test_*", "__pycache__")
+    )
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    with measuring([sys.executable, "-P", "-m", "sonde", "run"], env=environment) as process:
+        place.rename(tmp_path / "gone")
+        process.terminate()
+        out, said = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 0, said
+    assert "processes.events" in json.loads(out)["summary"]["outputs"]

@@ -38,7 +38,11 @@ class Answer:
     body: bytes = b""
     delay_s: float = 0.0
     closes: str = ""
-    """``before`` the request is read, ``after``, or ``amid`` the answer."""
+    """``before`` the request is read, ``after``, ``amid`` the answer, or at its ``status`` or in its ``headers``."""
+
+
+CUT = {"status": b"HTTP/1.1 200 OK\r\n", "headers": b"HTTP/1.1 200 OK\r\ncontent-le"}
+"""What there is of an answer that ends before its headers do."""
 
 
 @dataclass
@@ -99,6 +103,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._record(answer, body)
         time.sleep(answer.delay_s)
         if answer.closes == "after":
+            self._reset()
+            return
+        if answer.closes in CUT:
+            # Whoever ends so may not have taken it.
+            self.wfile.write(CUT[answer.closes])
             self._reset()
             return
         self.send_response(answer.status)

@@ -183,7 +183,7 @@ def test_a_part_that_is_rejected_is_counted(receiver: HttpReceiver) -> None:
         assert "2 of 3 rejected: out of order" in status.problem
 
 
-@pytest.mark.parametrize("closes", ["before", "after"])
+@pytest.mark.parametrize("closes", ["before", "after", "status", "headers"])
 def test_a_receiver_that_closes_amid_a_request_is_asked_again(receiver: HttpReceiver, closes: str) -> None:
     receiver.answers = lambda number: Answer(closes=closes if number < 2 else "")
     with exporting(receiver.port) as exporter:

@@ -16,13 +16,15 @@ class Exporter:
 
     def __init__(self) -> None:
         self.problem = ""
+        self.dropped = 0
 
     def export(self, snapshot: Any) -> None: ...
 
     def log(self, batch: Any) -> None: ...
 
     def status(self) -> Status:
-        return Status(problem=self.problem, is_healthy=not self.problem)
+        dropped = {"status 400": self.dropped} if self.dropped else {}
+        return Status(problem=self.problem, is_healthy=not self.problem, points_dropped=dropped)
 
     def close(self, *, timeout_s: float) -> None: ...
 
@@ -69,3 +71,30 @@ def test_another_exporter_of_the_name_has_its_own() -> None:
         troubles.look([exporter], 0)
 
     assert ["refused"] == found
+
+
+def test_what_was_dropped_between_two_looks_is_said() -> None:
+    """It delivers before, and again when it is looked at."""
+    found: list[str] = []
+    troubles = Troubles(warn=found.append, inform=found.append)
+    exporter = Exporter()
+    for now, exporter.dropped in {0.0: 0, 5.0: 0, 10.0: 7, 15.0: 7}.items():
+        troubles.look([exporter], now)
+    assert found == ["otlp delivers, and has dropped 7 points and records"]
+
+
+def test_what_was_dropped_when_enough_had_been_said_is_said_later() -> None:
+    found: list[str] = []
+    troubles = Troubles(warn=found.append, inform=found.append)
+    exporter = Exporter()
+    for turn in range(2 * AT_ONCE):
+        exporter.problem = "" if turn % 2 else "status 503"
+        troubles.look([exporter], float(turn))
+    said_before = len(found)
+    exporter.problem, exporter.dropped = "status 400", 7
+    troubles.look([exporter], 11.0)
+    exporter.problem = ""
+    troubles.look([exporter], 12.0)
+    assert len(found) == said_before
+    troubles.look([exporter], AGAIN_S + 12.0)
+    assert found[said_before:] == ["otlp delivers, and has dropped 7 points and records: status 400"]

@@ -82,6 +82,9 @@ int64_t sonde_filesystem_type(int fd);
 /* Wait until every CPU has passed a quiescent state: no program that began before is still running. */
 int sonde_membarrier_global(void);
 
+/* Give the kernel what the C library keeps of freed memory, where it does (glibc's malloc_trim(3)). */
+void sonde_give_back_memory(void);
+
 /* Give the calling thread a network namespace of its own, with nothing but a loopback; CAP_SYS_ADMIN. */
 int sonde_unshare_network(void);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/perf_event.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -77,6 +78,13 @@ int64_t sonde_filesystem_type(int fd)
 int sonde_membarrier_global(void)
 {
 	return syscall(SYS_membarrier, SONDE_MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
+}
+
+void sonde_give_back_memory(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 int sonde_unshare_network(void)

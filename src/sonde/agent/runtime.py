@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sonde._libbpf import lib
 from sonde.agent.board import Board
 from sonde.agent.budget import Budget, Level
 from sonde.agent.clock import Clock
@@ -125,6 +126,8 @@ class Runtime:
             self.close()
             raise
         self._read_tables()
+        # What was imported and loaded has left gaps that nothing else will fill.
+        lib.sonde_give_back_memory()
         self.cost.begun(self.measurements)
         self._export()
 

@@ -21,6 +21,7 @@ class Signals:
     def __init__(self) -> None:
         self._read_end = self._write_end = -1
         self._before: dict[int, Any] = {}
+        self._mask_before: set[Any] = set()
         self._wakeup_before = -1
         self.is_ending = False
 
@@ -31,6 +32,8 @@ class Signals:
             # A service that nohup or a script has told to ignore a signal goes on ignoring it.
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._noted)
+        # Who started it may have blocked them, for itself.
+        self._mask_before = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)
         return self
 
     def _noted(self, number: int, _: FrameType | None) -> None:
@@ -51,6 +54,7 @@ class Signals:
             return set()
 
     def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)

@@ -57,6 +57,8 @@ class Summary:
             yield f"  {name}: {_delivered(found)}"
         memory = sum(self.cost["memory_bytes"].values()) / 1e6
         cpu = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in self.cost["cpu_s"].items())
+        if self.cost["detached_s"]:
+            yield f"  budget: nothing was measured for {self.cost['detached_s']:.1f} s, for it cost too much"
         yield f"  cost: {self.cost['share']:.2%} of a core ({cpu}), {memory:.0f} MB; {self.cost['start_s']:.2f} s to start"
 
 
@@ -85,6 +87,7 @@ def summary_of(runtime: Runtime, seconds: float) -> Summary:
             "start_s": runtime.cost.start_s,
             "cpu_s": dict(runtime.cost.cpu_s),
             "memory_bytes": dict(runtime.cost.memory_bytes),
+            "detached_s": round(runtime.vitals.detached_s, 3),
         },
     )
 

@@ -17,13 +17,15 @@ AGAIN_S, AT_ONCE = 60.0, 5
 class Told:
     """What was last said of an exporter: no problem where it was said that it is over; ``lost`` is as of then.
 
-    ``left`` is how many warnings there may have been at ``at``.
+    ``unsaid`` is the last problem for which there was no warning any more; ``left`` is how many there may have been at
+    ``at``.
     """
 
     exporter: Exporter
     at: float
     lost: int = 0
     problem: str = ""
+    unsaid: str = ""
     left: float = AT_ONCE
 
     def may_warn(self, now: float) -> bool:
@@ -48,15 +50,27 @@ class Troubles:
         self._told = [self._of(exporter, now) for exporter in exporters]
         for told in self._told:
             status = told.exporter.status()
-            if status.problem and status.problem != told.problem and told.may_warn(now):
-                # Of several problems in a row it is the first before which nothing was lost.
-                told.lost = told.lost if told.problem else status.lost
-                told.problem = status.problem
-                self.warn(status.problem)
-            elif told.problem and not status.problem:
-                told.problem, lost = "", status.lost - told.lost
+            if status.problem:
+                self._trouble(told, status.problem, now)
+            elif told.problem:
+                told.problem, told.unsaid = "", ""
+                lost, told.lost = status.lost - told.lost, status.lost
                 more = f"; {lost:,} points and records were dropped meanwhile" if lost else ""
                 (self.warn if lost else self.inform)(f"{told.exporter.name} delivers again{more}")
+            elif status.lost > told.lost and told.may_warn(now):
+                # It began and ended between two looks, or when enough had been said.
+                lost, told.lost = status.lost - told.lost, status.lost
+                why, told.unsaid = f": {told.unsaid}" if told.unsaid else "", ""
+                self.warn(f"{told.exporter.name} delivers, and has dropped {lost:,} points and records{why}")
+
+    def _trouble(self, told: Told, problem: str, now: float) -> None:
+        if problem == told.problem:
+            return
+        if told.may_warn(now):
+            told.problem, told.unsaid = problem, ""
+            self.warn(problem)
+        elif not told.problem:
+            told.unsaid = problem
 
     def _of(self, exporter: Exporter, now: float) -> Told:
         return next((each for each in self._told if each.exporter is exporter), None) or Told(exporter, now)

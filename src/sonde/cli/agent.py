@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from sonde.agent.patience import is_taken, write_patiently
 from sonde.cli import RESUMED
 from sonde.cli.ready import tell_ready
 
@@ -83,6 +84,7 @@ def serve(request: Request) -> int:
     """Measure and export until the end, and print the summary; gives the exit status."""
     from sonde.agent.config import load_config
     from sonde.agent.log import set_up
+    from sonde.exporters.json_lines.settings import STDOUT
 
     # NumPy's library for matrices starts a thread for each CPU as soon as it is loaded; there are no matrices here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -95,8 +97,6 @@ def serve(request: Request) -> int:
     user = request.own_user if config.process.user == OWN_USER else config.process.user
     agent = _agent(config, read, request.ready_fd, user)
     summary = agent.run(duration_s=request.for_s)
-    from sonde.exporters.json_lines.settings import STDOUT
-
     _print(summary, request.form, beside_lines=agent.config.file.path == STDOUT)
     # Why it failed was said when it did.
     return 0 if agent.failure is None else 1
@@ -148,8 +148,6 @@ def own_user() -> str:
 
 def _print(summary: Summary, form: str, *, beside_lines: bool) -> None:
     """Write it to standard output; where JSON lines go there, text goes beside them, and all where nobody reads any more."""
-    from sonde.agent.patience import is_taken, write_patiently
-
     text = json.dumps({"summary": summary.as_dict()}) if form == "json" else "\n".join(summary.lines())
     is_beside = (beside_lines and form != "json") or not is_taken(sys.stdout, READ_WITHIN_S)
     if not write_patiently(sys.stderr if is_beside else sys.stdout, f"{text}\n", READ_WITHIN_S):

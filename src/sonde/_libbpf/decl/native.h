@@ -30,6 +30,7 @@ int sonde_perf_event_open(const struct sonde_perf_event *event);
 int sonde_mount_detached(const char *filesystem);
 int64_t sonde_filesystem_type(int fd);
 int sonde_membarrier_global(void);
+void sonde_give_back_memory(void);
 int sonde_unshare_network(void);
 int sonde_spawn_stopped(const char *path, char **argv, char **envp);
 const uint8_t *sonde_packaged_digest(const char *path);

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+import sonde
 from sonde.agent.loader.channel import Channel
 from sonde.agent.loader.conversation import (
     ANSWER_WITHIN_S,
@@ -291,16 +292,19 @@ class Loader:
 def _spawn(descriptor: int) -> int:
     """Start the loader's process, with this descriptor, standard error, and nothing else of ours."""
     # Of the environment only where modules are: it may hold tokens, which the loader has no use for.
-    places = os.pathsep.join(place for place in sys.path if os.path.isabs(place))
+    own = os.path.dirname(os.path.abspath(sonde.__path__[0]))
+    places = os.pathsep.join(dict.fromkeys((own, *(place for place in sys.path if os.path.isabs(place)))))
     environment = {"PYTHONPATH": places, "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
     # Under another number it is left open there and nowhere else, whatever other threads start just now.
     theirs = 4 if descriptor == 3 else 3
+    # It is first, for the descriptor may be 0 or 1 where those were closed.
     actions = [
+        (os.POSIX_SPAWN_DUP2, descriptor, theirs),
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_DUP2, descriptor, theirs),
     ]
-    arguments = [sys.executable, "-P", "-m", "sonde.agent.loader.process", str(theirs)]
+    # Without what site runs, of packages (.pth) and of the machine (sitecustomize): this process has privileges.
+    arguments = [sys.executable, "-P", "-S", "-m", "sonde.agent.loader.process", str(theirs)]
     return os.posix_spawn(
         sys.executable, arguments, environment, file_actions=actions, setsigmask=BLOCKED, setsigdef=BLOCKED
     )

@@ -17,6 +17,7 @@ from contextlib import nullcontext
 
 import msgspec
 
+from sonde._libbpf import lib
 from sonde.agent.loader.channel import Channel, OversizedError
 from sonde.agent.loader.failure import failure_of
 from sonde.agent.loader.identities import NAME_BYTES_MAX, identity_of
@@ -226,6 +227,8 @@ class LoaderProcess:
                 f"start probe {asked.probe}", why=f"{asked.max_entries} rows", valid=f"1..{ENTRIES_MAX}"
             )
         run.start(predecessor=None if asked.predecessor is None else self._run(asked.predecessor))
+        # Opening an object and the kernel's types takes megabytes for a moment.
+        lib.sonde_give_back_memory()
         try:
             return self._started(asked, run)
         except BaseException:

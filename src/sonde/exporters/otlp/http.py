@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
@@ -38,8 +38,38 @@ ANSWER_BYTES_MAX = 65_536
 GZIP_LEVEL = 3  # level 6 takes twice the time for a fifth less
 
 
+class Lines:
+    """A file that knows which line was read last."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.last = file, b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read one."""
+        self.last = self.file.readline(limit)
+        return self.last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class Response(http.client.HTTPResponse):
+    """A response whose headers came to their end: one that was cut off does not say what became of a request."""
+
+    def begin(self) -> None:
+        """Read status and headers; raises IncompleteRead where the connection ended amid them (RFC 9112, section 8)."""
+        lines = Lines(self.fp)
+        self.fp = lines  # type: ignore[assignment]
+        super().begin()
+        self.fp = lines.file
+        if lines.last not in (b"\r\n", b"\n"):
+            raise http.client.IncompleteRead(lines.last)
+
+
 class Connection(http.client.HTTPConnection):
     """A connection whose socket is at hand while it connects and greets the receiver, so that this can be ended, too."""
+
+    response_class = Response
 
     def __init__(self, host: str, port: int, *, timeout_s: float, context: ssl.SSLContext | None) -> None:
         super().__init__(host, port, timeout=timeout_s)
