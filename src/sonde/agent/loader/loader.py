@@ -64,6 +64,9 @@ BLOCKED = (
 
 TRIAL = MapShape("sonde_trial", "array", 4, 4, 1)
 
+OPTIONS = ("-P", "-S", "-X", "no_debug_ranges")
+"""The loader's interpreter runs nothing of site's (.pth files, sitecustomize), for it has privileges, and is small."""
+
 
 class Loader:
     """The process with the privileges: ``spawn`` it while there are some, then drop them and ask it.
@@ -303,8 +306,7 @@ def _spawn(descriptor: int) -> int:
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
     ]
-    # Without what site runs, of packages (.pth) and of the machine (sitecustomize): this process has privileges.
-    arguments = [sys.executable, "-P", "-S", "-m", "sonde.agent.loader.process", str(theirs)]
+    arguments = [sys.executable, *OPTIONS, "-m", "sonde.agent.loader.process", str(theirs)]
     return os.posix_spawn(
         sys.executable, arguments, environment, file_actions=actions, setsigmask=BLOCKED, setsigdef=BLOCKED
     )
