@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,6 +174,20 @@ def http_receiver(*, port: int = 0, context: ssl.SSLContext | None = None) -> It
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+@contextmanager
+def full_listener() -> Iterator[int]:
+    """A port whose backlog is full: the kernel answers no more beginnings."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.connect(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 @contextmanager

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from otlp.reading import attributes_of, log_records_in, points_in, summed, totals
-from otlp.receiver import Answer, HttpReceiver, closed_port, http_receiver, until
+from otlp.receiver import Answer, HttpReceiver, closed_port, full_listener, http_receiver, until
 from otlp.shapes import TIME_NS, counted, metric, series, snapshot
 from sonde.exporters.exporter import Status
 from sonde.exporters.otlp import OtlpExporter, OtlpSettings
+from sonde.exporters.otlp.http import HttpTransport
 from sonde.exporters.otlp.settings import OtlpDelivery
+from sonde.exporters.otlp.signal import LOGS
 from sonde.records.model import Column, RecordBatch, Schema
 
 QUICK: dict[str, Any] = {"backoff_initial_s": 0.02, "backoff_max_s": 0.1}
@@ -398,3 +400,57 @@ def test_a_large_snapshot_goes_in_several_requests_and_is_compressed(receiver: H
         assert len(receiver.requests) > 3
         assert all(each.size_bytes <= 50_000 for each in receiver.requests)
         assert all(int(each.headers["content-length"]) < each.size_bytes / 2 for each in receiver.requests)
+
+
+# ---- connecting -----------------------------------------------------------------------------------------------
+
+
+def addresses(monkeypatch: pytest.MonkeyPatch, *found: tuple[socket.AddressFamily, Any]) -> None:
+    """Have a name be these addresses."""
+    answers = [(family, socket.SOCK_STREAM, 6, "", address) for family, address in found]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+
+
+def test_all_addresses_of_a_name_have_one_time_and_one_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_listener() as away:
+        addresses(monkeypatch, *[(socket.AF_INET, ("127.0.0.1", away))] * 3)
+        transport = HttpTransport(OtlpDelivery(f"http://127.0.0.1:{away}"), LOGS)
+        begun = time.monotonic()
+        assert transport.send(b"", timeout_s=0.5).cause == "timeout"
+        assert time.monotonic() - begun < 1.4
+        attempt = threading.Thread(target=lambda: transport.send(b"", timeout_s=30))
+        attempt.start()
+        time.sleep(0.2)
+        transport.abort()
+        attempt.join(10)
+        assert not attempt.is_alive()
+        assert transport.send(b"", timeout_s=30).cause == "timeout"
+
+
+def test_an_address_of_a_family_that_is_not_there_is_passed_over(
+    receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where IPv6 is off: the kernel has no such sockets."""
+    addresses(monkeypatch, (socket.AF_VSOCK, (1, 1)), (socket.AF_INET, ("127.0.0.1", receiver.port)))
+    with exporting(receiver.port) as exporter:
+        exporter.log(records(3))
+        until(lambda: exporter.status().records_delivered == 3)
+        assert exporter.status().requests == 1
+
+
+def test_at_the_limit_of_threads_everything_waits(
+    receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with exporting(receiver.port) as exporter:
+        exporter.log(records(3))
+        until(lambda: exporter.status().records_delivered == 3)
+        with monkeypatch.context() as limit:
+            limit.setattr(threading.Timer, "start", refuse_thread)
+            exporter.log(records(3))
+            until(lambda: exporter.status().failures["no thread"])
+        until(lambda: exporter.status().records_delivered == 6)
+        assert not exporter.status().records_dropped
+
+
+def refuse_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 
 from otlp.reading import attributes_of, data_of, log_records_in, metrics_in, summed, totals
-from otlp.receiver import Answer, HttpReceiver, closed_port, http_receiver, until
+from otlp.receiver import Answer, HttpReceiver, closed_port, full_listener, http_receiver, until
 from otlp.shapes import TIME_NS, counted, snapshot
 from otlp.test_faults_http import QUICK, assert_balanced, records
 from sonde.agent.endings import Endings
@@ -233,17 +230,3 @@ def test_a_receiver_that_lets_nobody_connect_keeps_nothing() -> None:
         made.close(timeout_s=30)
         assert sorted(numbers(receiver)) == list(range(9_100))
     assert_balanced(former.status() + made.status())
-
-
-@contextmanager
-def full_listener() -> Iterator[int]:
-    """A port whose backlog is full: the kernel answers no more beginnings."""
-    with socket.socket() as listener, ExitStack() as waiting:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            client = waiting.enter_context(socket.socket())
-            client.setblocking(False)
-            with suppress(BlockingIOError):
-                client.connect(listener.getsockname())
-        yield listener.getsockname()[1]

@@ -68,11 +68,14 @@ def test_nobody_follows_who_has_a_successor(endings: Endings) -> None:
 
 def test_at_the_end_what_is_under_way_is_given_up(endings: Endings) -> None:
     former = Named(points=7)
-    endings.begin(former, lambda: former.given_up.wait(SOON_S))  # type: ignore[arg-type]
+    endings.begin(former, lambda: former.given_up.wait(SOON_S), is_succeeded=True)  # type: ignore[arg-type]
+    alone = Named("file")
+    endings.begin(alone, lambda: time.sleep(0.3))  # type: ignore[arg-type]
     begun = time.monotonic()
     endings.hurry(timeout_s=0.05)
     endings.wait(timeout_s=SOON_S)
     assert former.given_up.is_set()
+    assert not alone.given_up.is_set(), "nobody waits for it"
     assert time.monotonic() - begun < SOON_S
     assert endings.counts()["otlp"].points_delivered == 7
 

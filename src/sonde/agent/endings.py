@@ -15,7 +15,7 @@ from sonde.exporters.exporter import Exporter, Status
 class Ending:
     """An exporter that delivers what waits; ``lost`` is what it had lost before.
 
-    ``is_succeeded`` where another goes on with what it has delivered.
+    ``is_succeeded`` where another waits for its end, and goes on there.
     """
 
     exporter: Exporter
@@ -46,7 +46,8 @@ class Endings:
     def begin(self, exporter: Exporter, end: Callable[[], None], *, is_succeeded: bool = False) -> Ending:
         """Have one deliver what waits, and end, by this, when those of its name before it have."""
         lost = exporter.status().lost
-        ending = Ending(exporter, lost, self._in_turn(exporter.name, end), is_succeeded)
+        thread = self._in_turn(exporter.name, end, before_loop=exporter if is_succeeded else None)
+        ending = Ending(exporter, lost, thread, is_succeeded)
         self._under_way.append(ending)
         return ending
 
@@ -56,15 +57,20 @@ class Endings:
         At once where it has ended; who comes in its place may go on where it ended, once.
         """
         self.counts()
-        last = next((each.exporter for each in reversed(self._under_way) if each.exporter.name == name), None)
+        ending = next((each for each in reversed(self._under_way) if each.exporter.name == name), None)
+        if ending is not None:
+            exporter, ending.is_succeeded = ending.exporter, True
+            self._in_turn(name, lambda: then(exporter))
+            return True
+        last = self._last.pop(name, None)
         if last is not None:
-            ending = last
-            self._in_turn(name, lambda: then(ending))
-        elif (last := self._last.pop(name, None)) is not None:
             then(last)
         return last is not None
 
-    def _in_turn(self, name: str, work: Callable[[], None]) -> threading.Thread:
+    def _in_turn(
+        self, name: str, work: Callable[[], None], *, before_loop: Exporter | None = None
+    ) -> threading.Thread:
+        """Do this in a thread, or at once where none can be: then ``before_loop`` keeps nobody waiting."""
         before = [each for each in self._threads.get(name, ()) if each.is_alive()]
 
         def in_turn() -> None:
@@ -77,19 +83,21 @@ class Endings:
             thread.start()
         except RuntimeError:
             # No more threads may be (TasksMax=): the loop waits.
+            if before_loop is not None:
+                _give_up(before_loop)
             in_turn()
         self._threads[name] = [*before, thread]
         return thread
 
     def hurry(self, *, timeout_s: float) -> None:
-        """Have all end, for the agent does: attempts under way have so long, and are given up then."""
+        """Have those end who have successors, for the agent ends: attempts have so long, and are given up then."""
         deadline = time.monotonic() + timeout_s
         for each in self._under_way:
-            each.wait(deadline - time.monotonic())
+            if each.is_succeeded:
+                each.wait(deadline - time.monotonic())
         for each in self._under_way:
-            give_up = getattr(unpaced(each.exporter), "give_up", None)
-            if give_up is not None and each.thread.is_alive():
-                give_up()
+            if each.is_succeeded and each.thread.is_alive():
+                _give_up(each.exporter)
 
     def wait(self, *, timeout_s: float) -> None:
         """Wait until all have ended, for so long at most."""
@@ -117,3 +125,9 @@ class Endings:
                     count = status.lost - each.lost
                     self.say(f"{each.exporter.name} has ended with {count:,} that it could not deliver")
         return found
+
+
+def _give_up(exporter: Exporter) -> None:
+    give_up = getattr(unpaced(exporter), "give_up", None)
+    if give_up is not None:
+        give_up()

@@ -186,7 +186,7 @@ class Runtime:
     def close(self, *, timeout_s: float = 5.0) -> None:
         """Let the exporters deliver, for so long at most in all, and free everything; again is fine."""
         deadline = time.monotonic() + timeout_s
-        self.endings.hurry(timeout_s=timeout_s / 3)
+        self.endings.hurry(timeout_s=timeout_s / 2)
         for exporter in self.exporters:
             exporter.close(timeout_s=max(0.0, deadline - time.monotonic()))
         self.endings.wait(timeout_s=max(0.0, deadline - time.monotonic()))

@@ -62,6 +62,8 @@ class Troubles:
                 lost, told.lost = status.lost - told.lost, status.lost
                 why, told.unsaid = f": {told.unsaid}" if told.unsaid else "", ""
                 self.warn(f"{told.exporter.name} delivers, and has dropped {lost:,} points and records{why}")
+            elif status.lost == told.lost:
+                told.unsaid = ""
 
     def _trouble(self, told: Told, problem: str, now: float) -> None:
         if problem == told.problem:

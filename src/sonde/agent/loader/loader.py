@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 import sonde
 from sonde.agent.loader.channel import Channel
 from sonde.agent.loader.conversation import (
@@ -295,9 +297,13 @@ class Loader:
 def _spawn(descriptor: int) -> int:
     """Start the loader's process, with this descriptor, standard error, and nothing else of ours."""
     # Of the environment only where modules are: it may hold tokens, which the loader has no use for.
-    own = os.path.dirname(os.path.abspath(sonde.__path__[0]))
-    places = os.pathsep.join(dict.fromkeys((own, *(place for place in sys.path if os.path.isabs(place)))))
-    environment = {"PYTHONPATH": places, "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
+    places = [place for place in sys.path if os.path.isabs(place)]
+    # Last, for they hold more than that: what was found by an editable package's hook, which site would install.
+    found = (
+        os.path.dirname(os.path.dirname(os.path.abspath(str(each.__file__)))) for each in (sonde, msgspec)
+    )
+    places = list(dict.fromkeys((*places, *found)))
+    environment = {"PYTHONPATH": os.pathsep.join(places), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
     # Under another number it is left open there and nowhere else, whatever other threads start just now.
     theirs = 4 if descriptor == 3 else 3
     # It is first, for the descriptor may be 0 or 1 where those were closed.

@@ -51,6 +51,7 @@ class GrpcTransport:
         self._channel: Any = None
         self._call: Any = None
         self._pending: Any = None
+        self._is_aborted = False
 
     @property
     def destination(self) -> str:
@@ -63,10 +64,15 @@ class GrpcTransport:
             call = self._connected()
         except OSError as error:
             return Outcome("certificate", shortened(error.strerror or str(error)), is_retryable=True)
-        self._pending = call.future(
-            body, timeout=timeout_s, metadata=self._metadata, compression=self._compression
-        )
         try:
+            self._pending = call.future(
+                body, timeout=timeout_s, metadata=self._metadata, compression=self._compression
+            )
+        except RuntimeError as error:
+            return Outcome("no thread", str(error), is_retryable=True)
+        try:
+            if self._is_aborted:
+                self._pending.cancel()
             rejected, message = self._signal.rejected_of(self._pending.result())
         except grpc.FutureCancelledError:
             return Outcome("timeout", "ended before an answer came", is_retryable=True)
@@ -109,7 +115,8 @@ class GrpcTransport:
         return grpc.secure_channel(self._target.authority, credentials, options)
 
     def abort(self) -> None:
-        """Cancel the call."""
+        """Cancel the call, and every later one."""
+        self._is_aborted = True
         pending = self._pending
         if pending is not None:
             pending.cancel()

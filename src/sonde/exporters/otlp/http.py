@@ -73,7 +73,16 @@ class Connection(http.client.HTTPConnection):
 
     def __init__(self, host: str, port: int, *, timeout_s: float, context: ssl.SSLContext | None) -> None:
         super().__init__(host, port, timeout=timeout_s)
-        self._context = context
+        self._context, self._deadline = context, time.monotonic() + timeout_s
+        self._is_over = False
+
+    def end(self) -> None:
+        """Shut it, from another thread: whatever waits for it ends, and it connects to nothing any more."""
+        self._is_over = True
+        if self.sock is not None:
+            # Not TLS's own shutdown, which is not for another thread.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def connect(self) -> None:
         """Connect, and greet; raises OSError, which ssl.SSLError is."""
@@ -89,17 +98,26 @@ class Connection(http.client.HTTPConnection):
         failed = OSError(f"{self.host} has no address")
         found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in found:
-            self.sock = socket.socket(family, kind, protocol)
+            # The time is for all addresses together.
+            left_s = self._deadline - time.monotonic()
+            if self._is_over or left_s <= 0:
+                break
             try:
-                self.sock.settimeout(self.timeout)
+                self.sock = socket.socket(family, kind, protocol)
+                self.sock.settimeout(left_s)
                 self.sock.connect(address)
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 failed = error
                 self.close()
             else:
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return
-        raise failed
+                break
+        if self._is_over:
+            self.close()
+            raise TimeoutError
+        if self.sock is None:
+            raise failed
+        self.sock.settimeout(self.timeout)
 
 
 class HttpTransport:
@@ -112,7 +130,7 @@ class HttpTransport:
         self._credentials = Credentials(delivery)
         self._context: ssl.SSLContext | None = None
         self._connection: Connection | None = None
-        self._is_aborted = self._is_answered = False
+        self._is_aborted = self._is_overdue = self._is_answered = False
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "User-Agent": f"sonde/{VERSION}",
@@ -130,15 +148,18 @@ class HttpTransport:
         """Post one request. The time is for all of it: a receiver that sends a byte a second gets no longer."""
         if self._is_gzip:
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-        self._is_aborted, begun = False, time.monotonic()
-        watchdog = threading.Timer(timeout_s, self.abort)
+        self._is_overdue, begun = False, time.monotonic()
+        watchdog = threading.Timer(timeout_s, self._end_attempt)
         watchdog.daemon = True
-        watchdog.start()
+        try:
+            watchdog.start()
+        except RuntimeError as error:
+            return Outcome("no thread", str(error), is_retryable=True)
         try:
             return self._exchange(body, timeout_s)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if self._is_aborted or isinstance(error, TimeoutError):
+            if self._is_aborted or self._is_overdue or isinstance(error, TimeoutError):
                 waited_s = time.monotonic() - begun
                 # Its time, but where it was ended before: the same words for the same trouble.
                 waited_s = timeout_s if waited_s > 0.9 * timeout_s else waited_s
@@ -150,6 +171,7 @@ class HttpTransport:
 
     def _exchange(self, body: bytes, timeout_s: float) -> Outcome:
         connection = self._connected(timeout_s)
+        self._check_time()
         connection.request("POST", self._target.path, body=body, headers=self._headers)
         response = connection.getresponse()
         self._is_answered = True
@@ -191,18 +213,24 @@ class HttpTransport:
         connection = self._connection = Connection(
             self._target.host, self._target.port, timeout_s=timeout_s, context=self._context
         )
+        self._check_time()
         connection.connect()
         return connection
 
+    def _check_time(self) -> None:
+        if self._is_aborted or self._is_overdue:
+            raise TimeoutError
+
     def abort(self) -> None:
-        """Shut the connection, which ends whatever waits for it."""
+        """End the attempt that is under way, and every later one."""
         self._is_aborted = True
+        self._end_attempt()
+
+    def _end_attempt(self) -> None:
+        self._is_overdue = True
         connection = self._connection
-        sock = connection.sock if connection is not None else None
-        if sock is not None:
-            # Not TLS's own shutdown, which is not for another thread.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        if connection is not None:
+            connection.end()
 
     def close(self) -> None:
         """Close the connection."""

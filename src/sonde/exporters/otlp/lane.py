@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from sonde.exporters.otlp.transport import Outcome, Transport
 
 
+GIVEN_UP_WITHIN_S = 0.2
+"""An attempt that is given up ends in so long, but where it hangs in a resolver; then nobody waits for it."""
+
+
 class Work(Protocol):
     """What is to be delivered together: a snapshot, or batches of records."""
 
@@ -69,7 +73,7 @@ class Lane:
         self._timeout_s = timeout_s
         self._thread: threading.Thread | None = None
         self._deadline: float | None = None
-        self._is_held = False
+        self._is_held = self._is_given_up = False
 
     # ---- what others call -----------------------------------------------------------------------------------
 
@@ -119,17 +123,21 @@ class Lane:
             self.changed.notify()
 
     def give_up(self) -> None:
-        """Make no further attempt, and end the one that is under way."""
+        """Make no further attempt, end the one that is under way, and wait for a resolver that hangs no longer."""
+        self._is_given_up = True
         self.stop()
         self._transport.abort()
 
     def wait_for_end(self, timeout_s: float) -> None:
         """Let the attempt under way end, for so long at most: then it is given up."""
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                self._transport.abort()
-                self._thread.join(0.2)
+        thread, deadline = self._thread, time.monotonic() + timeout_s
+        if thread is None:
+            return
+        while thread.is_alive() and not self._is_given_up and (left_s := deadline - time.monotonic()) > 0:
+            thread.join(min(left_s, GIVEN_UP_WITHIN_S))
+        if thread.is_alive():
+            self._transport.abort()
+            thread.join(GIVEN_UP_WITHIN_S)
 
     def join(self) -> None:
         """Wait until it has ended, or its moment has come; then what is left is dropped."""
@@ -140,7 +148,7 @@ class Lane:
             self._thread.join(max(0.0, self._deadline - time.monotonic()))
             if self._thread.is_alive():
                 self._transport.abort()
-                self._thread.join(0.2)
+                self._thread.join(GIVEN_UP_WITHIN_S)
         self.ledger.close()
         if self._thread is None or not self._thread.is_alive():
             self._transport.close()
