@@ -78,11 +78,11 @@ class Connection(http.client.HTTPConnection):
 
     def end(self) -> None:
         """Shut it, from another thread: whatever waits for it ends, and it connects to nothing any more."""
-        self._is_over = True
-        if self.sock is not None:
+        self._is_over, sock = True, self.sock
+        if sock is not None:
             # Not TLS's own shutdown, which is not for another thread.
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def connect(self) -> None:
         """Connect, and greet; raises OSError, which ssl.SSLError is."""
